@@ -1,0 +1,3 @@
+"""Forebay: an SQS-native queue system for Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,50 @@
+"""The one root of everything Forebay raises.
+
+The docstring of an error is its default message: it says what went wrong in words a user can
+act on.
+"""
+
+from __future__ import annotations
+
+
+class ForebayError(Exception):
+    """Something in Forebay went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__ or type(self).__name__)
+
+
+class SettingsError(ForebayError):
+    """A setting is missing or out of range."""
+
+
+class BufferFull(ForebayError):
+    """The producer's buffer is full; the message was not accepted."""
+
+
+class Closed(ForebayError):
+    """This object was closed; start a new one."""
+
+
+class ServiceUnreachable(ForebayError):
+    """The SQS endpoint could not be reached. Check its URL and that the broker runs."""
+
+
+class DataDirectoryInUse(ForebayError):
+    """Another broker is using this data directory. Stop it or choose another --data directory."""
+
+
+class JournalError(ForebayError):
+    """The journal could not be read or written."""
+
+
+class JournalTooNew(JournalError):
+    """The journal is from a newer Forebay. Upgrade, or choose another --data directory."""
+
+
+class AddressInUse(ForebayError):
+    """The address is taken by another process. Stop it or choose another --port."""
+
+
+class InvalidTransition(ForebayError):
+    """A message got an event that its state does not allow. This is a bug; please report it."""

@@ -1,0 +1,167 @@
+"""Every error SQS can answer with, in one table.
+
+JSON clients read two names: the shape in the body's `__type`, and the older query code in the
+`x-amzn-query-error` header, which SDKs show as the error's code. Both stand here beside the status
+and whose fault it is.
+
+Source: the error shapes of each action in the SQS API reference, and
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from forebay.errors import ForebayError
+
+
+class Fault(Struct, frozen=True):
+    """One row of the table: an error as both protocols name it."""
+
+    #: The shape's name, after `com.amazonaws.sqs#` in `__type`.
+    name: str
+    #: The code of the Query protocol, and the one SDKs show.
+    query_code: str
+    #: The default text.
+    text: str
+    http_status: int = 400
+    #: True when the request is at fault, so that repeating it cannot help.
+    sender: bool = True
+
+
+_PREFIX = "AWS.SimpleQueueService."
+
+QUEUE_DOES_NOT_EXIST = Fault(
+    "QueueDoesNotExist", _PREFIX + "NonExistentQueue", "The specified queue does not exist."
+)
+QUEUE_NAME_EXISTS = Fault(
+    "QueueNameExists",
+    "QueueAlreadyExists",
+    "A queue already exists with the same name and a different value for an attribute.",
+)
+QUEUE_DELETED_RECENTLY = Fault(
+    "QueueDeletedRecently",
+    _PREFIX + "QueueDeletedRecently",
+    "You must wait 60 seconds after deleting a queue before you can create another with the same"
+    " name.",
+)
+PURGE_QUEUE_IN_PROGRESS = Fault(
+    "PurgeQueueInProgress",
+    _PREFIX + "PurgeQueueInProgress",
+    "Only one PurgeQueue operation is allowed every 60 seconds.",
+    http_status=403,
+)
+OVER_LIMIT = Fault("OverLimit", "OverLimit", "A quota of the queue is reached.", http_status=403)
+INVALID_ATTRIBUTE_NAME = Fault(
+    "InvalidAttributeName", "InvalidAttributeName", "The attribute does not exist."
+)
+INVALID_ATTRIBUTE_VALUE = Fault(
+    "InvalidAttributeValue", "InvalidAttributeValue", "The attribute's value is not allowed."
+)
+INVALID_MESSAGE_CONTENTS = Fault(
+    "InvalidMessageContents",
+    "InvalidMessageContents",
+    "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF"
+    " | #xE000 to #xFFFD | #x10000 to #x10FFFF",
+)
+INVALID_PARAMETER_VALUE = Fault(
+    "InvalidParameterValueException", "InvalidParameterValue", "A parameter's value is not allowed."
+)
+MISSING_PARAMETER = Fault(
+    "MissingRequiredParameterException", "MissingParameter", "A required parameter is missing."
+)
+RECEIPT_HANDLE_IS_INVALID = Fault(
+    "ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid", "The input receipt handle is invalid."
+)
+MESSAGE_NOT_INFLIGHT = Fault(
+    "MessageNotInflight", _PREFIX + "MessageNotInflight", "The message is not in flight."
+)
+UNSUPPORTED_OPERATION = Fault(
+    "UnsupportedOperation", _PREFIX + "UnsupportedOperation", "The operation is not supported."
+)
+EMPTY_BATCH_REQUEST = Fault(
+    "EmptyBatchRequest",
+    _PREFIX + "EmptyBatchRequest",
+    "There should be at least one entry in the request.",
+)
+TOO_MANY_ENTRIES_IN_BATCH_REQUEST = Fault(
+    "TooManyEntriesInBatchRequest",
+    _PREFIX + "TooManyEntriesInBatchRequest",
+    "Maximum number of entries per request are 10.",
+)
+INVALID_BATCH_ENTRY_ID = Fault(
+    "InvalidBatchEntryId",
+    _PREFIX + "InvalidBatchEntryId",
+    "A batch entry id can only contain alphanumeric characters, hyphens and underscores."
+    " It can be at most 80 letters long.",
+)
+BATCH_ENTRY_IDS_NOT_DISTINCT = Fault(
+    "BatchEntryIdsNotDistinct",
+    _PREFIX + "BatchEntryIdsNotDistinct",
+    "Two entries of the batch have the same id.",
+)
+BATCH_REQUEST_TOO_LONG = Fault(
+    "BatchRequestTooLong",
+    _PREFIX + "BatchRequestTooLong",
+    "The messages of the batch are longer than 1048576 bytes together.",
+)
+REQUEST_THROTTLED = Fault(
+    "RequestThrottled", "RequestThrottled", "The rate of requests is too high.", http_status=403
+)
+INVALID_ACTION = Fault(
+    "InvalidAction", "InvalidAction", "The action or operation requested is invalid."
+)
+UNKNOWN_OPERATION = Fault(
+    "UnknownOperationException", "UnknownOperationException", "The operation is not known.", 404
+)
+SERIALIZATION_EXCEPTION = Fault(
+    "SerializationException", "SerializationException", "The request's body could not be read."
+)
+REQUEST_ENTITY_TOO_LARGE = Fault(
+    "RequestEntityTooLarge", "RequestEntityTooLarge", "The request's body is too large.", 413
+)
+SERVICE_UNAVAILABLE = Fault(
+    "ServiceUnavailable",
+    "ServiceUnavailable",
+    "The request was not carried out because the broker could not make it durable. Send it again.",
+    http_status=503,
+    sender=False,
+)
+INTERNAL_FAILURE = Fault(
+    "InternalFailure",
+    "InternalFailure",
+    "The broker met an error of its own. Its log has the details.",
+    http_status=500,
+    sender=False,
+)
+
+#: Every fault by the name in `__type`.
+FAULTS: dict[str, Fault] = {
+    fault.name: fault for fault in list(globals().values()) if isinstance(fault, Fault)
+}
+
+
+class SqsError(ForebayError):
+    """SQS answered with an error.
+
+    The broker raises it to refuse a request and the client raises it when a request was refused, so
+    that code under test sees the same exception on both sides.
+    """
+
+    def __init__(self, fault: Fault, message: str | None = None) -> None:
+        self.fault = fault
+        self.message = message or fault.text
+        super().__init__(f"{fault.query_code}: {self.message}")
+
+    @property
+    def code(self) -> str:
+        """The code that SDKs show, for example `AWS.SimpleQueueService.NonExistentQueue`."""
+        return self.fault.query_code
+
+
+def fault_from_wire(name: str, query_code: str | None, http_status: int) -> Fault:
+    """The fault that an answer names; one made up on the spot when the table does not have it."""
+    known = FAULTS.get(name)
+    if known is not None:
+        return known
+    return Fault(name, query_code or name, name, http_status, sender=http_status < 500)

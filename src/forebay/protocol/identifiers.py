@@ -1,0 +1,135 @@
+"""Names, URLs, ARNs, message ids, receipt handles, sequence numbers. Entropy is an argument."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from struct import Struct as Layout
+from urllib.parse import unquote, urlsplit
+from zlib import crc32
+
+from msgspec import Struct
+
+from forebay.protocol import limits
+
+#: The account that a request without one belongs to.
+DEFAULT_ACCOUNT_ID = "000000000000"
+
+#: The region that a request without a signature belongs to.
+DEFAULT_REGION = "us-east-1"
+
+FIFO_SUFFIX = ".fifo"
+
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_ACCOUNT_ID = re.compile(r"\d{12}")
+
+#: Added to the broker's own counter so that a SequenceNumber has SQS's 20 digits.
+_SEQUENCE_NUMBER_BASE = 18_850_000_000_000_000_000
+
+#: version, queue number, sequence, receive count, tag of the message id, checksum of the rest.
+_HANDLE = Layout(">BIQIQ")
+_CHECKSUM = Layout(">I")
+_HANDLE_VERSION = 1
+
+
+class QueueKey(Struct, frozen=True, gc=False):
+    """What tells one queue from another."""
+
+    account_id: str
+    name: str
+
+
+class ReceiptHandle(Struct, frozen=True, gc=False):
+    """What a receipt handle says: which delivery of which message of which queue."""
+
+    queue_number: int
+    sequence: int
+    receive_count: int
+    #: The first 64 bits of the message id, so that a handle cannot be made up from counters.
+    message_tag: int
+
+
+def is_queue_name(name: str) -> bool:
+    """Whether SQS would take `name` for a queue, the `.fifo` suffix allowed."""
+    if not 1 <= len(name) <= limits.QUEUE_NAME_CHARACTERS_MAX:
+        return False
+    return _QUEUE_NAME.fullmatch(name.removesuffix(FIFO_SUFFIX)) is not None
+
+
+def queue_url(endpoint_url: str, key: QueueKey) -> str:
+    """The URL of a queue at an endpoint (scheme, host and port, no trailing slash)."""
+    return f"{endpoint_url}/{key.account_id}/{key.name}"
+
+
+def queue_key_from_url(url: str, default_account_id: str = DEFAULT_ACCOUNT_ID) -> QueueKey | None:
+    """The queue that a QueueUrl names; None when it names none.
+
+    The account and name in the path decide. The host does not matter, and a bare queue name counts
+    as a URL of the caller's own account.
+    """
+    path = urlsplit(url).path if "://" in url else url
+    parts = [unquote(part) for part in path.split("/") if part]
+    if not parts:
+        return None
+    account_id = default_account_id
+    if len(parts) > 1 and _ACCOUNT_ID.fullmatch(parts[-2]):
+        account_id = parts[-2]
+    return QueueKey(account_id, parts[-1])
+
+
+def queue_arn(region: str, key: QueueKey) -> str:
+    """The Amazon Resource Name of a queue."""
+    return f"arn:aws:sqs:{region}:{key.account_id}:{key.name}"
+
+
+def queue_key_from_arn(arn: str) -> QueueKey | None:
+    """The queue that an ARN names; None when it is not the ARN of a queue."""
+    parts = arn.split(":")
+    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs" or not parts[4] or not parts[5]:
+        return None
+    return QueueKey(parts[4], parts[5])
+
+
+def message_id(entropy: bytes) -> str:
+    """A version 4 UUID from 16 random bytes."""
+    digits = entropy.hex()
+    variant = "89ab"[entropy[8] & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def message_tag(identifier: str) -> int:
+    """The part of a message id that its receipt handles carry."""
+    return int(identifier[:8] + identifier[9:13] + identifier[14:18], 16)
+
+
+def encode_receipt_handle(
+    queue_number: int, sequence: int, receive_count: int, identifier: str
+) -> str:
+    """The receipt handle of one delivery. It stays valid over a restart: it holds all it needs."""
+    packed = _HANDLE.pack(
+        _HANDLE_VERSION, queue_number, sequence, receive_count, message_tag(identifier)
+    )
+    return urlsafe_b64encode(packed + _CHECKSUM.pack(crc32(packed))).decode()
+
+
+def decode_receipt_handle(handle: str) -> ReceiptHandle | None:
+    """What a handle says; None when this broker never gave it out."""
+    try:
+        packed = urlsafe_b64decode(handle)
+    except (Base64Error, ValueError):
+        return None
+    if len(packed) != _HANDLE.size + _CHECKSUM.size:
+        return None
+    body, checksum = packed[: _HANDLE.size], packed[_HANDLE.size :]
+    if _CHECKSUM.unpack(checksum)[0] != crc32(body):
+        return None
+    version, queue_number, sequence, receive_count, tag = _HANDLE.unpack(body)
+    if version != _HANDLE_VERSION:
+        return None
+    return ReceiptHandle(queue_number, sequence, receive_count, tag)
+
+
+def sequence_number(sequence: int) -> str:
+    """The SequenceNumber that SQS would show: 20 digits, rising with `sequence`."""
+    return str(_SEQUENCE_NUMBER_BASE + sequence)
