@@ -1,0 +1,114 @@
+"""What the engine changed and the journal must make durable, and what the journal gives back.
+
+The engine gathers changes in a ChangeSet as it applies requests; the driver takes the set, has the
+journal commit it whole, and only then lets the replies go. Rows are plain tuples in the order of the
+journal's columns, because tens of thousands of them are made every second.
+
+A ChangeSet needs no order between its lists: sequences and queue numbers are never used twice, so a
+journal stores everything stored and then removes everything removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from msgspec import Struct, field
+
+from forebay.protocol.actions import MessageAttributes
+
+#: (sequence, queue number, message id, body, enqueued at, available at, sent at, sender id,
+#:  message group id, deduplication id, extras)
+#:
+#: Sequences are unique over all queues and rise. "Enqueued at" and "available at" are engine time in
+#: ms; "sent at" is wall time in ms, as SentTimestamp shows it. Extras are an encoded MessageExtras,
+#: or None when there are none.
+MessageRow: TypeAlias = tuple[
+    int, int, str, str, int, int, int, str, str | None, str | None, bytes | None
+]
+
+#: (sequence, receive count, first received at, taken at, visible at, receive request attempt id)
+#:
+#: The latest delivery of a message. "First received at" is wall time in ms; "taken at" is the engine
+#: time of the latest receive and "visible at" the engine time at which the message may be received
+#: again, both in ms. A row replaces the earlier row of the same sequence.
+DeliveryRow: TypeAlias = tuple[int, int, int, int, int, str | None]
+
+#: (sequence, queue number, scope, deduplication id, message id, expires at)
+#:
+#: A send that later sends with the same id collapse into. The scope is the message group id when the
+#: queue deduplicates by group, else "". "Expires at" is engine time in ms.
+DeduplicationRow: TypeAlias = tuple[int, int, str, str, str, int]
+
+
+class MessageExtras(Struct, omit_defaults=True, array_like=True, gc=False):
+    """What few messages have, kept out of the columns that every message pays for."""
+
+    attributes: MessageAttributes | None = None
+    trace_header: str | None = None
+    dead_letter_source_arn: str | None = None
+
+
+class QueueRecord(Struct, gc=False, kw_only=True):
+    """A queue as the journal keeps it."""
+
+    number: int
+    account_id: str
+    name: str
+    region: str
+    created_at_ms: int
+    modified_at_ms: int
+    purged_at_ms: int | None
+    #: Attributes as somebody set them, in SQS's own words. Defaults are not stored.
+    attributes: dict[str, str]
+    tags: dict[str, str]
+
+
+class ChangeSet(Struct):
+    """Everything that one commit makes durable, together or not at all."""
+
+    #: The latest record of each queue that was created or changed, by number.
+    queues: dict[int, QueueRecord] = field(default_factory=dict)
+    #: Numbers of the queues that are gone with all that was in them.
+    removed_queues: list[int] = field(default_factory=list)
+    messages: list[MessageRow] = field(default_factory=list)
+    #: The latest delivery of each message that was received, changed or moved, by sequence.
+    deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
+    #: Sequences of the messages that are gone, each with its delivery.
+    removed_messages: list[int] = field(default_factory=list)
+    #: Queue number → the messages and deduplication ids of that queue up to this sequence are gone.
+    purged: dict[int, int] = field(default_factory=dict)
+    deduplications: list[DeduplicationRow] = field(default_factory=list)
+    #: Deduplication rows up to this sequence have expired, in every queue. 0 when none have.
+    forgotten_deduplications: int = 0
+    #: The next sequence and queue number to give out, so that none is used twice after a restart.
+    next_sequence: int = 1
+    next_queue_number: int = 1
+    #: The latest engine time that the engine has seen, in ms: after a restart time goes on from here.
+    clock_ms: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything that has to be durable before a reply may go."""
+        return bool(
+            self.messages
+            or self.deliveries
+            or self.removed_messages
+            or self.queues
+            or self.removed_queues
+            or self.purged
+            or self.deduplications
+            or self.forgotten_deduplications
+        )
+
+
+class Snapshot(Struct):
+    """All that a journal holds, as the engine is rebuilt from it."""
+
+    queues: list[QueueRecord]
+    #: Every message in order of its sequence, with its latest delivery.
+    messages: Iterable[tuple[MessageRow, DeliveryRow | None]]
+    #: In order of sequence.
+    deduplications: Iterable[DeduplicationRow]
+    next_sequence: int = 1
+    next_queue_number: int = 1
+    clock_ms: int = 0
