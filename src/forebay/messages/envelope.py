@@ -1,0 +1,103 @@
+"""The envelope: the JSON that a producer writes into a message's body and a worker routes by.
+
+    {"id": "…", "type": "usage_log", "timestamp": "2026-11-22T08:26:00.123Z",
+     "node": "api-1", "payload": {…}, "key": "…"}
+
+The id names the delivery: SQS gives a message a new MessageId when it is redriven or when a send is
+repeated, and the envelope's id stays. The key is optional and names the business fact, so that two
+messages about one fact can be told from two facts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated
+
+from msgspec import Meta, MsgspecError, Raw, Struct
+from msgspec.json import Decoder, Encoder
+
+from forebay.errors import ForebayError
+
+#: An empty id, type or key would make every message that has one look like the same.
+_NotEmpty = Annotated[str, Meta(min_length=1)]
+
+
+class EnvelopeError(ForebayError):
+    """The body is not an envelope, or the payload cannot be written into one."""
+
+
+class Envelope(Struct, frozen=True, gc=False):
+    """An envelope as it was read. The payload is still JSON: decode it to the type you expect."""
+
+    id: _NotEmpty
+    type: _NotEmpty
+    #: When it was made: ISO 8601 in UTC with milliseconds and a Z.
+    timestamp: str
+    #: Who made it.
+    node: str
+    payload: Raw
+    key: _NotEmpty | None = None
+
+
+class _Outgoing(Struct, omit_defaults=True, gc=False):
+    """An envelope as it is written: the payload is any object that msgspec can encode."""
+
+    id: str
+    type: str
+    timestamp: str
+    node: str
+    payload: object
+    key: str | None = None
+
+
+_encode = Encoder().encode
+_decode = Decoder(Envelope).decode
+
+
+def encode_envelope(
+    identifier: str,
+    type: str,  # noqa: A002
+    timestamp: str,
+    node: str,
+    payload: object,
+    *,
+    key: str | None = None,
+) -> str:
+    """The message body that carries `payload`.
+
+    Raises EnvelopeError when the payload cannot be written as JSON.
+    """
+    try:
+        return _encode(_Outgoing(identifier, type, timestamp, node, payload, key)).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError, MsgspecError) as error:
+        raise EnvelopeError(
+            f"The payload of a {type!r} message cannot be written as JSON: {error}. Use dicts, lists,"
+            " strings, numbers, dates, dataclasses or msgspec structs."
+        ) from error
+
+
+def decode_envelope(body: str) -> Envelope:
+    """The envelope in a message's body.
+
+    Raises EnvelopeError when the body is something else: text, or JSON without the envelope's
+    members.
+    """
+    try:
+        return _decode(body)
+    except (MsgspecError, UnicodeEncodeError) as error:
+        raise EnvelopeError(
+            f"The body is not an envelope: {error}. An envelope is a JSON object with the members"
+            " id, type, timestamp, node, payload and, if there is one, key."
+        ) from error
+
+
+def envelope_timestamp(wall_ms: int) -> str:
+    """Milliseconds since the Unix epoch as an envelope's timestamp."""
+    second, millisecond = divmod(wall_ms, 1000)
+    return f"{_iso_second(second)}.{millisecond:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _iso_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
