@@ -72,8 +72,8 @@ def encode_envelope(
         return _encode(_Outgoing(identifier, type, timestamp, node, payload, key)).decode()
     except (TypeError, ValueError, OverflowError, RecursionError, MsgspecError) as error:
         raise EnvelopeError(
-            f"The payload of a {type!r} message cannot be written as JSON: {error}. Use dicts, lists,"
-            " strings, numbers, dates, dataclasses or msgspec structs."
+            f"The payload of a {type!r} message cannot be written as JSON: {error}."
+            " Use dicts, lists, strings, numbers, dates, dataclasses or msgspec structs."
         ) from error
 
 
