@@ -1,8 +1,8 @@
 """What the engine changed and the journal must make durable, and what the journal gives back.
 
 The engine gathers changes in a ChangeSet as it applies requests; the driver takes the set, has the
-journal commit it whole, and only then lets the replies go. Rows are plain tuples in the order of the
-journal's columns, because tens of thousands of them are made every second.
+journal commit it whole, and only then lets the replies go. Rows are plain tuples in the order of
+the journal's columns, because tens of thousands of them are made every second.
 
 A ChangeSet needs no order between its lists: sequences and queue numbers are never used twice, so a
 journal stores everything stored and then removes everything removed.
@@ -20,24 +20,24 @@ from forebay.protocol.actions import MessageAttributes
 #: (sequence, queue number, message id, body, enqueued at, available at, sent at, sender id,
 #:  message group id, deduplication id, extras)
 #:
-#: Sequences are unique over all queues and rise. "Enqueued at" and "available at" are engine time in
-#: ms; "sent at" is wall time in ms, as SentTimestamp shows it. Extras are an encoded MessageExtras,
-#: or None when there are none.
+#: Sequences are unique over all queues and rise. "Enqueued at" and "available at" are engine time
+#: in ms; "sent at" is wall time in ms, as SentTimestamp shows it. Extras are an encoded
+#: MessageExtras, or None when there are none.
 MessageRow: TypeAlias = tuple[
     int, int, str, str, int, int, int, str, str | None, str | None, bytes | None
 ]
 
 #: (sequence, receive count, first received at, taken at, visible at, receive request attempt id)
 #:
-#: The latest delivery of a message. "First received at" is wall time in ms; "taken at" is the engine
-#: time of the latest receive and "visible at" the engine time at which the message may be received
-#: again, both in ms. A row replaces the earlier row of the same sequence.
+#: The latest delivery of a message. "First received at" is wall time in ms; "taken at" is the
+#: engine time of the latest receive and "visible at" the engine time at which the message may be
+#: received again, both in ms. A row replaces the earlier row of the same sequence.
 DeliveryRow: TypeAlias = tuple[int, int, int, int, int, str | None]
 
 #: (sequence, queue number, scope, deduplication id, message id, expires at)
 #:
-#: A send that later sends with the same id collapse into. The scope is the message group id when the
-#: queue deduplicates by group, else "". "Expires at" is engine time in ms.
+#: A send that later sends with the same id collapse into. The scope is the message group id when
+#: the queue deduplicates by group, else "". "Expires at" is engine time in ms.
 DeduplicationRow: TypeAlias = tuple[int, int, str, str, str, int]
 
 
@@ -79,12 +79,13 @@ class ChangeSet(Struct):
     #: Queue number → the messages and deduplication ids of that queue up to this sequence are gone.
     purged: dict[int, int] = field(default_factory=dict)
     deduplications: list[DeduplicationRow] = field(default_factory=list)
-    #: Deduplication rows up to this sequence have expired, in every queue. 0 when none have.
+    #: Deduplication rows up to this sequence have expired, in every queue. 0 when none have. No
+    #: reply depends on it, so it waits for the next commit.
     forgotten_deduplications: int = 0
     #: The next sequence and queue number to give out, so that none is used twice after a restart.
     next_sequence: int = 1
     next_queue_number: int = 1
-    #: The latest engine time that the engine has seen, in ms: after a restart time goes on from here.
+    #: The latest engine time that the engine has seen, in ms. After a restart time goes on from it.
     clock_ms: int = 0
 
     def __bool__(self) -> bool:
@@ -97,7 +98,6 @@ class ChangeSet(Struct):
             or self.removed_queues
             or self.purged
             or self.deduplications
-            or self.forgotten_deduplications
         )
 
 

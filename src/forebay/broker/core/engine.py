@@ -1,0 +1,111 @@
+"""The embedded SQS without I/O: requests and the time go in, answers and changes come out.
+
+A driver applies requests, has the journal commit what `take_changes` gives, and lets the answers
+go after that. When `take_readable` names a queue it tries that queue's waiting receives again. It
+calls `tick` at the time that `next_due` says, so that delays and visibility timeouts end on time
+even when nobody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from forebay.broker.core import queues, receipts, receive, send
+from forebay.broker.core.changes import ChangeSet, Snapshot
+from forebay.broker.core.receive import Wait
+from forebay.broker.core.state import Caller, EngineState
+from forebay.protocol import actions
+from forebay.protocol.actions import AnyRequest, AnyResult
+from forebay.protocol.limits import RECREATE_INTERVAL_MS
+
+__all__ = ["Caller", "Engine", "Wait"]
+
+#: What carries out each action.
+_ACTIONS: dict[type[AnyRequest], Callable[[EngineState, Any, Caller, int], AnyResult | Wait]] = {
+    actions.CreateQueueRequest: queues.create_queue,
+    actions.GetQueueUrlRequest: queues.get_queue_url,
+    actions.ListQueuesRequest: queues.list_queues,
+    actions.DeleteQueueRequest: queues.delete_queue,
+    actions.PurgeQueueRequest: queues.purge_queue,
+    actions.GetQueueAttributesRequest: queues.get_queue_attributes,
+    actions.SetQueueAttributesRequest: queues.set_queue_attributes,
+    actions.SendMessageRequest: send.send_message,
+    actions.SendMessageBatchRequest: send.send_message_batch,
+    actions.ReceiveMessageRequest: receive.receive_message,
+    actions.DeleteMessageRequest: receipts.delete_message,
+    actions.DeleteMessageBatchRequest: receipts.delete_message_batch,
+    actions.ChangeMessageVisibilityRequest: receipts.change_message_visibility,
+    actions.ChangeMessageVisibilityBatchRequest: receipts.change_message_visibility_batch,
+}
+
+
+class Engine:
+    """All queues of a broker.
+
+    `entropy` gives that many random bytes; it makes the message ids. `recreate_interval_ms` is how
+    long the name of a deleted queue stays taken. `snapshot` is what the journal held.
+    """
+
+    def __init__(
+        self,
+        *,
+        entropy: Callable[[int], bytes],
+        recreate_interval_ms: int = RECREATE_INTERVAL_MS,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        self._state = EngineState(
+            entropy=entropy, recreate_interval_ms=recreate_interval_ms, snapshot=snapshot
+        )
+
+    @property
+    def wall_offset_ms(self) -> int:
+        """Wall time minus engine time, in ms. The driver sets it; SentTimestamp is made with it."""
+        return self._state.wall_offset_ms
+
+    @wall_offset_ms.setter
+    def wall_offset_ms(self, value: int) -> None:
+        self._state.wall_offset_ms = value
+
+    def apply(self, request: AnyRequest, caller: Caller, now_ms: int) -> AnyResult | Wait:
+        """Carry out a request at engine time `now_ms`.
+
+        Time never goes back: an earlier `now_ms` than the engine has seen counts as the latest.
+        Raises SqsError when SQS would refuse the request, which then has changed nothing.
+        """
+        state = self._state
+        now_ms = state.clock_ms = max(now_ms, state.clock_ms)
+        return _ACTIONS[type(request)](state, request, caller, now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """End the delays and visibility timeouts and expire the messages whose time has come."""
+        state = self._state
+        now_ms = state.clock_ms = max(now_ms, state.clock_ms)
+        while (number := state.agenda.pop_due(now_ms)) is not None:
+            queue = state.queues_by_number[number]
+            state.settle(queue, now_ms)
+            state.reschedule(queue)
+
+    def next_due(self) -> int | None:
+        """The engine time at which `tick` must be called next; None when nothing waits for it."""
+        return self._state.agenda.earliest()
+
+    def take_changes(self) -> ChangeSet:
+        """What changed since the last call. Falsy, and kept for the next call, when nothing did."""
+        state = self._state
+        changes = state.changes
+        if changes:
+            changes.next_sequence = state.next_sequence
+            changes.next_queue_number = state.next_queue_number
+            changes.clock_ms = state.clock_ms
+            state.changes = ChangeSet()
+        return changes
+
+    def take_readable(self) -> list[int]:
+        """Numbers of the queues where a waiting receive may now succeed, or fail for good."""
+        readable = self._state.readable
+        if not readable:
+            return []
+        numbers = list(readable)
+        readable.clear()
+        return numbers

@@ -1,0 +1,170 @@
+"""The order of a FIFO queue: message groups, each strictly in order of sequence.
+
+Only the visible head of a group can be received: a receive walks a group from its oldest message
+and stops at the first that is in flight or delayed. So a group with a message in flight is locked
+behind that message; deleting all of a group's messages in flight frees it; making one visible again
+frees what stands before the next hidden one; extending one hides it and everything after it.
+
+A receive drains one group before it goes to the next. A group that becomes ready goes behind those
+that are ready already, so groups take turns.
+
+Source: SQSDeveloperGuide/FIFO-queues-understanding-logic.html
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.deduplication import DeduplicationWindow
+from forebay.broker.core.message import Message, State
+from forebay.broker.core.queue import Queue
+from forebay.protocol.limits import RECEIVE_ATTEMPT_INTERVAL_MS
+
+
+class Attempt(Struct, frozen=True, gc=False):
+    """What a receive with a ReceiveRequestAttemptId delivered."""
+
+    #: Sequence, receive count and end of the visibility timeout of each message.
+    delivered: tuple[tuple[int, int, int], ...]
+    expires_at_ms: int
+
+
+class MessageGroup:
+    """The messages of one group in order of sequence, those gone from the middle included."""
+
+    __slots__ = ("group_id", "members")
+
+    def __init__(self, group_id: str) -> None:
+        self.group_id = group_id
+        self.members: deque[Message] = deque()
+
+    def head(self) -> Message | None:
+        """The oldest message that is still here; None for an empty group."""
+        members = self.members
+        while members and members[0].state is State.GONE:
+            members.popleft()
+        return members[0] if members else None
+
+    def visible_head(self) -> Iterator[Message]:
+        """The messages before the first that is hidden."""
+        for message in self.members:
+            if message.state is State.VISIBLE:
+                yield message
+            elif message.state is not State.GONE:
+                return
+
+
+class FifoQueue(Queue):
+    """Exactly-once processing within the deduplication window, in order within a message group."""
+
+    def __init__(self, record: QueueRecord) -> None:
+        super().__init__(record)
+        self.deduplication = DeduplicationWindow()
+        self._groups: dict[str, MessageGroup] = {}
+        self._ready: OrderedDict[str, MessageGroup] = OrderedDict()
+        self._attempts: OrderedDict[str, Attempt] = OrderedDict()
+
+    def has_ready(self) -> bool:
+        return bool(self._ready)
+
+    def select(
+        self, limit: int, max_receive_count: int | None
+    ) -> tuple[list[Message], list[Message]]:
+        chosen: list[Message] = []
+        exhausted: list[Message] = []
+        for group in self._ready.values():
+            for message in group.visible_head():
+                if len(chosen) == limit:
+                    return chosen, exhausted
+                if max_receive_count is not None and message.receive_count >= max_receive_count:
+                    exhausted.append(message)
+                else:
+                    chosen.append(message)
+        return chosen, exhausted
+
+    def purge(self) -> None:
+        super().purge()
+        self._groups.clear()
+        self._ready.clear()
+        self._attempts.clear()
+        self.deduplication.clear()
+
+    def remember_attempt(self, attempt_id: str, messages: list[Message], now_ms: int) -> None:
+        """Keep what a receive delivered, for a caller that lost the answer."""
+        delivered = tuple(
+            (message.sequence, message.receive_count, self.visible_at(message))
+            for message in messages
+        )
+        self._attempts.pop(attempt_id, None)
+        self._attempts[attempt_id] = Attempt(delivered, now_ms + RECEIVE_ATTEMPT_INTERVAL_MS)
+        while self._attempts and self._first_attempt().expires_at_ms <= now_ms:
+            self._attempts.popitem(last=False)
+
+    def repeat_attempt(self, attempt_id: str, now_ms: int) -> list[Message]:
+        """What a receive with this id delivered, if every message is still as it left it.
+
+        Empty when the id is unknown or expired, or when one of the messages was deleted, came back
+        or had its visibility changed since: the caller then receives anew.
+        """
+        attempt = self._attempts.get(attempt_id)
+        if attempt is None or attempt.expires_at_ms <= now_ms:
+            return []
+        messages = []
+        for sequence, receive_count, visible_at_ms in attempt.delivered:
+            message = self.messages.get(sequence)
+            if (
+                message is None
+                or message.state is not State.IN_FLIGHT
+                or message.receive_count != receive_count
+                or self.visible_at(message) != visible_at_ms
+            ):
+                return []
+            messages.append(message)
+        return messages
+
+    def restore_attempt(self, attempt_id: str, message: Message) -> None:
+        """Put back a message that the journal kept together with the attempt that received it."""
+        known = self._attempts.get(attempt_id)
+        mine = (message.sequence, message.receive_count, self.visible_at(message))
+        self._attempts[attempt_id] = Attempt(
+            (*known.delivered, mine) if known is not None else (mine,),
+            message.taken_at_ms + RECEIVE_ATTEMPT_INTERVAL_MS,
+        )
+
+    def _first_attempt(self) -> Attempt:
+        return next(iter(self._attempts.values()))
+
+    def _enter(self, message: Message) -> None:
+        super()._enter(message)
+        group = self._group_of(message)
+        group.members.append(message)
+
+    def _appear(self, message: Message) -> None:
+        self._regard(self._group_of(message))
+
+    def _vanish(self, message: Message) -> None:
+        self._regard(self._group_of(message))
+
+    def _removed(self, message: Message) -> None:
+        group = self._group_of(message)
+        if group.head() is None:
+            del self._groups[group.group_id]
+        self._regard(group)
+
+    def _group_of(self, message: Message) -> MessageGroup:
+        group_id = message.group_id or ""
+        group = self._groups.get(group_id)
+        if group is None:
+            group = self._groups[group_id] = MessageGroup(group_id)
+        return group
+
+    def _regard(self, group: MessageGroup) -> None:
+        head = group.head()
+        if head is None or head.state is not State.VISIBLE:
+            self._ready.pop(group.group_id, None)
+        elif group.group_id not in self._ready:
+            self._ready[group.group_id] = group

@@ -1,0 +1,153 @@
+"""A message and its life cycle.
+
+Everything that ever changes a message's state goes through `transition` and therefore through the
+one table below; the diagram in the docs is drawn from it. An event that a state does not allow is a
+bug of ours, never of the caller: requests are checked before they get here.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from forebay.broker.core.changes import MessageExtras
+from forebay.errors import InvalidTransition
+from forebay.protocol.actions import MessageAttributes
+
+
+class State(IntEnum):
+    """Where a message is in its life."""
+
+    #: Sent with a delay that has not ended.
+    DELAYED = 0
+    #: May be received.
+    VISIBLE = 1
+    #: Received, and hidden from others until its visibility timeout ends.
+    IN_FLIGHT = 2
+    #: No longer in the queue.
+    GONE = 3
+
+
+class Event(IntEnum):
+    """What can happen to a message after it was sent."""
+
+    #: The delay of the message ended.
+    DELAY_ENDED = 0
+    #: ReceiveMessage handed it out.
+    RECEIVED = 1
+    #: ChangeMessageVisibility set a timeout above 0.
+    HIDDEN = 2
+    #: ChangeMessageVisibility, or a receive with VisibilityTimeout=0, set a timeout of 0.
+    RELEASED = 3
+    #: The visibility timeout ended.
+    TIMED_OUT = 4
+    #: DeleteMessage.
+    DELETED = 5
+    #: A receive found it received maxReceiveCount times already, and moved it.
+    DEAD_LETTERED = 6
+    #: The retention period ended.
+    EXPIRED = 7
+    #: PurgeQueue or DeleteQueue.
+    PURGED = 8
+
+
+#: The life cycle: (state, event) → next state. A pair that is not here cannot happen.
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.DELAYED, Event.DELAY_ENDED): State.VISIBLE,
+    (State.DELAYED, Event.EXPIRED): State.GONE,
+    (State.DELAYED, Event.PURGED): State.GONE,
+    (State.VISIBLE, Event.RECEIVED): State.IN_FLIGHT,
+    # On a standard queue the handle of an earlier receive still hides, releases and deletes.
+    (State.VISIBLE, Event.HIDDEN): State.IN_FLIGHT,
+    (State.VISIBLE, Event.RELEASED): State.VISIBLE,
+    (State.VISIBLE, Event.DELETED): State.GONE,
+    (State.VISIBLE, Event.DEAD_LETTERED): State.GONE,
+    (State.VISIBLE, Event.EXPIRED): State.GONE,
+    (State.VISIBLE, Event.PURGED): State.GONE,
+    (State.IN_FLIGHT, Event.HIDDEN): State.IN_FLIGHT,
+    (State.IN_FLIGHT, Event.RELEASED): State.VISIBLE,
+    (State.IN_FLIGHT, Event.TIMED_OUT): State.VISIBLE,
+    (State.IN_FLIGHT, Event.DELETED): State.GONE,
+    (State.IN_FLIGHT, Event.EXPIRED): State.GONE,
+    (State.IN_FLIGHT, Event.PURGED): State.GONE,
+}
+
+
+class Message:
+    """A message in a queue. Times are engine time in ms unless a comment says otherwise."""
+
+    __slots__ = (
+        "attributes_md5",
+        "available_at_ms",
+        "body",
+        "body_md5",
+        "deduplication_id",
+        "enqueued_at_ms",
+        "extras",
+        "first_received_at_ms",
+        "group_id",
+        "message_id",
+        "receive_count",
+        "sender_id",
+        "sent_at_ms",
+        "sequence",
+        "state",
+        "taken_at_ms",
+    )
+
+    def __init__(
+        self,
+        *,
+        sequence: int,
+        message_id: str,
+        body: str,
+        body_md5: str,
+        enqueued_at_ms: int,
+        available_at_ms: int,
+        sent_at_ms: int,
+        sender_id: str,
+        group_id: str | None,
+        deduplication_id: str | None,
+        extras: MessageExtras | None,
+        attributes_md5: str | None,
+    ) -> None:
+        self.sequence = sequence
+        self.message_id = message_id
+        self.body = body
+        self.body_md5 = body_md5
+        #: When retention began to count.
+        self.enqueued_at_ms = enqueued_at_ms
+        #: When the delay ends, or ended.
+        self.available_at_ms = available_at_ms
+        #: Wall time of the send.
+        self.sent_at_ms = sent_at_ms
+        self.sender_id = sender_id
+        self.group_id = group_id
+        self.deduplication_id = deduplication_id
+        self.extras = extras
+        #: The digest of all user attributes.
+        self.attributes_md5 = attributes_md5
+        self.state = State.DELAYED
+        self.receive_count = 0
+        #: Wall time of the first receive, 0 before it.
+        self.first_received_at_ms = 0
+        #: When the latest receive was, 0 before the first.
+        self.taken_at_ms = 0
+
+    @property
+    def attributes(self) -> MessageAttributes | None:
+        """The user's message attributes."""
+        return self.extras.attributes if self.extras is not None else None
+
+
+def transition(message: Message, event: Event) -> None:
+    """Carry the message to its next state.
+
+    Raises InvalidTransition, and leaves the message as it was, when its state does not allow it.
+    """
+    try:
+        message.state = TRANSITIONS[message.state, event]
+    except KeyError:
+        raise InvalidTransition(
+            f"Message {message.message_id} is {message.state.name} and got {event.name}."
+            " This is a bug; please report it."
+        ) from None

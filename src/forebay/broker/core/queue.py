@@ -1,0 +1,214 @@
+"""A queue: its messages by state, and what time does to them.
+
+What standard and FIFO queues share stands here; which visible message comes next, and when, is all
+that `standard.py` and `fifo.py` add.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+
+from forebay.broker.core.attributes import QueueSettings, settings_of
+from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.deadlines import Deadlines
+from forebay.broker.core.message import Event, Message, State, transition
+from forebay.protocol.identifiers import QueueKey, queue_arn
+
+#: A time that never comes.
+NEVER_MS = sys.maxsize
+
+
+class Queue(ABC):
+    """The messages of one queue. Times are engine time in ms."""
+
+    def __init__(self, record: QueueRecord) -> None:
+        self.number = record.number
+        self.key = QueueKey(record.account_id, record.name)
+        self.region = record.region
+        self.arn = queue_arn(record.region, self.key)
+        self.created_at_ms = record.created_at_ms
+        self.modified_at_ms = record.modified_at_ms
+        self.purged_at_ms = record.purged_at_ms
+        self.attributes = record.attributes
+        self.tags = record.tags
+        self.settings: QueueSettings = settings_of(record.attributes)
+        self.messages: dict[int, Message] = {}
+        #: No deadline of this queue falls before this time. It may be early, never late.
+        self.due_ms = NEVER_MS
+        self._delayed = Deadlines()
+        self._in_flight = Deadlines()
+        self._enqueued = Deadlines()
+
+    @property
+    def delayed_count(self) -> int:
+        """How many messages wait for their delay to end."""
+        return len(self._delayed)
+
+    @property
+    def in_flight_count(self) -> int:
+        """How many messages were received and are hidden."""
+        return len(self._in_flight)
+
+    @property
+    def visible_count(self) -> int:
+        """How many messages are neither delayed nor in flight."""
+        return len(self.messages) - len(self._delayed) - len(self._in_flight)
+
+    def record(self) -> QueueRecord:
+        """The queue as the journal keeps it."""
+        return QueueRecord(
+            number=self.number,
+            account_id=self.key.account_id,
+            name=self.key.name,
+            region=self.region,
+            created_at_ms=self.created_at_ms,
+            modified_at_ms=self.modified_at_ms,
+            purged_at_ms=self.purged_at_ms,
+            attributes=self.attributes,
+            tags=self.tags,
+        )
+
+    def set_attributes(self, attributes: dict[str, str]) -> None:
+        """Run on other attributes from now on. Retention applies to the messages already here."""
+        self.attributes = attributes
+        self.settings = settings_of(attributes)
+        self.due_ms = self._earliest()
+
+    def add(self, message: Message, now_ms: int) -> None:
+        """Take in a message that was sent or moved here."""
+        self._enter(message)
+        if message.available_at_ms > now_ms:
+            self._delayed.add(message.sequence, message.available_at_ms)
+            self._note_due(message.available_at_ms)
+        else:
+            transition(message, Event.DELAY_ENDED)
+            self._appear(message)
+
+    def restore(self, message: Message, now_ms: int, visible_at_ms: int) -> None:
+        """Put back a message that the journal kept; `visible_at_ms` is of its latest delivery."""
+        self.add(message, now_ms)
+        if message.state is State.VISIBLE and visible_at_ms > now_ms:
+            self.hide(message, visible_at_ms)
+
+    @abstractmethod
+    def select(
+        self, limit: int, max_receive_count: int | None
+    ) -> tuple[list[Message], list[Message]]:
+        """The next messages to deliver, at most `limit`, and those to dead-letter on the way.
+
+        A message that was received `max_receive_count` times already is not delivered again.
+        """
+
+    def deliver(self, message: Message, now_ms: int, wall_ms: int, timeout_ms: int) -> None:
+        """Count a receive and hide the message for `timeout_ms`; 0 leaves it visible."""
+        transition(message, Event.RECEIVED)
+        message.receive_count += 1
+        message.taken_at_ms = now_ms
+        message.first_received_at_ms = message.first_received_at_ms or wall_ms
+        self._vanish(message)
+        if timeout_ms == 0:
+            transition(message, Event.RELEASED)
+            self._appear(message)
+        else:
+            self._fly_until(message, now_ms + timeout_ms)
+
+    def hide(self, message: Message, until_ms: int) -> None:
+        """Hide a message, in flight or visible, until a time."""
+        was_visible = message.state is State.VISIBLE
+        transition(message, Event.HIDDEN)
+        if was_visible:
+            self._vanish(message)
+        self._fly_until(message, until_ms)
+
+    def release(self, message: Message) -> None:
+        """Make a message visible at once."""
+        was_visible = message.state is State.VISIBLE
+        transition(message, Event.RELEASED)
+        if not was_visible:
+            self._in_flight.discard(message.sequence)
+            self._appear(message)
+
+    def remove(self, message: Message, event: Event) -> None:
+        """Take a message out for good."""
+        was_visible = message.state is State.VISIBLE
+        transition(message, event)
+        del self.messages[message.sequence]
+        self._delayed.discard(message.sequence)
+        self._in_flight.discard(message.sequence)
+        self._enqueued.discard(message.sequence)
+        if was_visible:
+            self._vanish(message)
+        self._removed(message)
+
+    def purge(self) -> None:
+        """Take out every message, delayed and in flight ones too."""
+        for message in self.messages.values():
+            transition(message, Event.PURGED)
+        self.messages.clear()
+        self._delayed.clear()
+        self._in_flight.clear()
+        self._enqueued.clear()
+        self.due_ms = NEVER_MS
+
+    def settle(self, now_ms: int) -> list[Message]:
+        """Do what time has brought: expire messages, end delays and visibility timeouts.
+
+        Answers the messages that expired, which are already out of the queue.
+        """
+        if now_ms < self.due_ms:
+            return []
+        expired = []
+        expiry_ms = now_ms - self.settings.retention_ms
+        while (sequence := self._enqueued.pop_due(expiry_ms)) is not None:
+            message = self.messages[sequence]
+            self.remove(message, Event.EXPIRED)
+            expired.append(message)
+        while (sequence := self._delayed.pop_due(now_ms)) is not None:
+            message = self.messages[sequence]
+            transition(message, Event.DELAY_ENDED)
+            self._appear(message)
+        while (sequence := self._in_flight.pop_due(now_ms)) is not None:
+            message = self.messages[sequence]
+            transition(message, Event.TIMED_OUT)
+            self._appear(message)
+        self.due_ms = self._earliest()
+        return expired
+
+    def visible_at(self, message: Message) -> int:
+        """When a message in flight may be received again; 0 for any other."""
+        return self._in_flight.due_at(message.sequence) or 0
+
+    @abstractmethod
+    def has_ready(self) -> bool:
+        """Whether a receive would find a message now."""
+
+    @abstractmethod
+    def _appear(self, message: Message) -> None:
+        """The message became visible."""
+
+    @abstractmethod
+    def _vanish(self, message: Message) -> None:
+        """The message is visible no more."""
+
+    @abstractmethod
+    def _removed(self, message: Message) -> None:
+        """The message left the queue."""
+
+    def _enter(self, message: Message) -> None:
+        self.messages[message.sequence] = message
+        self._enqueued.add(message.sequence, message.enqueued_at_ms)
+        self._note_due(message.enqueued_at_ms + self.settings.retention_ms)
+
+    def _fly_until(self, message: Message, until_ms: int) -> None:
+        self._in_flight.add(message.sequence, until_ms)
+        self._note_due(until_ms)
+
+    def _note_due(self, due_ms: int) -> None:
+        self.due_ms = min(self.due_ms, due_ms)
+
+    def _earliest(self) -> int:
+        oldest_ms = self._enqueued.earliest()
+        expiry_ms = None if oldest_ms is None else oldest_ms + self.settings.retention_ms
+        due = (expiry_ms, self._delayed.earliest(), self._in_flight.earliest())
+        return min((due_ms for due_ms in due if due_ms is not None), default=NEVER_MS)

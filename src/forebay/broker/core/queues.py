@@ -1,0 +1,265 @@
+"""The actions on queues themselves: create, find, list, delete, purge, and their attributes.
+
+Source: API CreateQueue, GetQueueUrl, ListQueues, DeleteQueue, PurgeQueue, GetQueueAttributes and
+SetQueueAttributes.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+
+from forebay.broker.core import attributes as queue_attributes
+from forebay.broker.core import validation
+from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.queue import Queue
+from forebay.broker.core.redrive import parse_redrive_policy
+from forebay.broker.core.state import Caller, EngineState
+from forebay.protocol import errors, limits
+from forebay.protocol.actions import (
+    CreateQueueRequest,
+    CreateQueueResult,
+    DeleteQueueRequest,
+    EmptyResult,
+    GetQueueAttributesRequest,
+    GetQueueAttributesResult,
+    GetQueueUrlRequest,
+    GetQueueUrlResult,
+    ListQueuesRequest,
+    ListQueuesResult,
+    PurgeQueueRequest,
+    SetQueueAttributesRequest,
+)
+from forebay.protocol.errors import SqsError
+from forebay.protocol.identifiers import FIFO_SUFFIX, QueueKey, is_queue_name, queue_url
+
+
+def create_queue(
+    state: EngineState, request: CreateQueueRequest, caller: Caller, now_ms: int
+) -> CreateQueueResult:
+    """Create a queue, or answer the one that is there when no attribute differs."""
+    key = QueueKey(caller.account_id, request.queue_name)
+    given = request.attributes or {}
+    fifo = _check_name(request.queue_name, given)
+    canonical = queue_attributes.canonical_attributes(given, fifo=fifo)
+    existing = state.queues.get(key)
+    if existing is not None:
+        _check_same(existing, canonical)
+        return CreateQueueResult(queue_url=queue_url(caller.endpoint_url, key))
+    _check_not_deleted_recently(state, key, now_ms)
+    merged = queue_attributes.merged_attributes({}, canonical)
+    _check_dead_letter_target(state, key, merged, fifo=fifo)
+    queue = state.add_queue(
+        QueueRecord(
+            number=state.next_queue_number,
+            account_id=key.account_id,
+            name=key.name,
+            region=caller.region,
+            created_at_ms=now_ms + state.wall_offset_ms,
+            modified_at_ms=now_ms + state.wall_offset_ms,
+            purged_at_ms=None,
+            attributes=merged,
+            tags=request.tags or {},
+        )
+    )
+    state.next_queue_number += 1
+    state.save_queue(queue)
+    return CreateQueueResult(queue_url=queue_url(caller.endpoint_url, key))
+
+
+def get_queue_url(
+    state: EngineState, request: GetQueueUrlRequest, caller: Caller, now_ms: int
+) -> GetQueueUrlResult:
+    account_id = request.queue_owner_aws_account_id or caller.account_id
+    key = QueueKey(account_id, request.queue_name)
+    if key not in state.queues:
+        raise SqsError(errors.QUEUE_DOES_NOT_EXIST)
+    return GetQueueUrlResult(queue_url=queue_url(caller.endpoint_url, key))
+
+
+def list_queues(
+    state: EngineState, request: ListQueuesRequest, caller: Caller, now_ms: int
+) -> ListQueuesResult:
+    """The caller's queues by name. Pages only when MaxResults is given, as SQS does."""
+    prefix = request.queue_name_prefix or ""
+    names = sorted(
+        key.name
+        for key in state.queues
+        if key.account_id == caller.account_id and key.name.startswith(prefix)
+    )
+    page_size = request.max_results
+    if page_size is not None and not 1 <= page_size <= limits.LIST_RESULTS_MAX:
+        raise validation.invalid(
+            "MaxResults",
+            page_size,
+            f"MaxResults must be an integer between 1 and {limits.LIST_RESULTS_MAX}.",
+        )
+    if request.next_token is not None:
+        last_name = _decode_token(request.next_token)
+        names = [name for name in names if name > last_name]
+    next_token = None
+    if len(names) > (page_size or limits.LIST_RESULTS_MAX):
+        names = names[: page_size or limits.LIST_RESULTS_MAX]
+        next_token = _encode_token(names[-1]) if page_size is not None else None
+    urls = [queue_url(caller.endpoint_url, QueueKey(caller.account_id, name)) for name in names]
+    return ListQueuesResult(queue_urls=urls or None, next_token=next_token)
+
+
+def delete_queue(
+    state: EngineState, request: DeleteQueueRequest, caller: Caller, now_ms: int
+) -> EmptyResult:
+    state.remove_queue(state.queue(request.queue_url, caller, now_ms), now_ms)
+    return EmptyResult()
+
+
+def purge_queue(
+    state: EngineState, request: PurgeQueueRequest, caller: Caller, now_ms: int
+) -> EmptyResult:
+    """Drop every message, delayed and in flight ones and the deduplication window too."""
+    queue = state.queue(request.queue_url, caller, now_ms)
+    wall_ms = now_ms + state.wall_offset_ms
+    if queue.purged_at_ms is not None and wall_ms - queue.purged_at_ms < limits.PURGE_INTERVAL_MS:
+        raise SqsError(
+            errors.PURGE_QUEUE_IN_PROGRESS,
+            f"Only one PurgeQueue operation on {queue.key.name} is allowed every"
+            f" {limits.PURGE_INTERVAL_MS // 1000} seconds.",
+        )
+    queue.purge()
+    queue.purged_at_ms = wall_ms
+    state.changes.purged[queue.number] = state.next_sequence - 1
+    state.save_queue(queue)
+    state.reschedule(queue)
+    return EmptyResult()
+
+
+def get_queue_attributes(
+    state: EngineState, request: GetQueueAttributesRequest, caller: Caller, now_ms: int
+) -> GetQueueAttributesResult:
+    queue = state.queue(request.queue_url, caller, now_ms)
+    names = set(request.attribute_names or [])
+    for name in sorted(names):
+        if not _is_attribute(name):
+            raise SqsError(errors.INVALID_ATTRIBUTE_NAME, f"Unknown Attribute {name}.")
+    if "All" in names:
+        names = {*queue_attributes.SETTABLE, *queue_attributes.COMPUTED}
+    chosen: dict[str, str] = {}
+    for name in sorted(names):
+        value = _attribute_value(queue, name)
+        if value is not None:
+            chosen[name] = value
+    return GetQueueAttributesResult(attributes=chosen or None)
+
+
+def set_queue_attributes(
+    state: EngineState, request: SetQueueAttributesRequest, caller: Caller, now_ms: int
+) -> EmptyResult:
+    queue = state.queue(request.queue_url, caller, now_ms)
+    fifo = queue.settings.fifo
+    canonical = queue_attributes.canonical_attributes(request.attributes, fifo=fifo)
+    if canonical.get("FifoQueue") == "false":
+        raise SqsError(
+            errors.INVALID_ATTRIBUTE_VALUE,
+            "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not"
+            " supported.",
+        )
+    merged = queue_attributes.merged_attributes(queue.attributes, canonical)
+    if "RedrivePolicy" in canonical:
+        _check_dead_letter_target(state, queue.key, merged, fifo=fifo)
+    queue.set_attributes(merged)
+    queue.modified_at_ms = now_ms + state.wall_offset_ms
+    state.save_queue(queue)
+    state.reschedule(queue)
+    state.settle(queue, now_ms)
+    return EmptyResult()
+
+
+def _is_attribute(name: str) -> bool:
+    return name == "All" or name in queue_attributes.SETTABLE or name in queue_attributes.COMPUTED
+
+
+def _attribute_value(queue: Queue, name: str) -> str | None:
+    match name:
+        case "ApproximateNumberOfMessages":
+            return str(queue.visible_count)
+        case "ApproximateNumberOfMessagesDelayed":
+            return str(queue.delayed_count)
+        case "ApproximateNumberOfMessagesNotVisible":
+            return str(queue.in_flight_count)
+        case "CreatedTimestamp":
+            return str(queue.created_at_ms // 1000)
+        case "LastModifiedTimestamp":
+            return str(queue.modified_at_ms // 1000)
+        case "QueueArn":
+            return queue.arn
+        case _:
+            return queue_attributes.effective_attribute(
+                queue.attributes, name, fifo=queue.settings.fifo
+            )
+
+
+def _check_name(name: str, attributes: dict[str, str]) -> bool:
+    """Whether the name is of a FIFO queue. Raises SqsError unless name and FifoQueue agree."""
+    asked_for_fifo = attributes.get("FifoQueue", "").lower() == "true"
+    if asked_for_fifo and not (name.endswith(FIFO_SUFFIX) and is_queue_name(name)):
+        raise SqsError(
+            errors.INVALID_PARAMETER_VALUE,
+            "The name of a FIFO queue can only include alphanumeric characters, hyphens, or"
+            " underscores, must end with .fifo suffix and be 1 to 80 in length",
+        )
+    if not is_queue_name(name) or (name.endswith(FIFO_SUFFIX) and not asked_for_fifo):
+        raise SqsError(
+            errors.INVALID_PARAMETER_VALUE,
+            "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+        )
+    return asked_for_fifo
+
+
+def _check_same(queue: Queue, canonical: dict[str, str]) -> None:
+    for name, value in canonical.items():
+        current = queue_attributes.effective_attribute(
+            queue.attributes, name, fifo=queue.settings.fifo
+        )
+        if (current or "") != value:
+            raise SqsError(
+                errors.QUEUE_NAME_EXISTS,
+                "A queue already exists with the same name and a different value for attribute"
+                f" {name}",
+            )
+
+
+def _check_not_deleted_recently(state: EngineState, key: QueueKey, now_ms: int) -> None:
+    deleted_at_ms = state.deleted_at_ms.pop(key, None)
+    if deleted_at_ms is not None and now_ms - deleted_at_ms < state.recreate_interval_ms:
+        state.deleted_at_ms[key] = deleted_at_ms
+        raise SqsError(errors.QUEUE_DELETED_RECENTLY)
+
+
+def _check_dead_letter_target(
+    state: EngineState, source: QueueKey, attributes: dict[str, str], *, fifo: bool
+) -> None:
+    text = attributes.get("RedrivePolicy")
+    if text is None:
+        return
+    policy = parse_redrive_policy(text)
+    target = state.queues.get(policy.target)
+    if target is None:
+        raise validation.invalid("RedrivePolicy", text, "Dead letter target does not exist.")
+    if target.settings.fifo != fifo:
+        raise validation.invalid(
+            "RedrivePolicy", text, "Dead-letter queue must be same type of queue as the source."
+        )
+    if not target.settings.redrive_allow_policy.allows(source):
+        raise validation.invalid(
+            "RedrivePolicy", text, "The dead-letter queue does not allow this queue as a source."
+        )
+
+
+def _encode_token(name: str) -> str:
+    return urlsafe_b64encode(name.encode()).decode()
+
+
+def _decode_token(token: str) -> str:
+    try:
+        return urlsafe_b64decode(token).decode()
+    except (Base64Error, ValueError) as error:
+        raise validation.invalid("NextToken", token, "The token was not given out here.") from error

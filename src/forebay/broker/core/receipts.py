@@ -1,0 +1,172 @@
+"""What a receipt handle is good for: DeleteMessage and ChangeMessageVisibility, and their batches.
+
+Source: API DeleteMessage and ChangeMessageVisibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from forebay.broker.core import validation
+from forebay.broker.core.message import Event, Message, State
+from forebay.broker.core.queue import Queue
+from forebay.broker.core.state import Caller, EngineState
+from forebay.protocol import errors
+from forebay.protocol.actions import (
+    BatchResult,
+    BatchResultEntry,
+    BatchResultErrorEntry,
+    ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityRequest,
+    DeleteMessageBatchRequest,
+    DeleteMessageRequest,
+    EmptyResult,
+)
+from forebay.protocol.errors import SqsError
+from forebay.protocol.identifiers import ReceiptHandle, decode_receipt_handle, message_tag
+from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
+
+
+class _Entry(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+EntryT = TypeVar("EntryT", bound=_Entry)
+
+
+def delete_message(
+    state: EngineState, request: DeleteMessageRequest, caller: Caller, now_ms: int
+) -> EmptyResult:
+    queue = state.queue(request.queue_url, caller, now_ms)
+    _delete(state, queue, request.receipt_handle)
+    return EmptyResult()
+
+
+def delete_message_batch(
+    state: EngineState, request: DeleteMessageBatchRequest, caller: Caller, now_ms: int
+) -> BatchResult:
+    queue = state.queue(request.queue_url, caller, now_ms)
+    return _each(request.entries, lambda entry: _delete(state, queue, entry.receipt_handle))
+
+
+def change_message_visibility(
+    state: EngineState, request: ChangeMessageVisibilityRequest, caller: Caller, now_ms: int
+) -> EmptyResult:
+    queue = state.queue(request.queue_url, caller, now_ms)
+    _change(state, queue, request.receipt_handle, request.visibility_timeout, now_ms)
+    return EmptyResult()
+
+
+def change_message_visibility_batch(
+    state: EngineState,
+    request: ChangeMessageVisibilityBatchRequest,
+    caller: Caller,
+    now_ms: int,
+) -> BatchResult:
+    queue = state.queue(request.queue_url, caller, now_ms)
+
+    return _each(
+        request.entries,
+        lambda entry: _change(state, queue, entry.receipt_handle, entry.visibility_timeout, now_ms),
+    )
+
+
+def _each(entries: Sequence[EntryT], act: Callable[[EntryT], None]) -> BatchResult:
+    """Act on every entry of a batch; one that fails does not stop the others."""
+    validation.check_batch(entries)
+    result = BatchResult()
+    for entry in entries:
+        try:
+            act(entry)
+        except SqsError as error:
+            result.failed = result.failed or []
+            result.failed.append(
+                BatchResultErrorEntry(
+                    id=entry.id,
+                    sender_fault=error.fault.sender,
+                    code=error.code,
+                    message=error.message,
+                )
+            )
+        else:
+            result.successful = result.successful or []
+            result.successful.append(BatchResultEntry(id=entry.id))
+    return result
+
+
+def _find(queue: Queue, text: str) -> tuple[ReceiptHandle, Message | None]:
+    """What the handle says and its message, None when that is gone.
+
+    Raises SqsError (ReceiptHandleIsInvalid) when this queue never gave the handle out.
+    """
+    handle = decode_receipt_handle(text)
+    if handle is None or handle.queue_number != queue.number:
+        raise SqsError(
+            errors.RECEIPT_HANDLE_IS_INVALID,
+            f'The input receipt handle "{text}" is not a valid receipt handle.',
+        )
+    message = queue.messages.get(handle.sequence)
+    if message is not None and message_tag(message.message_id) != handle.message_tag:
+        raise SqsError(errors.RECEIPT_HANDLE_IS_INVALID)
+    return handle, message
+
+
+def _is_current(message: Message, handle: ReceiptHandle) -> bool:
+    return message.state is State.IN_FLIGHT and message.receive_count == handle.receive_count
+
+
+def _delete(state: EngineState, queue: Queue, text: str) -> None:
+    """Delete a message. One that is gone already counts as deleted.
+
+    On a standard queue the handle of any receive will do; on a FIFO queue only that of the latest
+    receive, and only until its visibility timeout ends.
+    """
+    handle, message = _find(queue, text)
+    if message is None:
+        return
+    if queue.settings.fifo and not _is_current(message, handle):
+        raise validation.invalid("ReceiptHandle", text, "The receipt handle has expired.")
+    queue.remove(message, Event.DELETED)
+    state.changes.removed_messages.append(message.sequence)
+    state.changes.deliveries.pop(message.sequence, None)
+    if queue.has_ready():
+        state.readable[queue.number] = None
+
+
+def _change(
+    state: EngineState, queue: Queue, text: str, timeout_s: int | None, now_ms: int
+) -> None:
+    """Set when a message becomes visible again, from now.
+
+    A message is hidden at most twelve hours in total from the receive that hid it.
+    """
+    if timeout_s is None:
+        raise validation.missing("VisibilityTimeout")
+    validation.check_visibility_timeout(timeout_s)
+    handle, message = _find(queue, text)
+    if message is None:
+        raise validation.invalid(
+            "ReceiptHandle",
+            text,
+            "Message does not exist or is not available for visibility timeout change.",
+        )
+    if queue.settings.fifo and not _is_current(message, handle):
+        raise validation.invalid("ReceiptHandle", text, "The receipt handle has expired.")
+    visible_at_ms = now_ms + timeout_s * 1000
+    if visible_at_ms > message.taken_at_ms + VISIBILITY_TIMEOUT_SECONDS_MAX * 1000:
+        raise validation.invalid(
+            "VisibilityTimeout",
+            timeout_s,
+            "Total VisibilityTimeout for the message is beyond the limit"
+            f" [{VISIBILITY_TIMEOUT_SECONDS_MAX} seconds].",
+        )
+    if timeout_s == 0:
+        queue.release(message)
+        if queue.has_ready():
+            state.readable[queue.number] = None
+    else:
+        queue.hide(message, visible_at_ms)
+    state.save_delivery(message, visible_at_ms, None)
+    state.reschedule(queue)

@@ -1,0 +1,51 @@
+"""The order of a standard queue: best effort, oldest visible first.
+
+A message that comes back after a receive goes behind those that wait for their first, so that one
+message that always fails does not hold up the rest.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.message import Message
+from forebay.broker.core.queue import Queue
+
+
+class StandardQueue(Queue):
+    """At-least-once delivery in best-effort order."""
+
+    def __init__(self, record: QueueRecord) -> None:
+        super().__init__(record)
+        self._ready: OrderedDict[int, Message] = OrderedDict()
+
+    def has_ready(self) -> bool:
+        return bool(self._ready)
+
+    def select(
+        self, limit: int, max_receive_count: int | None
+    ) -> tuple[list[Message], list[Message]]:
+        chosen: list[Message] = []
+        exhausted: list[Message] = []
+        for message in self._ready.values():
+            if len(chosen) == limit:
+                break
+            if max_receive_count is not None and message.receive_count >= max_receive_count:
+                exhausted.append(message)
+            else:
+                chosen.append(message)
+        return chosen, exhausted
+
+    def purge(self) -> None:
+        super().purge()
+        self._ready.clear()
+
+    def _appear(self, message: Message) -> None:
+        self._ready[message.sequence] = message
+
+    def _vanish(self, message: Message) -> None:
+        del self._ready[message.sequence]
+
+    def _removed(self, message: Message) -> None:
+        pass

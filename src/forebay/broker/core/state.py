@@ -1,0 +1,269 @@
+"""All that the engine holds: the queues, the counters, and what changed since the last commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from msgspec import Struct
+
+from forebay.broker.core.attributes import settings_of
+from forebay.broker.core.changes import (
+    ChangeSet,
+    DeliveryRow,
+    MessageExtras,
+    MessageRow,
+    QueueRecord,
+    Snapshot,
+)
+from forebay.broker.core.deadlines import Deadlines
+from forebay.broker.core.deduplication import Original
+from forebay.broker.core.fifo import FifoQueue
+from forebay.broker.core.message import Event, Message
+from forebay.broker.core.queue import NEVER_MS, Queue
+from forebay.broker.core.standard import StandardQueue
+from forebay.protocol import errors
+from forebay.protocol.checksums import md5_of_attributes, md5_of_body
+from forebay.protocol.errors import SqsError
+from forebay.protocol.identifiers import QueueKey, queue_key_from_url
+
+#: Queue URLs, as clients spell them, whose queue is remembered. A bound, because callers make them.
+_REMEMBERED_URLS_MAX = 10_000
+
+_extras_encoder = msgspec.msgpack.Encoder()
+_extras_decoder = msgspec.msgpack.Decoder(MessageExtras)
+
+
+class Caller(Struct, frozen=True):
+    """Who asks, and at which address."""
+
+    #: The account of the request when its QueueUrl names none.
+    account_id: str
+    #: The region that a queue created by this request belongs to.
+    region: str
+    #: Scheme, host and port that answers build queue URLs from.
+    endpoint_url: str
+
+
+class EngineState:
+    """The queues and the changes made to them. The actions work on this."""
+
+    def __init__(
+        self,
+        *,
+        entropy: Callable[[int], bytes],
+        recreate_interval_ms: int,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        self.entropy = entropy
+        self.recreate_interval_ms = recreate_interval_ms
+        #: Wall time minus engine time, for the times that SQS shows to people.
+        self.wall_offset_ms = 0
+        self.clock_ms = 0
+        self.next_sequence = 1
+        self.next_queue_number = 1
+        self.queues: dict[QueueKey, Queue] = {}
+        self.queues_by_number: dict[int, Queue] = {}
+        #: When each recently deleted queue was deleted.
+        self.deleted_at_ms: dict[QueueKey, int] = {}
+        self.changes = ChangeSet()
+        #: Numbers of the queues whose waiting receives may succeed now, in order of their turn.
+        self.readable: dict[int, None] = {}
+        #: When each queue next needs a tick, by number.
+        self.agenda = Deadlines()
+        self._queues_by_url: dict[str, Queue] = {}
+        if snapshot is not None:
+            self._restore(snapshot)
+
+    def queue(self, url: str, caller: Caller, now_ms: int) -> Queue:
+        """The queue a request names, brought up to `now_ms`.
+
+        Raises SqsError (QueueDoesNotExist).
+        """
+        queue = self._queues_by_url.get(url)
+        if queue is None:
+            key = queue_key_from_url(url, caller.account_id)
+            queue = self.queues.get(key) if key is not None else None
+            if queue is None:
+                raise SqsError(errors.QUEUE_DOES_NOT_EXIST)
+            if url.endswith(f"/{queue.key.account_id}/{queue.key.name}"):
+                self._remember_url(url, queue)
+        self.settle(queue, now_ms)
+        return queue
+
+    def _remember_url(self, url: str, queue: Queue) -> None:
+        if len(self._queues_by_url) >= _REMEMBERED_URLS_MAX:
+            self._queues_by_url.clear()
+        self._queues_by_url[url] = queue
+
+    def settle(self, queue: Queue, now_ms: int) -> None:
+        """Do what time has brought to a queue, and note what must be journaled and woken."""
+        if now_ms < queue.due_ms:
+            return
+        self.changes.removed_messages.extend(message.sequence for message in queue.settle(now_ms))
+        if queue.has_ready():
+            self.readable[queue.number] = None
+        self.reschedule(queue)
+
+    def reschedule(self, queue: Queue) -> None:
+        """Note when the queue next needs a tick. Call after its deadlines may have changed."""
+        scheduled_ms = self.agenda.due_at(queue.number)
+        if queue.due_ms == NEVER_MS:
+            self.agenda.discard(queue.number)
+        elif scheduled_ms is None or queue.due_ms != scheduled_ms:
+            self.agenda.add(queue.number, queue.due_ms)
+
+    def add_queue(self, record: QueueRecord) -> Queue:
+        """Open a queue."""
+        fifo = settings_of(record.attributes).fifo
+        queue = FifoQueue(record) if fifo else StandardQueue(record)
+        self.queues[queue.key] = queue
+        self.queues_by_number[queue.number] = queue
+        return queue
+
+    def remove_queue(self, queue: Queue, now_ms: int) -> None:
+        """Close a queue and drop all that is in it; receives waiting on it are woken to fail."""
+        queue.purge()
+        del self.queues[queue.key]
+        del self.queues_by_number[queue.number]
+        self._queues_by_url.clear()
+        self.agenda.discard(queue.number)
+        self.deleted_at_ms = {
+            key: deleted_at_ms
+            for key, deleted_at_ms in self.deleted_at_ms.items()
+            if now_ms - deleted_at_ms < self.recreate_interval_ms
+        }
+        self.deleted_at_ms[queue.key] = now_ms
+        self.changes.queues.pop(queue.number, None)
+        self.changes.removed_queues.append(queue.number)
+        self.readable[queue.number] = None
+
+    def save_queue(self, queue: Queue) -> None:
+        """Have the journal keep the queue as it is now."""
+        self.changes.queues[queue.number] = queue.record()
+
+    def take_sequence(self) -> int:
+        """The next sequence: unique over all queues, and rising."""
+        sequence = self.next_sequence
+        self.next_sequence = sequence + 1
+        return sequence
+
+    def save_message(self, queue: Queue, message: Message) -> None:
+        """Have the journal keep a message that was just added to a queue."""
+        extras = message.extras
+        self.changes.messages.append(
+            (
+                message.sequence,
+                queue.number,
+                message.message_id,
+                message.body,
+                message.enqueued_at_ms,
+                message.available_at_ms,
+                message.sent_at_ms,
+                message.sender_id,
+                message.group_id,
+                message.deduplication_id,
+                _extras_encoder.encode(extras) if extras is not None else None,
+            )
+        )
+
+    def save_delivery(self, message: Message, visible_at_ms: int, attempt_id: str | None) -> None:
+        """Have the journal keep the latest delivery of a message."""
+        self.changes.deliveries[message.sequence] = (
+            message.sequence,
+            message.receive_count,
+            message.first_received_at_ms,
+            message.taken_at_ms,
+            visible_at_ms,
+            attempt_id,
+        )
+
+    def dead_letter(self, source: Queue, message: Message, target: Queue, now_ms: int) -> None:
+        """Move a message to its dead-letter queue, where it is visible at once.
+
+        It keeps its id, its attributes and its receive count. On a standard queue retention goes on
+        from the first enqueue; on a FIFO queue it starts anew.
+        """
+        source.remove(message, Event.DEAD_LETTERED)
+        self.changes.removed_messages.append(message.sequence)
+        self.changes.deliveries.pop(message.sequence, None)
+        extras = message.extras or MessageExtras()
+        moved = Message(
+            sequence=self.take_sequence(),
+            message_id=message.message_id,
+            body=message.body,
+            body_md5=message.body_md5,
+            enqueued_at_ms=now_ms if target.settings.fifo else message.enqueued_at_ms,
+            available_at_ms=now_ms,
+            sent_at_ms=message.sent_at_ms,
+            sender_id=message.sender_id,
+            group_id=message.group_id,
+            deduplication_id=message.deduplication_id,
+            extras=MessageExtras(extras.attributes, extras.trace_header, source.arn),
+            attributes_md5=message.attributes_md5,
+        )
+        moved.receive_count = message.receive_count
+        moved.first_received_at_ms = message.first_received_at_ms
+        moved.taken_at_ms = message.taken_at_ms
+        target.add(moved, now_ms)
+        self.save_message(target, moved)
+        self.save_delivery(moved, now_ms, None)
+        self.readable[target.number] = None
+        self.reschedule(target)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.clock_ms = snapshot.clock_ms
+        self.next_sequence = snapshot.next_sequence
+        self.next_queue_number = snapshot.next_queue_number
+        for record in snapshot.queues:
+            self.add_queue(record)
+        self._restore_messages(snapshot.messages)
+        for (
+            sequence,
+            number,
+            scope,
+            deduplication_id,
+            identifier,
+            expires_at,
+        ) in snapshot.deduplications:
+            queue = self.queues_by_number[number]
+            if isinstance(queue, FifoQueue):
+                queue.deduplication.restore(
+                    scope, deduplication_id, Original(sequence, identifier, expires_at)
+                )
+        for queue in self.queues.values():
+            self.reschedule(queue)
+
+    def _restore_messages(self, rows: Iterable[tuple[MessageRow, DeliveryRow | None]]) -> None:
+        for row, delivery in rows:
+            queue = self.queues_by_number[row[1]]
+            message = _message_from_row(row)
+            visible_at_ms, attempt_id = 0, None
+            if delivery is not None:
+                _, count, first_received_at_ms, taken_at_ms, visible_at_ms, attempt_id = delivery
+                message.receive_count = count
+                message.first_received_at_ms = first_received_at_ms
+                message.taken_at_ms = taken_at_ms
+            queue.restore(message, self.clock_ms, visible_at_ms)
+            if attempt_id is not None and isinstance(queue, FifoQueue):
+                queue.restore_attempt(attempt_id, message)
+
+
+def _message_from_row(row: MessageRow) -> Message:
+    sequence, _, identifier, body, enqueued, available, sent, sender, group, dedup, encoded = row
+    extras = _extras_decoder.decode(encoded) if encoded is not None else None
+    attributes = extras.attributes if extras is not None else None
+    return Message(
+        sequence=sequence,
+        message_id=identifier,
+        body=body,
+        body_md5=md5_of_body(body),
+        enqueued_at_ms=enqueued,
+        available_at_ms=available,
+        sent_at_ms=sent,
+        sender_id=sender,
+        group_id=group,
+        deduplication_id=dedup,
+        extras=extras,
+        attributes_md5=md5_of_attributes(attributes) if attributes else None,
+    )
