@@ -59,8 +59,8 @@ _error_decoder = Decoder(_ErrorBody)
 _request_decoders = {name: Decoder(action.request_type) for name, action in ACTIONS.items()}
 _result_decoders = {name: Decoder(action.result_type) for name, action in ACTIONS.items()}
 
-#: What reading a JSON text raises: msgspec's own errors, bytes that are no UTF-8, and nesting deeper
-#: than the interpreter allows.
+#: What reading a JSON text raises: msgspec's own errors, bytes that are no UTF-8, and nesting that
+#: is deeper than the interpreter allows.
 _UNREADABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
 
 _MISSING_MEMBER = re.compile(r"missing required field `(?P<member>\w+)`(?: - at `\$(?P<path>.*)`)?")
