@@ -16,21 +16,11 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
-from msgspec import Struct
-
+from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.changes import QueueRecord
 from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.message import Message, State
 from forebay.broker.core.queue import Queue
-from forebay.protocol.limits import RECEIVE_ATTEMPT_INTERVAL_MS
-
-
-class Attempt(Struct, frozen=True, gc=False):
-    """What a receive with a ReceiveRequestAttemptId delivered."""
-
-    #: Sequence, receive count and end of the visibility timeout of each message.
-    delivered: tuple[tuple[int, int, int], ...]
-    expires_at_ms: int
 
 
 class MessageGroup:
@@ -63,10 +53,10 @@ class FifoQueue(Queue):
 
     def __init__(self, record: QueueRecord) -> None:
         super().__init__(record)
-        self.deduplication = DeduplicationWindow()
+        self.deduplication: DeduplicationWindow = DeduplicationWindow()
+        self.attempts: ReceiveAttempts = ReceiveAttempts()
         self._groups: dict[str, MessageGroup] = {}
         self._ready: OrderedDict[str, MessageGroup] = OrderedDict()
-        self._attempts: OrderedDict[str, Attempt] = OrderedDict()
 
     def has_ready(self) -> bool:
         return bool(self._ready)
@@ -90,53 +80,8 @@ class FifoQueue(Queue):
         super().purge()
         self._groups.clear()
         self._ready.clear()
-        self._attempts.clear()
         self.deduplication.clear()
-
-    def remember_attempt(self, attempt_id: str, messages: list[Message], now_ms: int) -> None:
-        """Keep what a receive delivered, for a caller that lost the answer."""
-        delivered = tuple(
-            (message.sequence, message.receive_count, self.visible_at(message))
-            for message in messages
-        )
-        self._attempts.pop(attempt_id, None)
-        self._attempts[attempt_id] = Attempt(delivered, now_ms + RECEIVE_ATTEMPT_INTERVAL_MS)
-        while self._attempts and self._first_attempt().expires_at_ms <= now_ms:
-            self._attempts.popitem(last=False)
-
-    def repeat_attempt(self, attempt_id: str, now_ms: int) -> list[Message]:
-        """What a receive with this id delivered, if every message is still as it left it.
-
-        Empty when the id is unknown or expired, or when one of the messages was deleted, came back
-        or had its visibility changed since: the caller then receives anew.
-        """
-        attempt = self._attempts.get(attempt_id)
-        if attempt is None or attempt.expires_at_ms <= now_ms:
-            return []
-        messages = []
-        for sequence, receive_count, visible_at_ms in attempt.delivered:
-            message = self.messages.get(sequence)
-            if (
-                message is None
-                or message.state is not State.IN_FLIGHT
-                or message.receive_count != receive_count
-                or self.visible_at(message) != visible_at_ms
-            ):
-                return []
-            messages.append(message)
-        return messages
-
-    def restore_attempt(self, attempt_id: str, message: Message) -> None:
-        """Put back a message that the journal kept together with the attempt that received it."""
-        known = self._attempts.get(attempt_id)
-        mine = (message.sequence, message.receive_count, self.visible_at(message))
-        self._attempts[attempt_id] = Attempt(
-            (*known.delivered, mine) if known is not None else (mine,),
-            message.taken_at_ms + RECEIVE_ATTEMPT_INTERVAL_MS,
-        )
-
-    def _first_attempt(self) -> Attempt:
-        return next(iter(self._attempts.values()))
+        self.attempts.clear()
 
     def _enter(self, message: Message) -> None:
         super()._enter(message)

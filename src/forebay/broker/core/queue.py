@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 
+from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.attributes import QueueSettings, settings_of
 from forebay.broker.core.changes import QueueRecord
 from forebay.broker.core.deadlines import Deadlines
+from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.message import Event, Message, State, transition
 from forebay.protocol.identifiers import QueueKey, queue_arn
 
@@ -34,6 +36,10 @@ class Queue(ABC):
         self.tags = record.tags
         self.settings: QueueSettings = settings_of(record.attributes)
         self.messages: dict[int, Message] = {}
+        #: The deduplication window; a standard queue has none.
+        self.deduplication: DeduplicationWindow | None = None
+        #: What recent receives delivered; a standard queue does not keep it.
+        self.attempts: ReceiveAttempts | None = None
         #: No deadline of this queue falls before this time. It may be early, never late.
         self.due_ms = NEVER_MS
         self._delayed = Deadlines()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from forebay.broker.core import validation
-from forebay.broker.core.fifo import FifoQueue
+from forebay.broker.core.attempts import Delivered
 from forebay.broker.core.message import Message
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.state import Caller, EngineState
@@ -113,23 +113,43 @@ def _room(queue: Queue, limit: int) -> int:
 
 
 def _repeat(
-    state: EngineState,
-    queue: Queue,
-    request: ReceiveMessageRequest,
-    now_ms: int,
-    timeout_ms: int,
+    state: EngineState, queue: Queue, request: ReceiveMessageRequest, now_ms: int, timeout_ms: int
 ) -> list[Message]:
-    """What an earlier receive with the same attempt id delivered, hidden anew."""
+    """What an earlier receive with the same attempt id delivered, hidden anew; else nothing."""
     attempt_id = request.receive_request_attempt_id
-    if attempt_id is None or not isinstance(queue, FifoQueue):
+    if attempt_id is None or queue.attempts is None:
         return []
-    messages = queue.repeat_attempt(attempt_id, now_ms)
+    messages = []
+    for delivered in queue.attempts.find(attempt_id, now_ms):
+        message = queue.messages.get(delivered.sequence)
+        if message is None or _as_delivered(queue, message) != delivered:
+            return []
+        messages.append(message)
+    if timeout_ms == 0:
+        return []
     for message in messages:
         queue.hide(message, now_ms + timeout_ms)
-        state.save_delivery(message, now_ms + timeout_ms, attempt_id)
-    if messages:
-        queue.remember_attempt(attempt_id, messages, now_ms)
+    _save_deliveries(state, queue, messages, now_ms, timeout_ms, attempt_id)
     return messages
+
+
+def _as_delivered(queue: Queue, message: Message) -> Delivered:
+    return Delivered(message.sequence, message.receive_count, queue.visible_at(message))
+
+
+def _save_deliveries(
+    state: EngineState,
+    queue: Queue,
+    messages: list[Message],
+    now_ms: int,
+    timeout_ms: int,
+    attempt_id: str | None,
+) -> None:
+    for message in messages:
+        state.save_delivery(message, now_ms + timeout_ms, attempt_id)
+    if attempt_id is not None and queue.attempts is not None and messages:
+        delivered = [_as_delivered(queue, message) for message in messages]
+        queue.attempts.remember(attempt_id, delivered, now_ms)
 
 
 def _deliver(
@@ -149,13 +169,11 @@ def _deliver(
     if target is not None:
         for message in exhausted:
             state.dead_letter(queue, message, target, now_ms)
-    attempt_id = request.receive_request_attempt_id if isinstance(queue, FifoQueue) else None
     wall_ms = now_ms + state.wall_offset_ms
     for message in messages:
         queue.deliver(message, now_ms, wall_ms, timeout_ms)
-        state.save_delivery(message, now_ms + timeout_ms, attempt_id)
-    if attempt_id is not None and messages and isinstance(queue, FifoQueue):
-        queue.remember_attempt(attempt_id, messages, now_ms)
+    attempt_id = request.receive_request_attempt_id if queue.settings.fifo else None
+    _save_deliveries(state, queue, messages, now_ms, timeout_ms, attempt_id)
     return messages
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from forebay.broker.core import validation
 from forebay.broker.core.changes import MessageExtras
-from forebay.broker.core.fifo import FifoQueue
+from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.message import Message
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.state import Caller, EngineState
@@ -170,11 +170,10 @@ def _store(
     state: EngineState, queue: Queue, draft: _Draft, caller: Caller, now_ms: int
 ) -> tuple[int, str]:
     """Add the message; answer its sequence and id, or its original's when it is a duplicate."""
-    scope = ""
-    if isinstance(queue, FifoQueue):
-        if queue.settings.deduplicate_by_group:
-            scope = draft.group_id or ""
-        original = queue.deduplication.find(scope, draft.deduplication_id or "", now_ms)
+    window = queue.deduplication
+    scope = (draft.group_id or "") if queue.settings.deduplicate_by_group else ""
+    if window is not None:
+        original = window.find(scope, draft.deduplication_id or "", now_ms)
         if original is not None:
             return original.sequence, original.message_id
     sequence = state.take_sequence()
@@ -195,19 +194,20 @@ def _store(
     )
     queue.add(message, now_ms)
     state.save_message(queue, message)
-    if isinstance(queue, FifoQueue):
-        _open_window(state, queue, scope, message, now_ms)
+    if window is not None:
+        _remember(state, queue, window, scope, message)
     if queue.has_ready():
         state.readable[queue.number] = None
     state.reschedule(queue)
     return sequence, identifier
 
 
-def _open_window(
-    state: EngineState, queue: FifoQueue, scope: str, message: Message, now_ms: int
+def _remember(
+    state: EngineState, queue: Queue, window: DeduplicationWindow, scope: str, message: Message
 ) -> None:
+    now_ms = message.enqueued_at_ms
     deduplication_id = message.deduplication_id or ""
-    original = queue.deduplication.remember(
+    original = window.remember(
         scope, deduplication_id, message.sequence, message.message_id, now_ms
     )
     state.changes.deduplications.append(
@@ -221,5 +221,5 @@ def _open_window(
         )
     )
     state.changes.forgotten_deduplications = max(
-        state.changes.forgotten_deduplications, queue.deduplication.forget_expired(now_ms)
+        state.changes.forgotten_deduplications, window.forget_expired(now_ms)
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
+from forebay.broker.core.attempts import Delivered
 from forebay.broker.core.attributes import settings_of
 from forebay.broker.core.changes import (
     ChangeSet,
@@ -226,11 +227,9 @@ class EngineState:
             identifier,
             expires_at,
         ) in snapshot.deduplications:
-            queue = self.queues_by_number[number]
-            if isinstance(queue, FifoQueue):
-                queue.deduplication.restore(
-                    scope, deduplication_id, Original(sequence, identifier, expires_at)
-                )
+            window = self.queues_by_number[number].deduplication
+            if window is not None:
+                window.restore(scope, deduplication_id, Original(sequence, identifier, expires_at))
         for queue in self.queues.values():
             self.reschedule(queue)
 
@@ -245,8 +244,11 @@ class EngineState:
                 message.first_received_at_ms = first_received_at_ms
                 message.taken_at_ms = taken_at_ms
             queue.restore(message, self.clock_ms, visible_at_ms)
-            if attempt_id is not None and isinstance(queue, FifoQueue):
-                queue.restore_attempt(attempt_id, message)
+            if attempt_id is not None and queue.attempts is not None:
+                delivered = Delivered(
+                    message.sequence, message.receive_count, queue.visible_at(message)
+                )
+                queue.attempts.restore(attempt_id, delivered, message.taken_at_ms)
 
 
 def _message_from_row(row: MessageRow) -> Message:
