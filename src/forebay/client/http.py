@@ -1,0 +1,205 @@
+"""SQS over HTTP: the embedded broker or AWS, by endpoint URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+
+import aiohttp
+from msgspec.structs import replace
+
+from forebay.client.base import SqsClient
+from forebay.client.credentials import CredentialChain
+from forebay.client.endpoint import Endpoint, region_of_url, resolve_endpoint
+from forebay.client.retry import RetryPolicy
+from forebay.clock import Clock, SystemClock
+from forebay.errors import Closed, ServiceUnreachable, SettingsError
+from forebay.protocol import awsjson, limits
+from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageRequest
+from forebay.protocol.errors import SqsError
+from forebay.protocol.identifiers import FIFO_SUFFIX, message_id
+from forebay.protocol.sigv4 import Credentials, sign
+
+#: How long one attempt may take unless the call says otherwise, in seconds. A durable send takes
+#: milliseconds; a service that is silent for this long is not going to answer.
+CALL_TIMEOUT_S = 5.0
+
+#: Headers that aiohttp would add and SQS has no use for.
+_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent")
+
+
+class HttpSqsClient(SqsClient):
+    """A signed SQS client that survives an outage as long as its retry policy says.
+
+    Without `endpoint_url` it speaks to AWS in the region; the region comes from the argument, the
+    environment or the queue's URL. Without `credentials` it uses botocore's chain, and signs with a
+    stand-in when the endpoint is local and the chain finds nothing. At most `connections` calls are
+    under way at once; more wait, and the wait counts in their timeout. Use it in one event loop.
+
+    Transport failures, answers of 500 and above and throttling are tried again: a send may
+    therefore be carried out twice, which a FIFO queue collapses by its deduplication id. A receive
+    from a FIFO queue carries a ReceiveRequestAttemptId, so that a repeated one gets the messages
+    whose answer was lost.
+    """
+
+    def __init__(
+        self,
+        endpoint_url: str | None = None,
+        *,
+        region: str | None = None,
+        credentials: Credentials | None = None,
+        retry: RetryPolicy | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+        connections: int = 128,
+        clock: Clock | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+        executor: Executor | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Raises SettingsError when a setting is out of range or `endpoint_url` is no URL."""
+        for name, value in (("timeout_s", timeout_s), ("connections", connections)):
+            if value <= 0:
+                raise SettingsError(f"HttpSqsClient {name} is {value}; it must be above 0.")
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._environment = environment
+        self._credentials = credentials
+        self._retry = retry or RetryPolicy()
+        self._timeout_s = timeout_s
+        self._connections = connections
+        self._clock = clock or SystemClock()
+        self._entropy = entropy
+        self._executor = executor
+        self._endpoints: dict[str | None, Endpoint] = {}
+        self._chains: dict[bool, CredentialChain] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+        if endpoint_url is not None:
+            resolve_endpoint(endpoint_url, region, environment)
+
+    async def call(self, request: AnyRequest, *, timeout_s: float | None = None) -> AnyResult:
+        """Besides what SqsClient says: raises Closed, SettingsError and NoCredentials."""
+        endpoint = self._endpoint(getattr(request, "queue_url", None))
+        timeout_s = attempt_timeout_s(request, self._timeout_s if timeout_s is None else timeout_s)
+        if isinstance(request, ReceiveMessageRequest):
+            request = self._repeatable(request)
+        action, body = awsjson.encode_request(request)
+        attempt = 0
+        failing_since_ms: int | None = None
+        while True:
+            attempt += 1
+            try:
+                return await self._attempt(endpoint, action, body, timeout_s)
+            except (SqsError, ServiceUnreachable) as error:
+                now_ms = self._clock.monotonic_ms()
+                if failing_since_ms is None:
+                    failing_since_ms = now_ms
+                delay_ms = self._retry.decide(
+                    attempt, error, now_ms - failing_since_ms, self._random()
+                )
+                if delay_ms is None:
+                    raise
+            await self._clock.sleep(delay_ms / 1000)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._session is not None:
+            await self._session.close()
+
+    async def _attempt(
+        self, endpoint: Endpoint, action: str, body: bytes, timeout_s: float
+    ) -> AnyResult:
+        headers = {
+            "Host": endpoint.host,
+            "Content-Type": awsjson.CONTENT_TYPE,
+            awsjson.TARGET_HEADER: awsjson.TARGET_PREFIX + action,
+        }
+        headers |= sign(
+            self._credentials or await self._chain(endpoint).current(),
+            method="POST",
+            path=endpoint.path,
+            query="",
+            headers=headers.items(),
+            body=body,
+            region=endpoint.region,
+            wall_ms=self._clock.wall_ms(),
+        )
+        try:
+            async with self._open_session().post(
+                endpoint.url,
+                data=body,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=timeout_s),
+                allow_redirects=False,
+            ) as answer:
+                content = await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _unreachable(endpoint, action, timeout_s, error) from error
+        if answer.status == 200:
+            return awsjson.decode_result(action, content)
+        raise awsjson.decode_error(
+            answer.status, answer.headers.get(awsjson.QUERY_ERROR_HEADER), content
+        )
+
+    def _endpoint(self, queue_url: str | None) -> Endpoint:
+        region = region_of_url(queue_url) if queue_url else None
+        endpoint = self._endpoints.get(region)
+        if endpoint is None:
+            endpoint = resolve_endpoint(
+                self._endpoint_url, self._region, self._environment, queue_url
+            )
+            self._endpoints[region] = endpoint
+        return endpoint
+
+    def _chain(self, endpoint: Endpoint) -> CredentialChain:
+        chain = self._chains.get(endpoint.local)
+        if chain is None:
+            chain = CredentialChain(local=endpoint.local, executor=self._executor)
+            self._chains[endpoint.local] = chain
+        return chain
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise Closed("The SQS client was closed; make a new one.")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=_NO_AUTOMATIC_HEADERS,
+            )
+        return self._session
+
+    def _repeatable(self, request: ReceiveMessageRequest) -> ReceiveMessageRequest:
+        if request.receive_request_attempt_id or not request.queue_url.endswith(FIFO_SUFFIX):
+            return request
+        return replace(request, receive_request_attempt_id=message_id(self._entropy(16)))
+
+    def _random(self) -> float:
+        return int.from_bytes(self._entropy(4)) / 2**32
+
+
+def attempt_timeout_s(request: AnyRequest, timeout_s: float) -> float:
+    """How long to wait for an answer: a long poll may take its wait time more.
+
+    A receive without WaitTimeSeconds waits as long as its queue says, which is 20 s at most.
+    """
+    if not isinstance(request, ReceiveMessageRequest):
+        return timeout_s
+    if request.wait_time_seconds is None:
+        return timeout_s + limits.WAIT_TIME_SECONDS_MAX
+    return timeout_s + request.wait_time_seconds
+
+
+def _unreachable(
+    endpoint: Endpoint, action: str, timeout_s: float, error: Exception
+) -> ServiceUnreachable:
+    reason = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
+    advice = (
+        "Check that the broker runs (`forebay serve`) and that this is its URL."
+        if endpoint.local
+        else "Check the endpoint URL, the region and the network."
+    )
+    return ServiceUnreachable(
+        f"{action} at {endpoint.url} failed: {reason or type(error).__name__}. {advice}"
+    )
