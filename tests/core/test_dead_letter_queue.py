@@ -1,0 +1,141 @@
+"""A message received maxReceiveCount times goes to the dead-letter queue at the next receive."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from forebay.protocol.actions import DeleteQueueRequest, SetQueueAttributesRequest
+from forebay.protocol.errors import SqsError
+from tests.core.harness import Sqs, arn_of, url_of
+
+
+def with_dead_letter_queue(suffix: str, max_receive_count: object = 2) -> Sqs:
+    sqs = Sqs()
+    sqs.create(f"dead{suffix}")
+    policy = {"deadLetterTargetArn": arn_of(f"dead{suffix}"), "maxReceiveCount": max_receive_count}
+    sqs.create(f"jobs{suffix}", {"RedrivePolicy": json.dumps(policy), "VisibilityTimeout": 1})
+    return sqs
+
+
+def receive_until_dead(sqs: Sqs, queue: str) -> None:
+    for _ in range(2):
+        assert sqs.bodies(queue) != []
+        sqs.wait(1)
+    assert sqs.bodies(queue) == []
+
+
+@pytest.mark.parametrize("suffix", ["", ".fifo"])
+def test_the_receive_after_the_last_allowed_one_moves_the_message(suffix: str) -> None:
+    sqs = with_dead_letter_queue(suffix)
+    sent = sqs.send(f"jobs{suffix}", "poison", group="g" if suffix else None)
+    receive_until_dead(sqs, f"jobs{suffix}")
+    assert sqs.counts(f"jobs{suffix}") == (0, 0, 0)
+    [dead] = sqs.receive(f"dead{suffix}")
+    assert dead.message_id == sent.message_id
+    assert dead.attributes is not None
+    assert dead.attributes["ApproximateReceiveCount"] == "3"
+    assert dead.attributes["DeadLetterQueueSourceArn"] == arn_of(f"jobs{suffix}")
+
+
+def test_the_messages_behind_a_dead_one_are_delivered_by_the_same_receive() -> None:
+    sqs = with_dead_letter_queue(".fifo")
+    sqs.send("jobs.fifo", "poison", group="g")
+    for _ in range(2):
+        sqs.receive("jobs.fifo")
+        sqs.wait(1)
+    sqs.send("jobs.fifo", "good", group="g")
+    assert sqs.bodies("jobs.fifo") == ["good"]
+
+
+def test_a_standard_message_keeps_its_first_enqueue_time() -> None:
+    sqs = with_dead_letter_queue("")
+    sqs.call(
+        SetQueueAttributesRequest(
+            queue_url=url_of("dead"), attributes={"MessageRetentionPeriod": "60"}
+        )
+    )
+    sqs.send("jobs", "poison")
+    sqs.wait(50)
+    receive_until_dead(sqs, "jobs")
+    assert sqs.counts("dead") == (1, 0, 0)
+    sqs.wait(8)
+    assert sqs.counts("dead") == (0, 0, 0)
+
+
+def test_a_fifo_message_starts_its_retention_anew() -> None:
+    sqs = with_dead_letter_queue(".fifo")
+    sqs.call(
+        SetQueueAttributesRequest(
+            queue_url=url_of("dead.fifo"), attributes={"MessageRetentionPeriod": "60"}
+        )
+    )
+    sqs.send("jobs.fifo", "poison", group="g")
+    sqs.wait(50)
+    receive_until_dead(sqs, "jobs.fifo")
+    sqs.wait(59)
+    assert sqs.counts("dead.fifo") == (1, 0, 0)
+    sqs.wait(1)
+    assert sqs.counts("dead.fifo") == (0, 0, 0)
+
+
+def test_without_its_dead_letter_queue_a_message_stays() -> None:
+    sqs = with_dead_letter_queue("")
+    sqs.send("jobs", "poison")
+    sqs.call(DeleteQueueRequest(queue_url=url_of("dead")))
+    for _ in range(5):
+        assert sqs.bodies("jobs") == ["poison"]
+        sqs.wait(1)
+
+
+def test_a_receive_count_in_quotes_is_stored_as_a_number() -> None:
+    sqs = with_dead_letter_queue("", max_receive_count="1")
+    stored = json.loads(sqs.attributes("jobs", "RedrivePolicy")["RedrivePolicy"])
+    assert stored == {"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 1}
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ({"deadLetterTargetArn": arn_of("nowhere"), "maxReceiveCount": 2}, "does not exist"),
+        ({"deadLetterTargetArn": arn_of("other.fifo"), "maxReceiveCount": 2}, "same type"),
+        ({"deadLetterTargetArn": arn_of("closed"), "maxReceiveCount": 2}, "does not allow"),
+        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 0}, "from 1 to 1000"),
+        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 1001}, "from 1 to 1000"),
+        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "x"}, "maxReceiveCount"),
+        ({"deadLetterTargetArn": "dead", "maxReceiveCount": 2}, "not the ARN of a queue"),
+        ({"maxReceiveCount": 2}, "mandatory attributes"),
+        ({"deadLetterTargetArn": arn_of("dead")}, "mandatory attributes"),
+        ("not a map", "mandatory attributes"),
+    ],
+)
+def test_redrive_policies_that_are_refused(policy: object, text: str) -> None:
+    sqs = Sqs()
+    sqs.create("dead")
+    sqs.create("other.fifo")
+    sqs.create("closed", {"RedriveAllowPolicy": json.dumps({"redrivePermission": "denyAll"})})
+    with pytest.raises(SqsError, match=text):
+        sqs.create("jobs", {"RedrivePolicy": json.dumps(policy)})
+
+
+@pytest.mark.parametrize(
+    ("policy", "accepted"),
+    [
+        ({"redrivePermission": "allowAll"}, True),
+        ({"redrivePermission": "denyAll"}, True),
+        ({"redrivePermission": "byQueue", "sourceQueueArns": [arn_of("jobs")]}, True),
+        ({"redrivePermission": "byQueue"}, False),
+        ({"redrivePermission": "byQueue", "sourceQueueArns": [arn_of("q")] * 11}, False),
+        ({"redrivePermission": "byQueue", "sourceQueueArns": ["q"]}, False),
+        ({"redrivePermission": "allowAll", "sourceQueueArns": [arn_of("jobs")]}, False),
+        ({"redrivePermission": "sometimes"}, False),
+    ],
+)
+def test_redrive_allow_policies(policy: object, accepted: bool) -> None:
+    sqs = Sqs()
+    if accepted:
+        sqs.create("dead", {"RedriveAllowPolicy": json.dumps(policy)})
+    else:
+        with pytest.raises(SqsError, match="RedriveAllowPolicy is invalid"):
+            sqs.create("dead", {"RedriveAllowPolicy": json.dumps(policy)})

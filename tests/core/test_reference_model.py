@@ -1,0 +1,239 @@
+"""The engine against a small reference model, through any history, restarts included."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from forebay.broker.journal.memory import MemoryJournal
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from forebay.broker.core.engine import Engine
+from forebay.protocol import errors
+from forebay.protocol.actions import (
+    ChangeMessageVisibilityRequest,
+    DeleteMessageRequest,
+    PurgeQueueRequest,
+)
+from forebay.protocol.errors import SqsError
+from forebay.protocol.limits import PURGE_INTERVAL_MS
+from tests.core.harness import Sqs, arn_of, url_of
+from tests.core.reference_model import VISIBILITY_CAP_MS, Model, Sent
+
+TIMEOUT_S = 3
+RETENTION_S = 60
+MAX_RECEIVES = 3
+GROUPS = st.sampled_from(["g1", "g2"])
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """One queue with a dead-letter queue, used in every way at once."""
+
+    suffix = ""
+    handles: Bundle[str] = Bundle("handles")
+
+    @initialize()
+    def open(self) -> None:
+        self.random = random.Random(1)
+        self.journal = MemoryJournal()
+        self.sqs = Sqs(Engine(entropy=self.random.randbytes))
+        self.sent = 0
+        self.jobs = f"jobs{self.suffix}"
+        self.dead = f"dead{self.suffix}"
+        self.sqs.create(self.dead, {"MessageRetentionPeriod": 1_209_600})
+        policy = {"deadLetterTargetArn": arn_of(self.dead), "maxReceiveCount": MAX_RECEIVES}
+        self.sqs.create(
+            self.jobs,
+            {
+                "VisibilityTimeout": TIMEOUT_S,
+                "MessageRetentionPeriod": RETENTION_S,
+                "RedrivePolicy": json.dumps(policy),
+            },
+        )
+        self.model = Model(
+            fifo=bool(self.suffix),
+            timeout_ms=TIMEOUT_S * 1000,
+            retention_ms=RETENTION_S * 1000,
+        )
+        self.deduplication_id = "m0"
+        self.next_purge_ms = 0
+        self.commit()
+
+    def commit(self) -> None:
+        self.journal.commit(self.sqs.engine.take_changes())
+
+    @rule(count=st.integers(1, 4), group=GROUPS, delay_s=st.integers(0, 4), again=st.booleans())
+    def send_some(self, count: int, group: str, delay_s: int, again: bool) -> None:
+        for _ in range(count):
+            self.send(group, delay_s, again)
+
+    def send(self, group: str, delay_s: int, again: bool) -> None:
+        self.sent += 1
+        body = f"m{self.sent}"
+        now = self.sqs.now_ms
+        if not self.model.fifo:
+            self.sqs.send(self.jobs, body, delay_s=delay_s)
+            self.model.messages.append(Sent(body, None, now, now + delay_s * 1000))
+            return
+        if not again:
+            self.deduplication_id = body
+        self.sqs.send(self.jobs, body, group=group, deduplication_id=self.deduplication_id)
+        if not self.model.is_duplicate(self.deduplication_id, now):
+            self.model.originals[self.deduplication_id] = now
+            self.model.messages.append(Sent(body, group, now, now))
+
+    @rule(
+        target=handles,
+        limit=st.sampled_from([1, 2, 3, 10]),
+        timeout_s=st.sampled_from([None, None, 0, 1, 30]),
+    )
+    def receive(self, limit: int, timeout_s: int | None) -> MultipleResults[str]:
+        now = self.sqs.now_ms
+        receivable = self.model.receivable(now)
+        deliverable = [sent for sent in receivable if sent.received < MAX_RECEIVES]
+        received = self.sqs.receive(self.jobs, limit, timeout_s=timeout_s)
+        by_body = {sent.body: sent for sent in deliverable}
+        bodies = [message.body for message in received]
+        assert len(set(bodies)) == len(bodies), "a message twice in one receive"
+        assert set(bodies) <= set(by_body), "a message that must not be received"
+        assert len(bodies) == min(limit, len(deliverable)), "a message withheld"
+        if self.model.fifo:
+            self.check_group_order(bodies, deliverable)
+        self.follow_the_dead(receivable, ran_dry=len(bodies) < limit)
+        timeout_ms = self.model.timeout_ms if timeout_s is None else timeout_s * 1000
+        for message in received:
+            sent = by_body[message.body]
+            sent.received += 1
+            sent.taken_at = now
+            sent.visible_at = now + timeout_ms
+            sent.handles.append(message.receipt_handle)
+            assert message.attributes is not None
+            assert message.attributes["ApproximateReceiveCount"] == str(sent.received)
+        return multiple(*(message.receipt_handle for message in received))
+
+    def check_group_order(self, bodies: list[str], deliverable: list[Sent]) -> None:
+        for group in {sent.group for sent in deliverable}:
+            in_group = [sent.body for sent in deliverable if sent.group == group]
+            got = [body for body in bodies if body in in_group]
+            assert got == in_group[: len(got)], "a group out of order"
+
+    def follow_the_dead(self, receivable: list[Sent], *, ran_dry: bool) -> None:
+        """See which exhausted messages the receive moved; when it ran dry, it moved them all."""
+        dead = set()
+        while messages := self.sqs.receive(self.dead):
+            for message in messages:
+                assert message.body not in dead, "a dead letter twice"
+                dead.add(message.body)
+                self.sqs.delete(self.dead, message)
+        exhausted = [sent for sent in receivable if sent.received >= MAX_RECEIVES]
+        assert dead <= {sent.body for sent in exhausted}, "moved without cause"
+        assert len(dead) == len(exhausted) or not ran_dry, "an exhausted message stayed"
+        for sent in exhausted:
+            if sent.body in dead:
+                self.model.messages.remove(sent)
+
+    @rule(handle=handles)
+    def delete(self, handle: str) -> None:
+        now = self.sqs.now_ms
+        self.model.settle(now)
+        sent = self.model.find(handle)
+        request = DeleteMessageRequest(queue_url=url_of(self.jobs), receipt_handle=handle)
+        if self.model.fifo and sent is not None and not self.model.is_current(sent, handle, now):
+            with pytest.raises(SqsError, match="expired"):
+                self.sqs.call(request)
+            return
+        self.sqs.call(request)
+        if sent is not None:
+            self.model.messages.remove(sent)
+
+    @rule(handle=handles, timeout_s=st.sampled_from([0, 0, 1, 5, 43_200]))
+    def change_visibility(self, handle: str, timeout_s: int) -> None:
+        now = self.sqs.now_ms
+        self.model.settle(now)
+        sent = self.model.find(handle)
+        request = ChangeMessageVisibilityRequest(
+            queue_url=url_of(self.jobs), receipt_handle=handle, visibility_timeout=timeout_s
+        )
+        visible_at = now + timeout_s * 1000
+        refused = (
+            sent is None
+            or (self.model.fifo and not self.model.is_current(sent, handle, now))
+            or visible_at > sent.taken_at + VISIBILITY_CAP_MS
+        )
+        if refused:
+            with pytest.raises(SqsError) as refusal:
+                self.sqs.call(request)
+            assert refusal.value.fault is errors.INVALID_PARAMETER_VALUE
+            return
+        self.sqs.call(request)
+        assert sent is not None
+        sent.visible_at = visible_at
+
+    @rule(seconds=st.sampled_from([0.001, 0.999, 1, 3, 20, 299, 300]))
+    def wait(self, seconds: float) -> None:
+        self.sqs.wait(seconds)
+
+    @rule()
+    def tick(self) -> None:
+        self.sqs.engine.tick(self.sqs.now_ms)
+        due = self.sqs.engine.next_due()
+        assert due is None or due > self.sqs.now_ms
+
+    @rule()
+    def purge(self) -> None:
+        request = PurgeQueueRequest(queue_url=url_of(self.jobs))
+        if self.sqs.now_ms < self.next_purge_ms:
+            with pytest.raises(SqsError) as refusal:
+                self.sqs.call(request)
+            assert refusal.value.fault is errors.PURGE_QUEUE_IN_PROGRESS
+            return
+        self.sqs.call(request)
+        self.next_purge_ms = self.sqs.now_ms + PURGE_INTERVAL_MS
+        self.model.messages.clear()
+        self.model.originals.clear()
+
+    @rule()
+    def restart(self) -> None:
+        """Lose the engine and build it anew from what was committed."""
+        self.commit()
+        self.sqs.engine = Engine(entropy=self.random.randbytes, snapshot=self.journal.load())
+
+    @rule(handle=consumes(handles))
+    def forget(self, handle: str) -> None:
+        """A consumer dies with its handle."""
+
+    @invariant()
+    def the_counts_are_exact(self) -> None:
+        if hasattr(self, "model"):
+            assert self.sqs.counts(self.jobs) == self.model.counts(self.sqs.now_ms)
+
+
+class FifoQueueMachine(QueueMachine):
+    """The same, first in, first out within each group."""
+
+    suffix = ".fifo"
+
+
+THOROUGH = settings(
+    max_examples=400,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+TestStandardQueue = QueueMachine.TestCase
+TestStandardQueue.settings = THOROUGH
+TestFifoQueue = FifoQueueMachine.TestCase
+TestFifoQueue.settings = THOROUGH
