@@ -1,0 +1,77 @@
+# Everything here needs only python3 >= 3.11 (with venv), make and a C compiler.
+# The first target that needs it creates .venv from a lock file.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_WORKERS ?= auto
+SHELL := /bin/bash
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-clients check format bench docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## a flash sale on the embedded broker, with two crashes (ARGS="--buyers 2000 --keep")
+	@$(BIN)/forebay demo $(ARGS)
+
+serve: $(VENV)/.demo ## the broker on 127.0.0.1:9324 (ARGS="--port 9400 --data DIR")
+	@$(BIN)/forebay serve $(ARGS)
+
+test: $(VENV)/.dev ## every test but those that need foreign clients (ARGS="-k fifo")
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --ignore tests/clients $(ARGS)
+
+test-clients: $(VENV)/.dev ## foreign clients against the broker, each in an environment of its own
+	$(BIN)/pytest -n 0 --timeout 900 tests/clients $(ARGS)
+
+check: $(VENV)/.dev ## formatting, lint, types and the dependency rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the code and apply the safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## the benchmarks, side by side; tables here, JSON in bench/results (ARGS="broker")
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.dev ## draw the pages that are made from the code
+	$(BIN)/python -m docs.draw_life_cycle
+
+lock: ## resolve the lock files anew
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
+		--extra demo pyproject.toml requirements/build.in -o requirements/demo.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
+		--extra dev -c requirements/demo.lock pyproject.toml requirements/build.in \
+		-o requirements/dev.lock
+
+clean: ## remove the environments, caches and benchmark results
+	rm -rf .venv .venv-* .forebay build dist bench/results .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Forebay needs python3 >= 3.11 with the venv module; $(PYTHON) is not."; \
+		echo "Install one (Debian: apt-get install python3 python3-venv), or name it:"; \
+		echo "  make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements/demo.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Forebay into $(VENV) ..."
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/demo.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Forebay and its development tools into $(VENV) ..."
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.demo
