@@ -1,0 +1,191 @@
+"""A load generator lean enough not to be what is measured: raw HTTP/1.1 on keep-alive sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+
+class Load(Struct):
+    """What one run did."""
+
+    requests: int
+    seconds: float
+    latencies_ms: list[float]
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+    def percentile_ms(self, percent: float) -> float:
+        """The latency that `percent` of the requests stayed within."""
+        ordered = sorted(self.latencies_ms)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection with one request on its way at a time."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._answer: asyncio.Future[bytes] | None = None
+        self._on_answer: Callable[[bytes], None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def ask(self, request: bytes, on_answer: Callable[[bytes], None]) -> None:
+        """Send a request; `on_answer` gets the body of a 200, anything else ends the run."""
+        self._on_answer = on_answer
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received
+        received += data
+        end_of_head = received.find(b"\r\n\r\n")
+        if end_of_head < 0:
+            return
+        head = bytes(received[:end_of_head]).lower()
+        if not head.startswith(b"http/1.1 200"):
+            raise RuntimeError(f"the server answered {bytes(received)!r}")
+        start = head.index(b"content-length:") + 15
+        length = int(head[start:].split(b"\r\n", 1)[0])
+        if len(received) < end_of_head + 4 + length:
+            return
+        body = bytes(received[end_of_head + 4 :])
+        received.clear()
+        assert self._on_answer is not None
+        self._on_answer(body)
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+def request_bytes(url: str, body: bytes, target: str | None = None) -> bytes:
+    """A POST of `body`, with the target header of an SQS action when there is one."""
+    parts = urlsplit(url)
+    lines = [
+        f"POST {parts.path or '/'} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "Content-Type: application/x-amz-json-1.0",
+        f"Content-Length: {len(body)}",
+    ]
+    if target is not None:
+        lines.append(f"X-Amz-Target: AmazonSQS.{target}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def connect(url: str, count: int) -> list[Connection]:
+    """Open connections to the server of `url`."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or 80
+    loop = asyncio.get_running_loop()
+    connections = []
+    for _ in range(count):
+        _, protocol = await loop.create_connection(Connection, host, port)
+        connections.append(protocol)
+    return connections
+
+
+async def repeat(url: str, request: bytes, *, connections: int, seconds: float) -> Load:
+    """Send the same request over and over on every connection at once."""
+    clock = time.perf_counter
+    latencies_ms: list[float] = []
+    opened = await connect(url, connections)
+    running = connections
+    finished = asyncio.get_running_loop().create_future()
+    started = clock()
+    deadline = started + seconds
+
+    def start(connection: Connection) -> None:
+        sent_at = clock()
+
+        def answered(_: bytes) -> None:
+            nonlocal sent_at, running
+            now = clock()
+            latencies_ms.append((now - sent_at) * 1000)
+            if now < deadline:
+                sent_at = now
+                connection.ask(request, answered)
+                return
+            running -= 1
+            if running == 0:
+                finished.set_result(None)
+
+        connection.ask(request, answered)
+
+    for connection in opened:
+        start(connection)
+    await finished
+    elapsed = clock() - started
+    for connection in opened:
+        connection.close()
+    return Load(len(latencies_ms), elapsed, latencies_ms)
+
+
+async def life_cycles(
+    url: str, queue_url: str, bodies: list[str], *, connections: int, seconds: float
+) -> Load:
+    """Send ten, receive ten, delete the ten, over and over; counts messages deleted."""
+    clock = time.perf_counter
+    send = request_bytes(url, _send_batch(queue_url, bodies), "SendMessageBatch")
+    receive_body = {"QueueUrl": queue_url, "MaxNumberOfMessages": 10}
+    receive = request_bytes(url, msgspec.json.encode(receive_body), "ReceiveMessage")
+    opened = await connect(url, connections)
+    latencies_ms: list[float] = []
+    deleted = 0
+    started = clock()
+    deadline = started + seconds
+
+    async def cycle(connection: Connection) -> None:
+        nonlocal deleted
+        while (begun := clock()) < deadline:
+            await _ask(connection, send)
+            answer = await _ask(connection, receive)
+            handles = [
+                message.receipt_handle for message in _received_decoder.decode(answer).messages
+            ]
+            if handles:
+                delete = request_bytes(url, _delete_batch(queue_url, handles), "DeleteMessageBatch")
+                await _ask(connection, delete)
+            deleted += len(handles)
+            latencies_ms.append((clock() - begun) * 1000)
+
+    await asyncio.gather(*(cycle(connection) for connection in opened))
+    elapsed = clock() - started
+    for connection in opened:
+        connection.close()
+    return Load(deleted, elapsed, latencies_ms)
+
+
+async def _ask(connection: Connection, request: bytes) -> bytes:
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    connection.ask(request, answer.set_result)
+    return await answer
+
+
+class _ReceivedMessage(Struct, rename="pascal"):
+    receipt_handle: str
+
+
+class _Received(Struct, rename="pascal"):
+    messages: list[_ReceivedMessage] = []
+
+
+_received_decoder = msgspec.json.Decoder(_Received)
+
+
+def _send_batch(queue_url: str, bodies: list[str]) -> bytes:
+    entries = [{"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies)]
+    return msgspec.json.encode({"QueueUrl": queue_url, "Entries": entries})
+
+
+def _delete_batch(queue_url: str, handles: list[str]) -> bytes:
+    entries = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)]
+    return msgspec.json.encode({"QueueUrl": queue_url, "Entries": entries})
