@@ -1,0 +1,1 @@
+"""The applications that everything else serves."""
