@@ -1,0 +1,100 @@
+"""The queues of the sale: their names, what they are set to, and how they come into being."""
+
+from __future__ import annotations
+
+import msgspec
+
+from forebay.apps.usage.domain import USAGE_LOGS_QUEUE
+from forebay.client.base import SqsClient
+from forebay.protocol.actions import (
+    CreateQueueRequest,
+    GetQueueAttributesRequest,
+    GetQueueUrlRequest,
+)
+from forebay.protocol.limits import (
+    MESSAGE_RETENTION_SECONDS_MAX,
+    VISIBILITY_TIMEOUT_SECONDS_DEFAULT,
+    WAIT_TIME_SECONDS_MAX,
+)
+
+ORDERS = "ticket-orders.fifo"
+USAGE_LOGS = USAGE_LOGS_QUEUE
+NOTIFICATIONS = "notifications"
+
+#: Every queue and the queue for what cannot be handled from it.
+DEAD_LETTER_QUEUES = {
+    ORDERS: "ticket-orders-dlq.fifo",
+    USAGE_LOGS: "usage-logs-dlq",
+    NOTIFICATIONS: "notifications-dlq",
+}
+
+#: How often an order is received before it goes to the dead-letter queue. While it is tried, the
+#: orders of its section wait.
+ORDER_RECEIVES_MAX = 3
+
+#: The same for background traffic, where nothing waits for a message that fails.
+BACKGROUND_RECEIVES_MAX = 10
+
+_COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+
+async def declare_queues(
+    client: SqsClient, *, visibility_timeout_s: int = VISIBILITY_TIMEOUT_SECONDS_DEFAULT
+) -> dict[str, str]:
+    """Create the queues, each with its dead-letter queue. Declaring twice changes nothing.
+
+    `visibility_timeout_s` is how long a section waits when its worker dies with orders in hand;
+    workers that live extend it.
+    """
+    for name, dead_letter_name in DEAD_LETTER_QUEUES.items():
+        kind = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        dead_letters = await client.create_queue(
+            CreateQueueRequest(
+                queue_name=dead_letter_name,
+                attributes=kind | {"MessageRetentionPeriod": str(MESSAGE_RETENTION_SECONDS_MAX)},
+            )
+        )
+        redrive_policy = {
+            "deadLetterTargetArn": await _arn(client, dead_letters.queue_url),
+            "maxReceiveCount": ORDER_RECEIVES_MAX if name == ORDERS else BACKGROUND_RECEIVES_MAX,
+        }
+        await client.create_queue(
+            CreateQueueRequest(
+                queue_name=name,
+                attributes=kind
+                | {
+                    "VisibilityTimeout": str(visibility_timeout_s),
+                    "ReceiveMessageWaitTimeSeconds": str(WAIT_TIME_SECONDS_MAX),
+                    "RedrivePolicy": msgspec.json.encode(redrive_policy).decode(),
+                },
+            )
+        )
+    return await find_queues(client)
+
+
+async def find_queues(client: SqsClient) -> dict[str, str]:
+    """The URL of each queue by its name. Raises SqsError when one was not declared."""
+    return {
+        name: (await client.get_queue_url(GetQueueUrlRequest(queue_name=name))).queue_url
+        for name in (*DEAD_LETTER_QUEUES, *DEAD_LETTER_QUEUES.values())
+    }
+
+
+async def messages_left(client: SqsClient, queue_url: str) -> int:
+    """How many messages a queue holds: visible, in flight and delayed together."""
+    answer = await client.get_queue_attributes(
+        GetQueueAttributesRequest(queue_url=queue_url, attribute_names=list(_COUNTS))
+    )
+    counts = answer.attributes or {}
+    return sum(int(counts[name]) for name in _COUNTS)
+
+
+async def _arn(client: SqsClient, queue_url: str) -> str:
+    answer = await client.get_queue_attributes(
+        GetQueueAttributesRequest(queue_url=queue_url, attribute_names=["QueueArn"])
+    )
+    return (answer.attributes or {})["QueueArn"]
