@@ -22,10 +22,6 @@ def message_in(state: State) -> Message:
         available_at_ms=0,
         sent_at_ms=0,
         sender_id="",
-        group_id=None,
-        deduplication_id=None,
-        extras=None,
-        attributes_md5=None,
     )
     message.state = state
     return message

@@ -6,7 +6,6 @@ import json
 import random
 
 import pytest
-from forebay.broker.journal.memory import MemoryJournal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -21,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from forebay.broker.core.engine import Engine
+from forebay.broker.journal.memory import MemoryJournal
 from forebay.protocol import errors
 from forebay.protocol.actions import (
     ChangeMessageVisibilityRequest,

@@ -94,10 +94,10 @@ class Engine:
         """What changed since the last call. Falsy, and kept for the next call, when nothing did."""
         state = self._state
         changes = state.changes
+        changes.next_sequence = state.next_sequence
+        changes.next_queue_number = state.next_queue_number
+        changes.clock_ms = state.clock_ms
         if changes:
-            changes.next_sequence = state.next_sequence
-            changes.next_queue_number = state.next_queue_number
-            changes.clock_ms = state.clock_ms
             state.changes = ChangeSet()
         return changes
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from msgspec import Struct
+
 from forebay.broker.core.changes import MessageExtras
 from forebay.errors import InvalidTransition
 from forebay.protocol.actions import MessageAttributes
@@ -72,66 +74,35 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 }
 
 
-class Message:
-    """A message in a queue. Times are engine time in ms unless a comment says otherwise."""
+class Message(Struct, kw_only=True, gc=False, eq=False):
+    """A message in a queue. Times are engine time in ms unless a comment says otherwise.
 
-    __slots__ = (
-        "attributes_md5",
-        "available_at_ms",
-        "body",
-        "body_md5",
-        "deduplication_id",
-        "enqueued_at_ms",
-        "extras",
-        "first_received_at_ms",
-        "group_id",
-        "message_id",
-        "receive_count",
-        "sender_id",
-        "sent_at_ms",
-        "sequence",
-        "state",
-        "taken_at_ms",
-    )
+    Messages hold nothing that can refer back to them, so the garbage collector need not follow the
+    many that wait in a queue.
+    """
 
-    def __init__(
-        self,
-        *,
-        sequence: int,
-        message_id: str,
-        body: str,
-        body_md5: str,
-        enqueued_at_ms: int,
-        available_at_ms: int,
-        sent_at_ms: int,
-        sender_id: str,
-        group_id: str | None,
-        deduplication_id: str | None,
-        extras: MessageExtras | None,
-        attributes_md5: str | None,
-    ) -> None:
-        self.sequence = sequence
-        self.message_id = message_id
-        self.body = body
-        self.body_md5 = body_md5
-        #: When retention began to count.
-        self.enqueued_at_ms = enqueued_at_ms
-        #: When the delay ends, or ended.
-        self.available_at_ms = available_at_ms
-        #: Wall time of the send.
-        self.sent_at_ms = sent_at_ms
-        self.sender_id = sender_id
-        self.group_id = group_id
-        self.deduplication_id = deduplication_id
-        self.extras = extras
-        #: The digest of all user attributes.
-        self.attributes_md5 = attributes_md5
-        self.state = State.DELAYED
-        self.receive_count = 0
-        #: Wall time of the first receive, 0 before it.
-        self.first_received_at_ms = 0
-        #: When the latest receive was, 0 before the first.
-        self.taken_at_ms = 0
+    sequence: int
+    message_id: str
+    body: str
+    body_md5: str
+    #: When retention began to count.
+    enqueued_at_ms: int
+    #: When the delay ends, or ended.
+    available_at_ms: int
+    #: Wall time of the send.
+    sent_at_ms: int
+    sender_id: str
+    group_id: str | None = None
+    deduplication_id: str | None = None
+    extras: MessageExtras | None = None
+    #: The digest of all user attributes.
+    attributes_md5: str | None = None
+    state: State = State.DELAYED
+    receive_count: int = 0
+    #: Wall time of the first receive, 0 before it.
+    first_received_at_ms: int = 0
+    #: When the latest receive was, 0 before the first.
+    taken_at_ms: int = 0
 
     @property
     def attributes(self) -> MessageAttributes | None:
