@@ -1,3 +1,80 @@
-"""Forebay: an SQS-native queue system for Python."""
+"""Forebay: an SQS-native queue system for Python.
+
+The public names. Each is imported from its package when it is first used, so that a program pays for
+the parts that it uses.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forebay.broker.embedded import EmbeddedBroker
+    from forebay.client.base import SqsClient
+    from forebay.client.http import HttpSqsClient
+    from forebay.errors import ForebayError
+    from forebay.idempotency.guard import Guard
+    from forebay.messages.envelope import Envelope
+    from forebay.producer.producer import Producer
+    from forebay.producer.settings import ProducerSettings
+    from forebay.protocol.errors import SqsError
+    from forebay.worker.drain import run_until_signalled
+    from forebay.worker.outcomes import Reject, Retry
+    from forebay.worker.received import Received
+    from forebay.worker.routing import Router
+    from forebay.worker.settings import WorkerSettings
+    from forebay.worker.worker import Worker
 
 __version__ = "0.1.0"
+
+#: Where each public name comes from.
+_MODULES = {
+    "EmbeddedBroker": "forebay.broker.embedded",
+    "Envelope": "forebay.messages.envelope",
+    "ForebayError": "forebay.errors",
+    "Guard": "forebay.idempotency.guard",
+    "HttpSqsClient": "forebay.client.http",
+    "Producer": "forebay.producer.producer",
+    "ProducerSettings": "forebay.producer.settings",
+    "Received": "forebay.worker.received",
+    "Reject": "forebay.worker.outcomes",
+    "Retry": "forebay.worker.outcomes",
+    "Router": "forebay.worker.routing",
+    "SqsClient": "forebay.client.base",
+    "SqsError": "forebay.protocol.errors",
+    "Worker": "forebay.worker.worker",
+    "WorkerSettings": "forebay.worker.settings",
+    "run_until_signalled": "forebay.worker.drain",
+}
+
+__all__ = [
+    "EmbeddedBroker",
+    "Envelope",
+    "ForebayError",
+    "Guard",
+    "HttpSqsClient",
+    "Producer",
+    "ProducerSettings",
+    "Received",
+    "Reject",
+    "Retry",
+    "Router",
+    "SqsClient",
+    "SqsError",
+    "Worker",
+    "WorkerSettings",
+    "run_until_signalled",
+]
+
+
+def __getattr__(name: str) -> object:
+    try:
+        module = _MODULES[name]
+    except KeyError:
+        raise AttributeError(f"module 'forebay' has no attribute {name!r}") from None
+    return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
