@@ -68,8 +68,21 @@ def encode_envelope(
 
     Raises EnvelopeError when the payload cannot be written as JSON.
     """
+    return encode_envelope_utf8(identifier, type, timestamp, node, payload, key=key).decode()
+
+
+def encode_envelope_utf8(
+    identifier: str,
+    type: str,  # noqa: A002
+    timestamp: str,
+    node: str,
+    payload: object,
+    *,
+    key: str | None = None,
+) -> bytes:
+    """As encode_envelope, in UTF-8: for who needs the size now and the text later."""
     try:
-        return _encode(_Outgoing(identifier, type, timestamp, node, payload, key)).decode()
+        return _encode(_Outgoing(identifier, type, timestamp, node, payload, key))
     except (TypeError, ValueError, OverflowError, RecursionError, MsgspecError) as error:
         raise EnvelopeError(
             f"The payload of a {type!r} message cannot be written as JSON: {error}."

@@ -1,0 +1,1 @@
+"""One batcher with two faces: fire-and-forget `send` and acknowledged `publish`."""

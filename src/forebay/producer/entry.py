@@ -1,0 +1,80 @@
+"""A message as the producer holds it, and what SQS would refuse it for. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from forebay.errors import ForebayError
+from forebay.producer.ledger import DropReason
+from forebay.protocol import limits
+from forebay.protocol.errors import (
+    INVALID_PARAMETER_VALUE,
+    MISSING_PARAMETER,
+    SqsError,
+)
+
+#: Alphanumerics and punctuation: the visible ASCII characters. API SendMessage.
+_TOKEN = re.compile(rf"[!-~]{{1,{limits.TOKEN_CHARACTERS_MAX}}}")
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """An encoded message. Its ids are fixed, so that sending it again sends the same message."""
+
+    envelope_id: str
+    #: The envelope in UTF-8.
+    body: bytes
+    group_id: str | None
+    deduplication_id: str | None
+
+
+class Refused(ForebayError):
+    """The message cannot be sent: `error` says why, `reason` is how it is counted."""
+
+    def __init__(self, reason: DropReason, error: ForebayError) -> None:
+        super().__init__(str(error))
+        self.reason = reason
+        self.error = error
+
+
+def check(entry: Entry, *, fifo: bool) -> None:
+    """Raise Refused for a message that SQS would refuse.
+
+    SQS refuses a whole batch for one bad id, so a bad one must not come near the others.
+    """
+    if len(entry.body) > limits.MESSAGE_BYTES_MAX:
+        raise Refused(
+            DropReason.TOO_LARGE,
+            SqsError(
+                INVALID_PARAMETER_VALUE,
+                f"The message has {len(entry.body)} bytes with its envelope;"
+                f" it must be shorter than {limits.MESSAGE_BYTES_MAX} bytes.",
+            ),
+        )
+    if fifo and entry.group_id is None:
+        raise Refused(
+            DropReason.INVALID,
+            SqsError(MISSING_PARAMETER, "A message to a FIFO queue needs a group_id."),
+        )
+    if not fifo and entry.deduplication_id is not None:
+        raise Refused(
+            DropReason.INVALID,
+            SqsError(INVALID_PARAMETER_VALUE, "Only FIFO queues take a deduplication_id."),
+        )
+    if entry.group_id is not None:
+        _check_token("group_id", entry.group_id)
+    if entry.deduplication_id is not None:
+        _check_token("deduplication_id", entry.deduplication_id)
+
+
+def _check_token(name: str, token: str) -> None:
+    if _TOKEN.fullmatch(token) is None:
+        raise Refused(
+            DropReason.INVALID,
+            SqsError(
+                INVALID_PARAMETER_VALUE,
+                f"The {name} {token[:200]!r} is not allowed: use 1 to"
+                f" {limits.TOKEN_CHARACTERS_MAX} letters, digits and punctuation, no spaces.",
+            ),
+        )
