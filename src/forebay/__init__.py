@@ -1,7 +1,7 @@
 """Forebay: an SQS-native queue system for Python.
 
-The public names. Each is imported from its package when it is first used, so that a program pays for
-the parts that it uses.
+The public names. Each is imported from its package when it is first used, so that a program pays
+for the parts that it uses.
 """
 
 from __future__ import annotations

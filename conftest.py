@@ -1,0 +1,101 @@
+"""Runs the examples of README and docs: Python as it stands, shell lines as a reader would."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sybil import Example, Sybil
+from sybil.integration.pytest import SybilItem
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+ROOT = Path(__file__).parent
+
+#: How long a documented command may take to end, or to listen when it serves, in seconds.
+PATIENCE_S = 60
+
+
+def set_up(namespace: dict[str, Any]) -> None:
+    """Each page has a directory of its own, as a reader who follows it has."""
+    namespace["directory"] = tempfile.TemporaryDirectory(prefix="forebay-docs-")
+    namespace["servers"] = []
+
+
+def tear_down(namespace: dict[str, Any]) -> None:
+    """Stop what the page started, as Ctrl-C does, and expect a clean end."""
+    for server in namespace["servers"]:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(PATIENCE_S) == 0, f"{server.args!r} did not end cleanly"
+    namespace["directory"].cleanup()
+
+
+def run_shell_lines(example: Example) -> None:
+    """Run each line of a shell block."""
+    for line in str(example.parsed).splitlines():
+        command = shlex.split(line, comments=True)
+        if command:
+            run_command(command, example.namespace)
+
+
+def run_command(command: list[str], namespace: dict[str, Any]) -> None:
+    """Run one documented command in the page's directory."""
+    directory = namespace["directory"].name
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if command[0] == "make":
+        # A target would run the tests inside the tests; that it exists and expands is shown here,
+        # and what it runs has tests of its own.
+        command, directory = ["make", "--dry-run", *command[1:]], str(ROOT)
+    if command[:2] == ["forebay", "serve"]:
+        server = subprocess.Popen(command, cwd=directory, env=environment)
+        namespace["servers"].append(server)
+        wait_until_listening(server, command)
+        return
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}:\n{done.stdout}{done.stderr}"
+
+
+def wait_until_listening(server: subprocess.Popen[bytes], command: list[str]) -> None:
+    """Wait for the port that `--port` names, or the default one."""
+    port = int(command[command.index("--port") + 1]) if "--port" in command else 9324
+    address = urlsplit(f"//127.0.0.1:{port}")
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        assert server.poll() is None, f"{shlex.join(command)} ended with {server.returncode}"
+        with socket.socket() as probe:
+            if probe.connect_ex((address.hostname, address.port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"{shlex.join(command)} did not listen within {PATIENCE_S} s")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the examples of all pages on one worker: they share ports, and each page its state."""
+    for item in items:
+        if isinstance(item, SybilItem):
+            item.add_marker(pytest.mark.xdist_group("documented examples"))
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("sh", run_shell_lines)],
+    patterns=["README.md", "docs/**/*.md"],
+    setup=set_up,
+    teardown=tear_down,
+).pytest()
