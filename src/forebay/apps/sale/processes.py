@@ -1,0 +1,173 @@
+"""The processes of the demo: started, killed, started again, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from forebay.apps.sale import leash
+from forebay.errors import ForebayError
+
+T = TypeVar("T")
+
+#: How many lines of a log are shown when its process has died.
+_TAIL_LINES = 20
+
+_LEASH = str(Path(leash.__file__))
+
+
+class ProcessDied(ForebayError):
+    """A process of the demo ended although nobody stopped it."""
+
+
+class ProcessHangs(ForebayError):
+    """A process of the demo did not end when it was told to."""
+
+
+class _Child:
+    def __init__(
+        self, process: asyncio.subprocess.Process, command: Sequence[str], *, ends: bool
+    ) -> None:
+        self.process = process
+        self.command = command
+        #: Whether it is to end by itself, with exit code 0.
+        self.ends = ends
+        #: Whether it was told to end.
+        self.told_to_end = False
+
+    def kill(self) -> None:
+        """SIGKILL to it and to whatever it started."""
+        self.told_to_end = True
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class Crew:
+    """Child processes by name, each with a log file of its own.
+
+    Use it as an async context manager: whatever still runs at its end is killed.
+    """
+
+    def __init__(self, log_directory: Path) -> None:
+        self._log_directory = log_directory
+        self._children: dict[str, _Child] = {}
+        self._watches = asyncio.TaskGroup()
+        self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Crew:
+        await self._watches.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.kill()
+        await self._watches.__aexit__(None, None, None)
+
+    async def start(self, name: str, command: Sequence[str], *, ends: bool = False) -> None:
+        """Start a process. Its output goes to NAME.log, behind that of the last one of its name.
+
+        `ends` says that it ends by itself when all is well.
+        """
+        with self._log_path(name).open("ab") as log:
+            # A session of its own keeps the terminal's Ctrl-C from it: it is stopped in its turn.
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-S",
+                _LEASH,
+                str(os.getpid()),
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._children[name] = _Child(process, command, ends=ends)
+        self._watches.create_task(self._watch(name, self._children[name]))
+
+    async def restart(self, name: str) -> None:
+        """Start a process again with the command it had."""
+        await self.start(name, self._children[name].command)
+
+    async def kill(self, name: str) -> None:
+        """End a process with SIGKILL, as a crash would."""
+        child = self._children[name]
+        child.kill()
+        await child.process.wait()
+
+    async def stop(self, name: str, timeout_s: float) -> None:
+        """Tell a process to stop and wait until it has.
+
+        Raises ProcessHangs when it takes longer than `timeout_s`, and ProcessDied when it says that
+        something went wrong.
+        """
+        child = self._children[name]
+        child.told_to_end = True
+        if child.process.returncode is None:
+            child.process.terminate()
+        try:
+            code = await asyncio.wait_for(child.process.wait(), timeout_s)
+        except TimeoutError:
+            raise ProcessHangs(
+                f"{name} has not stopped {timeout_s:g} s after SIGTERM. {self._tail(name)}"
+            ) from None
+        if code != 0:
+            raise self._death(name, code)
+
+    def runs(self, name: str) -> bool:
+        """Whether a process has not ended."""
+        return self._children[name].process.returncode is None
+
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work`, unless a process dies meanwhile: then raise ProcessDied, which says how.
+
+        A process that is to end dies when it ends with another exit code than 0.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait((task, self._died), return_when=asyncio.FIRST_COMPLETED)
+            if self._died.done():
+                await self._died
+            return await task
+        finally:
+            task.cancel()
+
+    async def _watch(self, name: str, child: _Child) -> None:
+        code = await child.process.wait()
+        expected = child.told_to_end or (child.ends and code == 0)
+        if not expected and not self._died.done():
+            self._died.set_exception(self._death(name, code))
+
+    def _death(self, name: str, code: int) -> ProcessDied:
+        meaning = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return ProcessDied(f"{name} has ended with {meaning}. {self._tail(name)}")
+
+    def _log_path(self, name: str) -> Path:
+        return self._log_directory / f"{name}.log"
+
+    def _tail(self, name: str) -> str:
+        path = self._log_path(name)
+        lines = path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        if not lines:
+            return f"Its log {path} is empty."
+        return "\n".join([f"Its log {path} ends:", *lines])
+
+
+def python(*arguments: str) -> list[str]:
+    """A command that runs this Python."""
+    return [sys.executable, *arguments]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    try:
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
