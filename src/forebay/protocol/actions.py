@@ -212,6 +212,85 @@ class ChangeMessageVisibilityBatchRequest(QueueRequest):
     entries: list[ChangeMessageVisibilityBatchRequestEntry]
 
 
+class TagQueueRequest(QueueRequest):
+    tags: dict[str, str]
+
+
+class UntagQueueRequest(QueueRequest):
+    tag_keys: list[str]
+
+
+class ListQueueTagsRequest(QueueRequest):
+    pass
+
+
+class ListQueueTagsResult(Result):
+    tags: dict[str, str] | None = None
+
+
+class AddPermissionRequest(QueueRequest):
+    label: str
+    aws_account_ids: list[str] = field(name="AWSAccountIds")
+    actions: list[str]
+
+
+class RemovePermissionRequest(QueueRequest):
+    label: str
+
+
+class ListDeadLetterSourceQueuesRequest(QueueRequest):
+    next_token: str | None = None
+    max_results: int | None = None
+
+
+class ListDeadLetterSourceQueuesResult(Result):
+    #: SQS spells this one member with a small letter, and answers it even when it is empty.
+    queue_urls: list[str] = field(name="queueUrls")
+    next_token: str | None = None
+
+
+class StartMessageMoveTaskRequest(Request):
+    source_arn: str
+    destination_arn: str | None = None
+    max_number_of_messages_per_second: int | None = None
+
+
+class StartMessageMoveTaskResult(Result):
+    task_handle: str
+
+
+class CancelMessageMoveTaskRequest(Request):
+    task_handle: str
+
+
+class CancelMessageMoveTaskResult(Result):
+    approximate_number_of_messages_moved: int
+
+
+class ListMessageMoveTasksRequest(Request):
+    source_arn: str
+    max_results: int | None = None
+
+
+class ListMessageMoveTasksResultEntry(Result, kw_only=True):
+    """A move task. Only a running one shows its handle."""
+
+    task_handle: str | None = None
+    status: str
+    source_arn: str
+    destination_arn: str | None = None
+    max_number_of_messages_per_second: int | None = None
+    approximate_number_of_messages_moved: int | None = None
+    approximate_number_of_messages_to_move: int | None = None
+    failure_reason: str | None = None
+    #: In milliseconds since the Unix epoch.
+    started_timestamp: int
+
+
+class ListMessageMoveTasksResult(Result):
+    results: list[ListMessageMoveTasksResultEntry] | None = None
+
+
 AnyRequest: TypeAlias = (
     CreateQueueRequest
     | GetQueueUrlRequest
@@ -227,6 +306,15 @@ AnyRequest: TypeAlias = (
     | DeleteMessageBatchRequest
     | ChangeMessageVisibilityRequest
     | ChangeMessageVisibilityBatchRequest
+    | TagQueueRequest
+    | UntagQueueRequest
+    | ListQueueTagsRequest
+    | AddPermissionRequest
+    | RemovePermissionRequest
+    | ListDeadLetterSourceQueuesRequest
+    | StartMessageMoveTaskRequest
+    | CancelMessageMoveTaskRequest
+    | ListMessageMoveTasksRequest
 )
 
 AnyResult: TypeAlias = (
@@ -239,6 +327,11 @@ AnyResult: TypeAlias = (
     | SendMessageBatchResult
     | ReceiveMessageResult
     | BatchResult
+    | ListQueueTagsResult
+    | ListDeadLetterSourceQueuesResult
+    | StartMessageMoveTaskResult
+    | CancelMessageMoveTaskResult
+    | ListMessageMoveTasksResult
 )
 
 
@@ -250,7 +343,7 @@ class Action(Struct, frozen=True):
     result_type: type[AnyResult]
 
 
-#: Every action that this version speaks, by its name on the wire.
+#: Every action of SQS, by its name on the wire.
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
@@ -268,6 +361,19 @@ ACTIONS: dict[str, Action] = {
         Action("DeleteMessageBatch", DeleteMessageBatchRequest, BatchResult),
         Action("ChangeMessageVisibility", ChangeMessageVisibilityRequest, EmptyResult),
         Action("ChangeMessageVisibilityBatch", ChangeMessageVisibilityBatchRequest, BatchResult),
+        Action("TagQueue", TagQueueRequest, EmptyResult),
+        Action("UntagQueue", UntagQueueRequest, EmptyResult),
+        Action("ListQueueTags", ListQueueTagsRequest, ListQueueTagsResult),
+        Action("AddPermission", AddPermissionRequest, EmptyResult),
+        Action("RemovePermission", RemovePermissionRequest, EmptyResult),
+        Action(
+            "ListDeadLetterSourceQueues",
+            ListDeadLetterSourceQueuesRequest,
+            ListDeadLetterSourceQueuesResult,
+        ),
+        Action("StartMessageMoveTask", StartMessageMoveTaskRequest, StartMessageMoveTaskResult),
+        Action("CancelMessageMoveTask", CancelMessageMoveTaskRequest, CancelMessageMoveTaskResult),
+        Action("ListMessageMoveTasks", ListMessageMoveTasksRequest, ListMessageMoveTasksResult),
     )
 }
 

@@ -108,6 +108,39 @@ BATCH_REQUEST_TOO_LONG = Fault(
 REQUEST_THROTTLED = Fault(
     "RequestThrottled", "RequestThrottled", "The rate of requests is too high.", http_status=403
 )
+RESOURCE_NOT_FOUND = Fault(
+    "ResourceNotFoundException",
+    "ResourceNotFoundException",
+    "One or more specified resources do not exist.",
+    http_status=404,
+)
+INVALID_SECURITY = Fault(
+    "InvalidSecurity",
+    "InvalidSecurity",
+    "The request was not made over HTTPS or did not use SigV4 for signing.",
+    http_status=403,
+)
+INVALID_ADDRESS = Fault("InvalidAddress", "InvalidAddress", "The specified ID is invalid.", 404)
+INVALID_ID_FORMAT = Fault(
+    "InvalidIdFormat", "InvalidIdFormat", "The specified receipt handle isn't valid."
+)
+# Nothing here is encrypted, so none of these is ever raised; AWS answers with them and a client of
+# ours has to know them.
+KMS_ACCESS_DENIED = Fault(
+    "KmsAccessDenied", "KMS.AccessDeniedException", "The caller may not use the KMS key."
+)
+KMS_DISABLED = Fault("KmsDisabled", "KMS.DisabledException", "The KMS key is not enabled.")
+KMS_INVALID_KEY_USAGE = Fault(
+    "KmsInvalidKeyUsage", "KMS.InvalidKeyUsageException", "The KMS key is not for encryption."
+)
+KMS_INVALID_STATE = Fault(
+    "KmsInvalidState", "KMS.InvalidStateException", "The state of the KMS key does not allow it."
+)
+KMS_NOT_FOUND = Fault("KmsNotFound", "KMS.NotFoundException", "The KMS key does not exist.")
+KMS_OPT_IN_REQUIRED = Fault(
+    "KmsOptInRequired", "KMS.OptInRequired", "The account is not subscribed to KMS."
+)
+KMS_THROTTLED = Fault("KmsThrottled", "KMS.ThrottlingException", "KMS denied the rate of calls.")
 INVALID_ACTION = Fault(
     "InvalidAction", "InvalidAction", "The action or operation requested is invalid."
 )

@@ -78,8 +78,21 @@ REDRIVE_ALLOW_SOURCES_MAX = 10
 #: Most queues in one page of ListQueues. API ListQueues.
 LIST_RESULTS_MAX = 1_000
 
-#: Most tags on one queue. API TagQueue.
+#: Most tags on one queue, and the longest key and value, in characters. API TagQueue and
+#: SQSDeveloperGuide/sqs-queue-tags.html.
 TAGS_MAX = 50
+TAG_KEY_CHARACTERS_MAX = 128
+TAG_VALUE_CHARACTERS_MAX = 256
+
+#: Longest label of a permission, in characters, and most actions in one. API AddPermission.
+PERMISSION_LABEL_CHARACTERS_MAX = 80
+PERMISSION_ACTIONS_MAX = 7
+
+#: Fastest message move task, in messages a second. API StartMessageMoveTask.
+MOVE_TASK_MESSAGES_PER_SECOND_MAX = 500
+
+#: Most move tasks in one answer. API ListMessageMoveTasks.
+MOVE_TASK_RESULTS_MAX = 10
 
 #: How long a data key may be reused, in seconds: default five minutes, one minute to a day. API.
 KMS_DATA_KEY_REUSE_SECONDS_DEFAULT = 300

@@ -64,6 +64,27 @@ class QueueRecord(Struct, gc=False, kw_only=True):
     tags: dict[str, str]
 
 
+class MoveTaskRecord(Struct, gc=False, kw_only=True):
+    """A message move task as the journal keeps it."""
+
+    #: Rises from task to task.
+    number: int
+    task_id: str
+    source_arn: str
+    #: None when each message goes back to where it came from.
+    destination_arn: str | None
+    #: None when nobody set a rate.
+    messages_per_second: int | None
+    status: str
+    moved: int
+    to_move: int
+    #: Wall time of the start, in ms.
+    started_at_ms: int
+    #: Engine time of the start, in ms; the pace counts from it.
+    begun_ms: int
+    failure_reason: str | None
+
+
 class ChangeSet(Struct):
     """Everything that one commit makes durable, together or not at all."""
 
@@ -79,6 +100,8 @@ class ChangeSet(Struct):
     #: Queue number → the messages and deduplication ids of that queue up to this sequence are gone.
     purged: dict[int, int] = field(default_factory=dict)
     deduplications: list[DeduplicationRow] = field(default_factory=list)
+    #: The latest record of each message move task, by number; None for one that is forgotten.
+    move_tasks: dict[int, MoveTaskRecord | None] = field(default_factory=dict)
     #: Deduplication rows up to this sequence have expired, in every queue. 0 when none have. No
     #: reply depends on it, so it waits for the next commit.
     forgotten_deduplications: int = 0
@@ -98,6 +121,7 @@ class ChangeSet(Struct):
             or self.removed_queues
             or self.purged
             or self.deduplications
+            or self.move_tasks
         )
 
 
@@ -112,3 +136,4 @@ class Snapshot(Struct):
     next_sequence: int = 1
     next_queue_number: int = 1
     clock_ms: int = 0
+    move_tasks: list[MoveTaskRecord] = field(default_factory=list)

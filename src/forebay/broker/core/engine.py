@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from forebay.broker.core import queues, receipts, receive, send
+from forebay.broker.core import move_tasks, permissions, queues, receipts, receive, send, tags
 from forebay.broker.core.changes import ChangeSet, Snapshot
 from forebay.broker.core.receive import Wait
 from forebay.broker.core.state import Caller, EngineState
@@ -37,6 +37,15 @@ _ACTIONS: dict[type[AnyRequest], Callable[[EngineState, Any, Caller, int], AnyRe
     actions.DeleteMessageBatchRequest: receipts.delete_message_batch,
     actions.ChangeMessageVisibilityRequest: receipts.change_message_visibility,
     actions.ChangeMessageVisibilityBatchRequest: receipts.change_message_visibility_batch,
+    actions.TagQueueRequest: tags.tag_queue,
+    actions.UntagQueueRequest: tags.untag_queue,
+    actions.ListQueueTagsRequest: tags.list_queue_tags,
+    actions.AddPermissionRequest: permissions.add_permission,
+    actions.RemovePermissionRequest: permissions.remove_permission,
+    actions.ListDeadLetterSourceQueuesRequest: queues.list_dead_letter_source_queues,
+    actions.StartMessageMoveTaskRequest: move_tasks.start_message_move_task,
+    actions.CancelMessageMoveTaskRequest: move_tasks.cancel_message_move_task,
+    actions.ListMessageMoveTasksRequest: move_tasks.list_message_move_tasks,
 }
 
 
@@ -78,17 +87,20 @@ class Engine:
         return _ACTIONS[type(request)](state, request, caller, now_ms)
 
     def tick(self, now_ms: int) -> None:
-        """End the delays and visibility timeouts and expire the messages whose time has come."""
+        """End delays and visibility timeouts, expire messages, and take move tasks a step on."""
         state = self._state
         now_ms = state.clock_ms = max(now_ms, state.clock_ms)
         while (number := state.agenda.pop_due(now_ms)) is not None:
             queue = state.queues_by_number[number]
             state.settle(queue, now_ms)
             state.reschedule(queue)
+        move_tasks.advance_move_tasks(state, now_ms)
 
     def next_due(self) -> int | None:
         """The engine time at which `tick` must be called next; None when nothing waits for it."""
-        return self._state.agenda.earliest()
+        state = self._state
+        due = (state.agenda.earliest(), state.move_task_agenda.earliest())
+        return min((due_ms for due_ms in due if due_ms is not None), default=None)
 
     def take_changes(self) -> ChangeSet:
         """What changed since the last call. Falsy, and kept for the next call, when nothing did."""

@@ -50,6 +50,8 @@ class Event(IntEnum):
     EXPIRED = 7
     #: PurgeQueue or DeleteQueue.
     PURGED = 8
+    #: A message move task took it to another queue.
+    MOVED = 9
 
 
 #: The life cycle: (state, event) → next state. A pair that is not here cannot happen.
@@ -63,6 +65,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.VISIBLE, Event.RELEASED): State.VISIBLE,
     (State.VISIBLE, Event.DELETED): State.GONE,
     (State.VISIBLE, Event.DEAD_LETTERED): State.GONE,
+    (State.VISIBLE, Event.MOVED): State.GONE,
     (State.VISIBLE, Event.EXPIRED): State.GONE,
     (State.VISIBLE, Event.PURGED): State.GONE,
     (State.IN_FLIGHT, Event.HIDDEN): State.IN_FLIGHT,

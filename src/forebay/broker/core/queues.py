@@ -15,6 +15,7 @@ from forebay.broker.core.changes import QueueRecord
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.redrive import parse_redrive_policy
 from forebay.broker.core.state import Caller, EngineState
+from forebay.broker.core.tags import check_tags
 from forebay.protocol import errors, limits
 from forebay.protocol.actions import (
     CreateQueueRequest,
@@ -25,6 +26,8 @@ from forebay.protocol.actions import (
     GetQueueAttributesResult,
     GetQueueUrlRequest,
     GetQueueUrlResult,
+    ListDeadLetterSourceQueuesRequest,
+    ListDeadLetterSourceQueuesResult,
     ListQueuesRequest,
     ListQueuesResult,
     PurgeQueueRequest,
@@ -48,6 +51,7 @@ def create_queue(
         return CreateQueueResult(queue_url=queue_url(caller.endpoint_url, key))
     _check_not_deleted_recently(state, key, now_ms)
     merged = queue_attributes.merged_attributes({}, canonical)
+    check_tags(key.name, request.tags or {})
     _check_dead_letter_target(state, key, merged, fifo=fifo)
     queue = state.add_queue(
         QueueRecord(
@@ -87,22 +91,21 @@ def list_queues(
         for key in state.queues
         if key.account_id == caller.account_id and key.name.startswith(prefix)
     )
-    page_size = request.max_results
-    if page_size is not None and not 1 <= page_size <= limits.LIST_RESULTS_MAX:
-        raise validation.invalid(
-            "MaxResults",
-            page_size,
-            f"MaxResults must be an integer between 1 and {limits.LIST_RESULTS_MAX}.",
-        )
-    if request.next_token is not None:
-        last_name = _decode_token(request.next_token)
-        names = [name for name in names if name > last_name]
-    next_token = None
-    if len(names) > (page_size or limits.LIST_RESULTS_MAX):
-        names = names[: page_size or limits.LIST_RESULTS_MAX]
-        next_token = _encode_token(names[-1]) if page_size is not None else None
-    urls = [queue_url(caller.endpoint_url, QueueKey(caller.account_id, name)) for name in names]
+    page, next_token = _page(names, request.max_results, request.next_token)
+    urls = [queue_url(caller.endpoint_url, QueueKey(caller.account_id, name)) for name in page]
     return ListQueuesResult(queue_urls=urls or None, next_token=next_token)
+
+
+def list_dead_letter_source_queues(
+    state: EngineState, request: ListDeadLetterSourceQueuesRequest, caller: Caller, now_ms: int
+) -> ListDeadLetterSourceQueuesResult:
+    """The queues whose redrive policy names this queue, paged as ListQueues is."""
+    target = state.queue(request.queue_url, caller, now_ms)
+    urls = sorted(
+        queue_url(caller.endpoint_url, source.key) for source in state.dead_letter_sources(target)
+    )
+    page, next_token = _page(urls, request.max_results, request.next_token)
+    return ListDeadLetterSourceQueuesResult(queue_urls=page, next_token=next_token)
 
 
 def delete_queue(
@@ -252,6 +255,27 @@ def _check_dead_letter_target(
         raise validation.invalid(
             "RedrivePolicy", text, "The dead-letter queue does not allow this queue as a source."
         )
+
+
+def _page(
+    names: list[str], page_size: int | None, token: str | None
+) -> tuple[list[str], str | None]:
+    """The page of sorted names behind a token, and the token of the next page.
+
+    Without a page size SQS answers the first thousand and no token.
+    """
+    if page_size is not None and not 1 <= page_size <= limits.LIST_RESULTS_MAX:
+        raise validation.invalid(
+            "MaxResults",
+            page_size,
+            f"MaxResults must be an integer between 1 and {limits.LIST_RESULTS_MAX}.",
+        )
+    if token is not None:
+        last_name = _decode_token(token)
+        names = [name for name in names if name > last_name]
+    page = names[: page_size or limits.LIST_RESULTS_MAX]
+    more = page_size is not None and len(names) > len(page)
+    return page, _encode_token(page[-1]) if more else None
 
 
 def _encode_token(name: str) -> str:

@@ -129,8 +129,7 @@ def _delete(state: EngineState, queue: Queue, text: str) -> None:
     if queue.settings.fifo and not _is_current(message, handle):
         raise validation.invalid("ReceiptHandle", text, "The receipt handle has expired.")
     queue.remove(message, Event.DELETED)
-    state.changes.removed_messages.append(message.sequence)
-    state.changes.deliveries.pop(message.sequence, None)
+    state.forget_message(message)
     if queue.has_ready():
         state.readable[queue.number] = None
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from forebay.broker.core.attempts import Delivered
 from forebay.broker.core.attributes import settings_of
@@ -14,6 +15,7 @@ from forebay.broker.core.changes import (
     DeliveryRow,
     MessageExtras,
     MessageRow,
+    MoveTaskRecord,
     QueueRecord,
     Snapshot,
 )
@@ -72,6 +74,9 @@ class EngineState:
         self.readable: dict[int, None] = {}
         #: When each queue next needs a tick, by number.
         self.agenda = Deadlines()
+        self.move_tasks: dict[int, MoveTaskRecord] = {}
+        #: When each running move task takes its next step, by number.
+        self.move_task_agenda = Deadlines()
         self._queues_by_url: dict[str, Queue] = {}
         if snapshot is not None:
             self._restore(snapshot)
@@ -179,6 +184,28 @@ class EngineState:
             attempt_id,
         )
 
+    def forget_message(self, message: Message) -> None:
+        """Have the journal drop a message that left its queue."""
+        self.changes.removed_messages.append(message.sequence)
+        self.changes.deliveries.pop(message.sequence, None)
+
+    def save_move_task(self, task: MoveTaskRecord) -> None:
+        """Keep a move task, and have the journal keep it as it is now."""
+        self.move_tasks[task.number] = task
+        self.changes.move_tasks[task.number] = replace(task)
+
+    def forget_move_task(self, task: MoveTaskRecord) -> None:
+        """Drop a move task, and have the journal drop it."""
+        del self.move_tasks[task.number]
+        self.changes.move_tasks[task.number] = None
+
+    def dead_letter_sources(self, target: Queue) -> Iterator[Queue]:
+        """The queues whose redrive policy names `target`."""
+        for queue in self.queues.values():
+            policy = queue.settings.redrive_policy
+            if policy is not None and policy.target == target.key:
+                yield queue
+
     def dead_letter(self, source: Queue, message: Message, target: Queue, now_ms: int) -> None:
         """Move a message to its dead-letter queue, where it is visible at once.
 
@@ -186,8 +213,7 @@ class EngineState:
         from the first enqueue; on a FIFO queue it starts anew.
         """
         source.remove(message, Event.DEAD_LETTERED)
-        self.changes.removed_messages.append(message.sequence)
-        self.changes.deliveries.pop(message.sequence, None)
+        self.forget_message(message)
         extras = message.extras or MessageExtras()
         moved = Message(
             sequence=self.take_sequence(),
@@ -232,6 +258,10 @@ class EngineState:
                 window.restore(scope, deduplication_id, Original(sequence, identifier, expires_at))
         for queue in self.queues.values():
             self.reschedule(queue)
+        for task in snapshot.move_tasks:
+            self.move_tasks[task.number] = task
+            if task.status == "RUNNING":
+                self.move_task_agenda.add(task.number, self.clock_ms)
 
     def _restore_messages(self, rows: Iterable[tuple[MessageRow, DeliveryRow | None]]) -> None:
         for row, delivery in rows:
