@@ -1,0 +1,1 @@
+"""Where the changes of the engine become durable."""

@@ -1,0 +1,52 @@
+"""What the broker asks of a journal."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from forebay.broker.core.changes import ChangeSet, Snapshot
+
+
+class Durability(Enum):
+    """What survives of a request that was answered."""
+
+    #: Everything, also a power cut: the answer leaves after the disk has confirmed the write.
+    FSYNC = "fsync"
+    #: Everything while the machine stays up, also a killed broker. A power cut takes what the
+    #: operating system had not written yet, and leaves the journal whole.
+    OS = "os"
+    #: Nothing outlives the broker.
+    MEMORY = "memory"
+
+
+class Journal(Protocol):
+    """Where the engine's changes become durable.
+
+    The methods may be called from any thread, one call at a time. The messages of a Snapshot are
+    read from the journal as they are iterated, which counts as a call until the last one.
+    """
+
+    @property
+    def durability(self) -> Durability:
+        """What survives of a change once `commit` has returned."""
+        ...
+
+    def load(self) -> Snapshot:
+        """All that was committed, as the engine is rebuilt from it.
+
+        Raises JournalError, also while the rows are iterated.
+        """
+        ...
+
+    def commit(self, changes: ChangeSet) -> None:
+        """Keep all of `changes`, durable at the journal's level when this returns.
+
+        Raises JournalError when that is not possible. Then nothing of the changes is kept, and the
+        journal goes on from what was committed before.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the journal. What was committed stays. A second call does nothing."""
+        ...

@@ -1,0 +1,112 @@
+"""The journal's file: how it is opened, what tells it from others, and how it grows older.
+
+`PRAGMA application_id` says that a file is a journal and `PRAGMA user_version` which format it has:
+the number of scripts in `sql/` that made it. A file of an older format is brought up by the scripts
+it has not seen. See docs/reference/journal-format.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import apsw
+
+from forebay.broker.journal.base import Durability
+from forebay.errors import JournalError, JournalTooNew
+
+#: What `PRAGMA application_id` says of a journal: "FBAY".
+APPLICATION_ID = 0x46424159
+
+#: Size of a page of the file, in bytes. Measured: docs/decisions/0001-journal.md.
+PAGE_BYTES = 16_384
+
+#: Pages in the write-ahead log after which a commit copies them into the database. Small, because
+#: that commit and those behind it wait; the same measurement.
+CHECKPOINT_PAGES = 256
+
+#: Memory for pages, in KiB. The journal is written far more than read.
+_CACHE_KIB = 16_384
+
+#: How long a commit waits for somebody else's lock on the file, for example a backup's, in ms.
+_BUSY_TIMEOUT_MS = 5_000
+
+#: Statements that stay prepared: every statement with every number of rows that sqlite.py uses.
+_STATEMENTS_MAX = 512
+
+_SYNCHRONOUS = {Durability.FSYNC: "FULL", Durability.OS: "NORMAL"}
+
+
+def migrations() -> list[str]:
+    """The scripts that make a journal of this version, oldest first."""
+    folder = resources.files(__package__) / "sql"
+    scripts = sorted(folder.iterdir(), key=lambda script: script.name)
+    return [script.read_text() for script in scripts]
+
+
+def open_database(path: Path, durability: Durability, scripts: Sequence[str]) -> apsw.Connection:
+    """The journal at `path`, made or brought up to the newest format.
+
+    Raises JournalTooNew when a newer Forebay wrote it, and JournalError when it is no journal or
+    cannot be opened.
+    """
+    try:
+        database = apsw.Connection(str(path), statementcachesize=_STATEMENTS_MAX)
+    except apsw.Error as error:
+        raise JournalError(f"The journal {path} could not be opened: {error}.") from error
+    try:
+        _check_format(database, path, len(scripts))
+        _configure(database, durability)
+        _migrate(database, scripts)
+    except apsw.NotADBError as error:
+        database.close()
+        raise _not_a_journal(path) from error
+    except apsw.Error as error:
+        database.close()
+        raise JournalError(f"The journal {path} could not be opened: {error}.") from error
+    except JournalError:
+        database.close()
+        raise
+    return database
+
+
+def _check_format(database: apsw.Connection, path: Path, newest: int) -> None:
+    version = database.pragma("user_version")
+    if database.pragma("application_id") != APPLICATION_ID:
+        if version or database.pragma("schema_version"):
+            raise _not_a_journal(path)
+    elif version > newest:
+        raise JournalTooNew(
+            f"The journal {path} has format {version}, and this Forebay reads up to {newest}."
+            " Upgrade Forebay, or choose another --data directory."
+        )
+
+
+def _not_a_journal(path: Path) -> JournalError:
+    return JournalError(
+        f"The file {path} is not a journal of Forebay. Choose another --data directory."
+    )
+
+
+def _configure(database: apsw.Connection, durability: Durability) -> None:
+    database.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    database.pragma("page_size", PAGE_BYTES)
+    database.pragma("journal_mode", "WAL")
+    database.pragma("synchronous", _SYNCHRONOUS[durability])
+    # Without these macOS leaves the write in the drive's own cache.
+    database.pragma("fullfsync", True)
+    database.pragma("checkpoint_fullfsync", True)
+    database.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+    database.pragma("cache_size", -_CACHE_KIB)
+
+
+def _migrate(database: apsw.Connection, scripts: Sequence[str]) -> None:
+    version = database.pragma("user_version")
+    if version == len(scripts):
+        return
+    with database:
+        for script in scripts[version:]:
+            database.execute(script)
+        database.pragma("application_id", APPLICATION_ID)
+        database.pragma("user_version", len(scripts))

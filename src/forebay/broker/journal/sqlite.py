@@ -1,0 +1,233 @@
+"""The journal on disk: one SQLite database, one transaction per commit.
+
+A thread that runs Python pays for every statement: it gives up the interpreter while SQLite works
+and then queues for it behind the thread that serves requests. So the rows of a table are written by
+one statement with many rows, not by many statements; docs/decisions/0001-journal.md has the
+figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import apsw
+import msgspec
+
+from forebay.broker.core.changes import (
+    ChangeSet,
+    DeduplicationRow,
+    DeliveryRow,
+    MessageRow,
+    MoveTaskRecord,
+    QueueRecord,
+    Snapshot,
+)
+from forebay.broker.journal.base import Durability
+from forebay.broker.journal.directory import DataDirectory
+from forebay.broker.journal.schema import migrations, open_database
+from forebay.errors import JournalError
+
+_Record = TypeVar("_Record", QueueRecord, MoveTaskRecord)
+
+#: The database in the data directory.
+JOURNAL_FILE = "journal.db"
+
+#: Most rows that one statement writes. Each number of rows is a statement that stays prepared.
+_ROWS_MAX = 64
+
+#: Most rows of a purged queue that one commit deletes, so that a purge holds up nobody.
+_SWEPT_ROWS_MAX = 500
+
+_LOAD_MESSAGES = """
+    SELECT message.sequence, message.queue_number, message_id, body, enqueued_at_ms,
+           available_at_ms, sent_at_ms, sender_id, message_group_id, deduplication_id, extras,
+           delivery.sequence, receive_count, first_received_at_ms, taken_at_ms, visible_at_ms,
+           attempt_id
+    FROM message
+    LEFT JOIN delivery ON delivery.sequence = message.sequence
+    LEFT JOIN sweep ON sweep.queue_number = message.queue_number
+    WHERE message.sequence > coalesce(through_sequence, 0)
+    ORDER BY message.sequence
+"""
+
+_LOAD_DEDUPLICATIONS = """
+    SELECT deduplication.*
+    FROM deduplication
+    LEFT JOIN sweep ON sweep.queue_number = deduplication.queue_number
+    WHERE deduplication.sequence > coalesce(through_sequence, 0)
+    ORDER BY deduplication.sequence
+"""
+
+#: A later purge of the same queue raises the mark and starts the sweep anew.
+_START_SWEEP = "INSERT OR REPLACE INTO sweep VALUES (?, ?, 0)"
+
+_NEXT_SWEEP = "SELECT queue_number, through_sequence, swept_sequence FROM sweep"
+
+#: The sequence of the last row that the next slice of a sweep looks at.
+_SLICE_END = """
+    SELECT max(sequence)
+    FROM (
+        SELECT sequence FROM message WHERE sequence > ? AND sequence <= ?
+        ORDER BY sequence LIMIT ?
+    )
+"""
+
+#: Deletes a slice of a sweep: after a sequence, through a sequence, of a queue.
+_SWEEP_SLICE = (
+    "DELETE FROM delivery WHERE sequence IN (SELECT sequence FROM message"
+    " WHERE sequence > ? AND sequence <= ? AND queue_number = ?)",
+    "DELETE FROM message WHERE sequence > ? AND sequence <= ? AND queue_number = ?",
+    "DELETE FROM deduplication WHERE sequence > ? AND sequence <= ? AND queue_number = ?",
+)
+
+
+class SqliteJournal:
+    """A Journal in a directory. The directory belongs to this journal until `close`.
+
+    Raises DataDirectoryInUse, JournalTooNew or JournalError when it cannot be opened.
+    """
+
+    def __init__(self, directory: Path, durability: Durability = Durability.FSYNC) -> None:
+        self.durability = durability
+        self._directory = DataDirectory(directory)
+        self.path = directory / JOURNAL_FILE
+        #: Whether purged rows may be left to delete.
+        self._sweeping = True
+        try:
+            self._database = open_database(self.path, durability, migrations())
+        except BaseException:
+            self._directory.release()
+            raise
+
+    def load(self) -> Snapshot:
+        with self._errors("read"):
+            execute = self._database.execute
+            next_sequence, next_queue_number, clock_ms = execute(
+                "SELECT next_sequence, next_queue_number, clock_ms FROM meta"
+            ).get
+            return Snapshot(
+                queues=self._records("queue", QueueRecord),
+                messages=self._messages(),
+                deduplications=self._deduplications(),
+                next_sequence=next_sequence,
+                next_queue_number=next_queue_number,
+                clock_ms=clock_ms,
+                move_tasks=self._records("move_task", MoveTaskRecord),
+            )
+
+    def commit(self, changes: ChangeSet) -> None:
+        execute = self._database.execute
+        with self._errors("written"):
+            execute("BEGIN IMMEDIATE")
+            try:
+                self._store(changes)
+                self._remove(changes)
+                execute(
+                    "UPDATE meta SET next_sequence = ?, next_queue_number = ?, clock_ms = ?",
+                    (changes.next_sequence, changes.next_queue_number, changes.clock_ms),
+                )
+                if self._sweeping:
+                    self._sweep()
+                execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        with self._errors("closed"):
+            self._database.close()
+        self._directory.release()
+
+    def _store(self, changes: ChangeSet) -> None:
+        self._write("INSERT INTO message VALUES", changes.messages)
+        self._write("INSERT INTO deduplication VALUES", changes.deduplications)
+        self._write("INSERT OR REPLACE INTO delivery VALUES", list(changes.deliveries.values()))
+        queues = [_record_row(number, record) for number, record in changes.queues.items()]
+        self._write("INSERT OR REPLACE INTO queue VALUES", queues)
+        tasks = [
+            _record_row(number, record)
+            for number, record in changes.move_tasks.items()
+            if record is not None
+        ]
+        self._write("INSERT OR REPLACE INTO move_task VALUES", tasks)
+
+    def _remove(self, changes: ChangeSet) -> None:
+        removed = [(sequence,) for sequence in changes.removed_messages]
+        self._write("DELETE FROM message WHERE sequence IN", removed)
+        self._write("DELETE FROM delivery WHERE sequence IN", removed)
+        forgotten = [(number,) for number, record in changes.move_tasks.items() if record is None]
+        self._write("DELETE FROM move_task WHERE number IN", forgotten)
+        queues = [(number,) for number in changes.removed_queues]
+        self._write("DELETE FROM queue WHERE number IN", queues)
+        sweeps = dict(changes.purged)
+        sweeps.update(dict.fromkeys(changes.removed_queues, changes.next_sequence - 1))
+        for sweep in sweeps.items():
+            self._database.execute(_START_SWEEP, sweep)
+            self._sweeping = True
+        if changes.forgotten_deduplications:
+            self._database.execute(
+                "DELETE FROM deduplication WHERE sequence <= ?", (changes.forgotten_deduplications,)
+            )
+
+    def _write(self, statement: str, rows: Sequence[tuple[apsw.SQLiteValue, ...]]) -> None:
+        for start in range(0, len(rows), _ROWS_MAX):
+            some = rows[start : start + _ROWS_MAX]
+            self._database.execute(
+                _with_rows(statement, len(some), len(some[0])), tuple(chain.from_iterable(some))
+            )
+
+    def _sweep(self) -> None:
+        """Delete a slice of the rows that purges and removed queues left behind."""
+        execute = self._database.execute
+        sweep = execute(_NEXT_SWEEP).fetchone()
+        if sweep is None:
+            self._sweeping = False
+            return
+        number, through, swept = sweep
+        end = execute(_SLICE_END, (swept, through, _SWEPT_ROWS_MAX)).get
+        if end is None:
+            execute("DELETE FROM sweep WHERE queue_number = ?", (number,))
+            end = through
+        else:
+            execute("UPDATE sweep SET swept_sequence = ? WHERE queue_number = ?", (end, number))
+        for statement in _SWEEP_SLICE:
+            execute(statement, (swept, end, number))
+
+    def _records(self, table: str, kind: type[_Record]) -> list[_Record]:
+        rows = self._database.execute(f"SELECT record FROM {table} ORDER BY number")  # noqa: S608
+        return [msgspec.json.decode(cast(str, text), type=kind) for (text,) in rows]
+
+    def _messages(self) -> Iterator[tuple[MessageRow, DeliveryRow | None]]:
+        with self._errors("read"):
+            for row in cast("Iterable[Any]", self._database.execute(_LOAD_MESSAGES)):
+                yield row[:11], row[11:] if row[11] is not None else None
+
+    def _deduplications(self) -> Iterator[DeduplicationRow]:
+        with self._errors("read"):
+            yield from cast("Iterable[Any]", self._database.execute(_LOAD_DEDUPLICATIONS))
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise JournalError(f"The journal {self.path} could not be {doing}: {error}.") from error
+
+
+@cache
+def _with_rows(statement: str, rows: int, columns: int) -> str:
+    """The statement, ended by a list of so many rows of parameters."""
+    row = f"({', '.join('?' * columns)})"
+    if statement.endswith(" IN"):
+        return f"{statement} ({', '.join('?' * rows)})"
+    return f"{statement} {', '.join([row] * rows)}"
+
+
+def _record_row(number: int, record: QueueRecord | MoveTaskRecord) -> tuple[int, str]:
+    return number, msgspec.json.encode(record).decode()
