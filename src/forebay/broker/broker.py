@@ -1,0 +1,275 @@
+"""The broker: the engine, the journal and the clock joined, whatever carries the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+
+from forebay.broker.commit import GroupCommit
+from forebay.broker.core.changes import Snapshot
+from forebay.broker.core.engine import Caller, Engine, Wait
+from forebay.broker.journal.base import Durability, Journal
+from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
+from forebay.clock import Clock, SystemClock
+from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageResult
+from forebay.protocol.errors import INTERNAL_FAILURE, SERVICE_UNAVAILABLE, SqsError
+from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
+from forebay.protocol.limits import RECREATE_INTERVAL_MS
+
+#: Where queue URLs point when a caller in this process does not say, scheme, host and port.
+DEFAULT_ENDPOINT_URL = "http://127.0.0.1:9324"
+
+#: How long a journal that cannot be read is left alone before it is tried again, in seconds.
+_REBUILD_RETRY_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Broker:
+    """An SQS without a transport. Made, used and closed on one event loop.
+
+    Every answer leaves after the changes that it tells of are durable at the journal's level. When
+    a commit fails, the answers that waited for it and all that were applied since are
+    ServiceUnavailable, the engine is rebuilt from the journal, and polls keep waiting; the broker
+    serves again as soon as the journal does.
+
+    The constructor reads the journal and raises JournalError when it cannot. `executor` runs
+    whatever waits for a disk. Engine time is wall time at the start plus the monotonic clock since,
+    and never falls behind what the journal has seen, so that a step of the machine's clock neither
+    loses nor releases a message.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        executor: Executor,
+        clock: Clock | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+        recreate_interval_ms: int = RECREATE_INTERVAL_MS,
+        endpoint_url: str = DEFAULT_ENDPOINT_URL,
+    ) -> None:
+        self._journal = journal
+        self._executor = executor
+        self._clock = clock or SystemClock()
+        self._entropy = entropy
+        self._recreate_interval_ms = recreate_interval_ms
+        self._caller = Caller(DEFAULT_ACCOUNT_ID, DEFAULT_REGION, endpoint_url)
+        self._loop = asyncio.get_running_loop()
+        snapshot = journal.load()
+        start_ms = max(self._clock.wall_ms(), snapshot.clock_ms)
+        self._origin_ms = start_ms - self._clock.monotonic_ms()
+        #: None while the journal cannot be read.
+        self._engine: Engine | None = self._engine_from(snapshot)
+        self._rebuilding = False
+        self._polls = ParkedPolls()
+        self._commits = GroupCommit(
+            commit=journal.commit,
+            executor=executor,
+            loop=self._loop,
+            committed=self._turn_after_reading,
+            failed=self._commit_failed,
+        )
+        self._turn_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_ms = 0
+        self._idle: asyncio.Future[None] | None = None
+        self._closed = False
+        self._turn()
+
+    @property
+    def durability(self) -> Durability:
+        """What survives of a request that was answered."""
+        return self._journal.durability
+
+    @property
+    def available(self) -> bool:
+        """Whether requests are carried out now; False while the journal cannot be read."""
+        return self._engine is not None
+
+    def submit(self, request: AnyRequest, caller: Caller, reply: Reply) -> ParkedPoll | None:
+        """Carry out a request and call `reply` once, later, with its result or its SqsError.
+
+        Answers the poll when the request is one that waits; give it to `abandon` when nobody wants
+        its answer any more.
+        """
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._turn)
+        if self._engine is None:
+            self._commits.add(reply, SqsError(SERVICE_UNAVAILABLE))
+            return None
+        answer = self._apply(self._engine, request, caller)
+        if not isinstance(answer, Wait):
+            self._commits.add(reply, answer)
+            return None
+        poll = ParkedPoll(request, caller, reply, answer)
+        self._polls.park(poll)
+        return poll
+
+    def abandon(self, poll: ParkedPoll) -> None:
+        """Let a poll take no message any more. Nothing happens when it was answered already."""
+        self._polls.remove(poll)
+
+    async def call(self, request: AnyRequest, caller: Caller | None = None) -> AnyResult:
+        """Carry out a request of this process. Raises SqsError when it is refused.
+
+        A poll whose task is cancelled takes no message.
+        """
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+
+        def reply(result: Answer) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        poll = self.submit(request, caller or self._caller, reply)
+        try:
+            result = await answer
+        finally:
+            if poll is not None:
+                self.abandon(poll)
+        if isinstance(result, SqsError):
+            raise result
+        return result
+
+    async def close(self) -> None:
+        """Answer the waiting polls empty, let the last group go, and refuse whatever comes after.
+
+        The journal stays open; whoever opened it closes it.
+        """
+        for poll in self._polls.take_all():
+            self._commits.add(poll.reply, ReceiveMessageResult())
+        if not self._turn_scheduled:
+            self._turn()
+        while not self._commits.idle or self._rebuilding:
+            self._idle = self._loop.create_future()
+            await self._idle
+        self._closed = True
+        self._engine = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _now_ms(self) -> int:
+        return self._origin_ms + self._clock.monotonic_ms()
+
+    def _apply(self, engine: Engine, request: AnyRequest, caller: Caller) -> Answer | Wait:
+        try:
+            return engine.apply(request, caller, self._now_ms())
+        except SqsError as error:
+            return error
+        except Exception:
+            _log.exception("%s failed", type(request).__name__)
+            return SqsError(INTERNAL_FAILURE)
+
+    def _turn_after_reading(self) -> None:
+        """Take a turn once the event loop has read again.
+
+        The answers that just left bring the next requests. Waiting for one pass of the loop lets
+        them join one large group instead of two that take turns, for half the commits.
+        """
+        self._turn_scheduled = True
+        self._loop.call_soon(self._loop.call_soon, self._turn)
+
+    def _turn(self) -> None:
+        """Do all that requests and time have made due."""
+        self._turn_scheduled = False
+        now_ms = self._now_ms()
+        engine = self._engine
+        if engine is not None:
+            engine.wall_offset_ms = self._clock.wall_ms() - now_ms
+            self._tick(engine, now_ms)
+            self._wake_polls(engine)
+        for poll in self._polls.take_due(now_ms):
+            self._commits.add(poll.reply, ReceiveMessageResult())
+        if engine is not None:
+            if not self._commits.in_flight:
+                self._commits.start(engine.take_changes())
+        elif not self._rebuilding:
+            self._commits.refuse(SERVICE_UNAVAILABLE)
+        self._set_timer(now_ms)
+        if self._idle is not None and self._commits.idle and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _tick(self, engine: Engine, now_ms: int) -> None:
+        try:
+            engine.tick(now_ms)
+        except Exception:
+            _log.exception("What fell due could not be done")
+
+    def _wake_polls(self, engine: Engine) -> None:
+        """Try the polls of the queues that became readable again, longest waiting first."""
+        while numbers := engine.take_readable():
+            for number in numbers:
+                while (poll := self._polls.first(number)) is not None:
+                    answer = self._apply(engine, poll.request, poll.caller)
+                    if isinstance(answer, Wait):
+                        break
+                    self._polls.remove(poll)
+                    self._commits.add(poll.reply, answer)
+
+    def _set_timer(self, now_ms: int) -> None:
+        engine_due_ms = self._engine.next_due() if self._engine is not None else None
+        times_ms = [ms for ms in (engine_due_ms, self._polls.next_due()) if ms is not None]
+        if not times_ms:
+            return
+        due_ms = min(times_ms)
+        if self._timer is not None:
+            if self._timer_due_ms <= due_ms:
+                return
+            self._timer.cancel()
+        self._timer_due_ms = due_ms
+        self._timer = self._loop.call_later(max(due_ms - now_ms, 1) / 1000, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._turn()
+
+    def _commit_failed(self, error: BaseException) -> None:
+        _log.error("A commit failed; going back to what the journal holds", exc_info=error)
+        self._engine = None
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        if not self._closed:
+            self._rebuilding = True
+            self._executor.submit(self._load_engine).add_done_callback(self._rebuilt_in_thread)
+
+    def _load_engine(self) -> Engine:
+        return self._engine_from(self._journal.load())
+
+    def _engine_from(self, snapshot: Snapshot) -> Engine:
+        engine = Engine(
+            entropy=self._entropy,
+            recreate_interval_ms=self._recreate_interval_ms,
+            snapshot=snapshot,
+        )
+        engine.wall_offset_ms = self._clock.wall_ms() - self._now_ms()
+        return engine
+
+    def _rebuilt_in_thread(self, future: Future[Engine]) -> None:
+        self._loop.call_soon_threadsafe(self._rebuilt, future)
+
+    def _rebuilt(self, future: Future[Engine]) -> None:
+        self._rebuilding = False
+        error = future.exception()
+        if error is not None:
+            _log.error("The journal could not be read; trying again soon", exc_info=error)
+            self._loop.call_later(_REBUILD_RETRY_S, self._rebuild)
+        self._commits.refuse(SERVICE_UNAVAILABLE)
+        if error is None:
+            self._engine = future.result()
+            self._park_again(self._engine)
+        self._turn()
+
+    def _park_again(self, engine: Engine) -> None:
+        """Have the polls wait on a rebuilt engine, which may not know their queues any more."""
+        for poll in self._polls.take_all():
+            answer = self._apply(engine, poll.request, poll.caller)
+            if isinstance(answer, Wait):
+                poll.queue_number = answer.queue_number
+                self._polls.park(poll)
+            else:
+                self._commits.add(poll.reply, answer)
