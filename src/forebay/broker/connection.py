@@ -1,0 +1,281 @@
+"""One HTTP/1.1 connection: bytes in, requests out; answers in, bytes out in the order asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Protocol, cast
+
+import httptools
+
+from forebay.broker.http import CONTINUE, Answers
+from forebay.broker.polls import Answer, ParkedPoll
+from forebay.protocol import errors
+from forebay.protocol.errors import SqsError
+from forebay.protocol.limits import REQUEST_BODY_BYTES_MAX
+
+#: Longest request line and headers together, in bytes, counted when they take several reads.
+HEAD_BYTES_MAX = 65_536
+
+#: Requests of one connection that may wait for their answers before reading pauses.
+_PIPELINED_MAX = 16
+
+#: How long a refused client may go on sending before the connection is cut, in seconds. Cutting at
+#: once would destroy the answer that it has not read yet.
+_LINGER_S = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Exchange:
+    """A request and, when it is there, its answer."""
+
+    __slots__ = ("_connection", "answered", "keep_alive", "poll", "response")
+
+    def __init__(self, connection: HttpConnection, *, keep_alive: bool) -> None:
+        self._connection = connection
+        self.keep_alive = keep_alive
+        #: What waits in the broker, if the request is a poll that waits.
+        self.poll: ParkedPoll | None = None
+        self.response: bytes | None = None
+
+    def reply(self, answer: Answer) -> None:
+        """Answer the request."""
+        self.respond(self._connection.answers.answer(answer, keep_alive=self.keep_alive))
+
+    def respond(self, response: bytes) -> None:
+        """Answer the request with bytes that are a whole response."""
+        self.response = response
+        self._connection.flush()
+
+
+class Service(Protocol):
+    """What a connection hands its requests to."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether connections close after the answers that they owe."""
+        ...
+
+    def handle(
+        self,
+        exchange: Exchange,
+        method: bytes,
+        url: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes,
+    ) -> None:
+        """Answer a request, now or later. Header names are in lower case."""
+        ...
+
+    def abandon(self, poll: ParkedPoll) -> None:
+        """The client of a waiting poll is gone."""
+        ...
+
+    def opened(self, connection: HttpConnection) -> None: ...
+
+    def closed(self, connection: HttpConnection) -> None: ...
+
+
+class HttpConnection(asyncio.Protocol):
+    """Parses requests and writes their answers in order.
+
+    What cannot be a request is answered with an error, and the connection closes: after bytes that
+    are not HTTP nobody can tell where the next request begins. Reading pauses while the client does
+    not read its answers or has many requests unanswered, so that a connection has a bounded claim
+    on memory.
+    """
+
+    def __init__(self, service: Service, answers: Answers) -> None:
+        self.answers = answers
+        #: How many checks for idleness this connection has been idle for.
+        self.idle_checks = 0
+        self._service = service
+        self._exchanges: deque[Exchange] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._in_head = False
+        self._refused = False
+        self._writing_paused = False
+        self._reading_paused = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing happens here but waiting for the client."""
+        return not self._exchanges or self._writing_paused
+
+    def close(self) -> None:
+        """Close once the answers that are owed have left."""
+        if self._exchanges:
+            self._exchanges[-1].keep_alive = False
+        elif self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close without waiting for anything."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def flush(self) -> None:
+        """Write every answer whose turn has come."""
+        exchanges, transport = self._exchanges, self._transport
+        if transport is None:
+            return
+        while exchanges and (response := exchanges[0].response) is not None:
+            exchange = exchanges.popleft()
+            transport.write(response)
+            if not exchange.keep_alive:
+                self._finish(transport)
+                return
+        if self._reading_paused:
+            self._resume_reading()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the interface, not the base class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._service.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        self._transport = None
+        for exchange in self._exchanges:
+            if exchange.poll is not None:
+                self._service.abandon(exchange.poll)
+        self._exchanges.clear()
+        self._service.closed(self)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self.idle_checks = 0
+        self._resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The client offers another protocol, as Java's does with HTTP/2. The request stands,
+            # and what follows it is HTTP/1.1 again.
+            self._parser = httptools.HttpRequestParser(self)
+            self.data_received(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refuse(
+                SqsError(errors.SERIALIZATION_EXCEPTION, f"The request is not HTTP/1.1: {error}")
+            )
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self._refuse(
+                    SqsError(
+                        errors.REQUEST_ENTITY_TOO_LARGE,
+                        f"The request's headers are longer than {HEAD_BYTES_MAX} bytes.",
+                    )
+                )
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = {}
+        self._body = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if int(self._headers.get(b"content-length", 0)) > REQUEST_BODY_BYTES_MAX:
+            self._refuse_body()
+        elif self._headers.get(b"expect", b"").lower() == b"100-continue":
+            self._exchange(keep_alive=True).respond(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > REQUEST_BODY_BYTES_MAX:
+            self._refuse_body()
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._refused:
+            return
+        self.idle_checks = 0
+        parser, body = self._parser, self._body
+        # An HTTP/1.0 client believes in keep-alive only where the answer promises it; none does.
+        keep_alive = (
+            parser.should_keep_alive()
+            and parser.get_http_version() != "1.0"
+            and not self._service.stopping
+        )
+        exchange = self._exchange(keep_alive=keep_alive)
+        try:
+            self._service.handle(
+                exchange,
+                parser.get_method(),
+                self._url,
+                self._headers,
+                body[0] if len(body) == 1 else b"".join(body),
+            )
+        except Exception:
+            _log.exception("A request failed")
+            exchange.reply(SqsError(errors.INTERNAL_FAILURE))
+        if len(self._exchanges) >= _PIPELINED_MAX:
+            self._pause_reading()
+
+    def _exchange(self, *, keep_alive: bool) -> Exchange:
+        exchange = Exchange(self, keep_alive=keep_alive)
+        self._exchanges.append(exchange)
+        return exchange
+
+    def _refuse(self, error: SqsError) -> None:
+        """Answer what cannot be read any further, behind the answers that are owed."""
+        if not self._refused:
+            self._refused = True
+            self._exchange(keep_alive=False).reply(error)
+
+    def _refuse_body(self) -> None:
+        self._refuse(
+            SqsError(
+                errors.REQUEST_ENTITY_TOO_LARGE,
+                f"The request's body is longer than {REQUEST_BODY_BYTES_MAX} bytes."
+                " A message has at most 1048576.",
+            )
+        )
+
+    def _finish(self, transport: asyncio.Transport) -> None:
+        self._exchanges.clear()
+        if self._refused:
+            transport.write_eof()
+            asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
+        else:
+            self._refused = True
+            transport.close()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if (
+            self._transport is not None
+            and self._reading_paused
+            and not self._writing_paused
+            and len(self._exchanges) < _PIPELINED_MAX
+        ):
+            self._reading_paused = False
+            self._transport.resume_reading()
