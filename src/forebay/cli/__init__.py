@@ -1,0 +1,1 @@
+"""The `forebay` command: one file for each of its subcommands."""
