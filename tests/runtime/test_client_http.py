@@ -15,7 +15,8 @@ from aiohttp.test_utils import RawTestServer
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
-from forebay.client.http import HttpSqsClient, attempt_timeout_s
+from forebay.client.base import attempt_timeout_s
+from forebay.client.http import HttpSqsClient
 from forebay.client.retry import RetryPolicy
 from forebay.clock import ManualClock
 from forebay.errors import Closed, ServiceUnreachable, SettingsError

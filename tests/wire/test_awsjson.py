@@ -274,8 +274,8 @@ def test_every_error_comes_back_as_it_went(fault: Fault) -> None:
     [
         (400, None, b'{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no"}',
          "AccessDeniedException", "no", True),
-        (400, "KMS.DisabledException;Sender", b'{"__type":"com.amazonaws.sqs#KmsDisabled"}',
-         "KMS.DisabledException", "KmsDisabled", True),
+        (400, "Odd.Code;Sender", b'{"__type":"com.amazonaws.sqs#OddShape"}',
+         "Odd.Code", "OddShape", True),
         (400, None, b'{"__type":"ThrottlingException:http://internal/","message":"slow"}',
          "ThrottlingException", "slow", True),
         (502, None, b"<html>Bad Gateway</html>", "Http502", "<html>Bad Gateway</html>", False),

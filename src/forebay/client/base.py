@@ -6,10 +6,14 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self, cast
 
+from forebay.protocol import limits
 from forebay.protocol.actions import (
+    AddPermissionRequest,
     AnyRequest,
     AnyResult,
     BatchResult,
+    CancelMessageMoveTaskRequest,
+    CancelMessageMoveTaskResult,
     ChangeMessageVisibilityBatchRequest,
     ChangeMessageVisibilityRequest,
     CreateQueueRequest,
@@ -22,16 +26,27 @@ from forebay.protocol.actions import (
     GetQueueAttributesResult,
     GetQueueUrlRequest,
     GetQueueUrlResult,
+    ListDeadLetterSourceQueuesRequest,
+    ListDeadLetterSourceQueuesResult,
+    ListMessageMoveTasksRequest,
+    ListMessageMoveTasksResult,
     ListQueuesRequest,
     ListQueuesResult,
+    ListQueueTagsRequest,
+    ListQueueTagsResult,
     PurgeQueueRequest,
     ReceiveMessageRequest,
     ReceiveMessageResult,
+    RemovePermissionRequest,
     SendMessageBatchRequest,
     SendMessageBatchResult,
     SendMessageRequest,
     SendMessageResult,
     SetQueueAttributesRequest,
+    StartMessageMoveTaskRequest,
+    StartMessageMoveTaskResult,
+    TagQueueRequest,
+    UntagQueueRequest,
 )
 
 
@@ -45,8 +60,8 @@ class SqsClient(ABC):
     async def call(self, request: AnyRequest, *, timeout_s: float | None = None) -> AnyResult:
         """Ask SQS and return its answer, which is of the request's result type.
 
-        `timeout_s` bounds one attempt, and a long poll's WaitTimeSeconds comes on top of it; None
-        leaves it to the client. A transport may make several attempts.
+        `timeout_s` bounds one attempt, to which a long poll adds its wait time; None leaves it to
+        the client. A transport may make several attempts.
 
         Raises SqsError when SQS refuses, and ServiceUnreachable when no answer came: the action may
         or may not have been carried out. A batch whose entries failed is an answer, not an error.
@@ -136,3 +151,62 @@ class SqsClient(ABC):
         self, request: ChangeMessageVisibilityBatchRequest, *, timeout_s: float | None = None
     ) -> BatchResult:
         return cast("BatchResult", await self.call(request, timeout_s=timeout_s))
+
+    async def tag_queue(
+        self, request: TagQueueRequest, *, timeout_s: float | None = None
+    ) -> EmptyResult:
+        return cast("EmptyResult", await self.call(request, timeout_s=timeout_s))
+
+    async def untag_queue(
+        self, request: UntagQueueRequest, *, timeout_s: float | None = None
+    ) -> EmptyResult:
+        return cast("EmptyResult", await self.call(request, timeout_s=timeout_s))
+
+    async def list_queue_tags(
+        self, request: ListQueueTagsRequest, *, timeout_s: float | None = None
+    ) -> ListQueueTagsResult:
+        return cast("ListQueueTagsResult", await self.call(request, timeout_s=timeout_s))
+
+    async def add_permission(
+        self, request: AddPermissionRequest, *, timeout_s: float | None = None
+    ) -> EmptyResult:
+        return cast("EmptyResult", await self.call(request, timeout_s=timeout_s))
+
+    async def remove_permission(
+        self, request: RemovePermissionRequest, *, timeout_s: float | None = None
+    ) -> EmptyResult:
+        return cast("EmptyResult", await self.call(request, timeout_s=timeout_s))
+
+    async def list_dead_letter_source_queues(
+        self, request: ListDeadLetterSourceQueuesRequest, *, timeout_s: float | None = None
+    ) -> ListDeadLetterSourceQueuesResult:
+        return cast(
+            "ListDeadLetterSourceQueuesResult", await self.call(request, timeout_s=timeout_s)
+        )
+
+    async def start_message_move_task(
+        self, request: StartMessageMoveTaskRequest, *, timeout_s: float | None = None
+    ) -> StartMessageMoveTaskResult:
+        return cast("StartMessageMoveTaskResult", await self.call(request, timeout_s=timeout_s))
+
+    async def cancel_message_move_task(
+        self, request: CancelMessageMoveTaskRequest, *, timeout_s: float | None = None
+    ) -> CancelMessageMoveTaskResult:
+        return cast("CancelMessageMoveTaskResult", await self.call(request, timeout_s=timeout_s))
+
+    async def list_message_move_tasks(
+        self, request: ListMessageMoveTasksRequest, *, timeout_s: float | None = None
+    ) -> ListMessageMoveTasksResult:
+        return cast("ListMessageMoveTasksResult", await self.call(request, timeout_s=timeout_s))
+
+
+def attempt_timeout_s(request: AnyRequest, timeout_s: float) -> float:
+    """How long to wait for an answer: a long poll may take its wait time more.
+
+    A receive without WaitTimeSeconds waits as long as its queue says, which is 20 s at most.
+    """
+    if not isinstance(request, ReceiveMessageRequest):
+        return timeout_s
+    if request.wait_time_seconds is None:
+        return timeout_s + limits.WAIT_TIME_SECONDS_MAX
+    return timeout_s + request.wait_time_seconds

@@ -9,13 +9,13 @@ from concurrent.futures import Executor
 import aiohttp
 from msgspec.structs import replace
 
-from forebay.client.base import SqsClient
+from forebay.client.base import SqsClient, attempt_timeout_s
 from forebay.client.credentials import CredentialChain
 from forebay.client.endpoint import Endpoint, region_of_url, resolve_endpoint
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
 from forebay.errors import Closed, ServiceUnreachable, SettingsError
-from forebay.protocol import awsjson, limits
+from forebay.protocol import awsjson
 from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageRequest
 from forebay.protocol.errors import SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX, message_id
@@ -177,18 +177,6 @@ class HttpSqsClient(SqsClient):
 
     def _random(self) -> float:
         return int.from_bytes(self._entropy(4)) / 2**32
-
-
-def attempt_timeout_s(request: AnyRequest, timeout_s: float) -> float:
-    """How long to wait for an answer: a long poll may take its wait time more.
-
-    A receive without WaitTimeSeconds waits as long as its queue says, which is 20 s at most.
-    """
-    if not isinstance(request, ReceiveMessageRequest):
-        return timeout_s
-    if request.wait_time_seconds is None:
-        return timeout_s + limits.WAIT_TIME_SECONDS_MAX
-    return timeout_s + request.wait_time_seconds
 
 
 def _unreachable(

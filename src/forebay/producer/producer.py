@@ -45,7 +45,7 @@ class Published(Struct, frozen=True):
 class Producer:
     """Sends envelopes to one queue. Use it as an async context manager, or `start` and `close` it.
 
-    `send` accepts a message in about a microsecond and never waits: a full buffer drops and counts.
+    `send` takes microseconds and never waits: a full buffer drops and counts.
     What was accepted is sent, again and again while SQS is away, until SQS acknowledges or refuses
     it or `close` runs out of time. `publish` returns when SQS has acknowledged.
 
