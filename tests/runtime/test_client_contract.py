@@ -1,0 +1,240 @@
+"""What every client promises, over HTTP and inside the process, against the embedded broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from forebay.broker.broker import Broker
+from forebay.broker.embedded import EmbeddedBroker
+from forebay.broker.journal.memory import MemoryJournal
+from forebay.client.base import SqsClient
+from forebay.client.http import HttpSqsClient
+from forebay.client.inprocess import InProcessSqsClient
+from forebay.messages.envelope import decode_envelope
+from forebay.producer.producer import Producer
+from forebay.protocol.actions import (
+    ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityBatchRequestEntry,
+    ChangeMessageVisibilityRequest,
+    CreateQueueRequest,
+    DeleteMessageBatchRequest,
+    DeleteMessageBatchRequestEntry,
+    DeleteMessageRequest,
+    DeleteQueueRequest,
+    GetQueueAttributesRequest,
+    GetQueueUrlRequest,
+    ListQueuesRequest,
+    Message,
+    MessageAttributeValue,
+    PurgeQueueRequest,
+    ReceiveMessageRequest,
+    SendMessageBatchRequest,
+    SendMessageBatchRequestEntry,
+    SendMessageRequest,
+    SetQueueAttributesRequest,
+)
+from forebay.protocol.errors import SqsError
+from forebay.protocol.sigv4 import Credentials
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[EmbeddedBroker]:
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(params=["http", "in-process"])
+async def sqs(request: pytest.FixtureRequest, embedded: EmbeddedBroker) -> AsyncIterator[SqsClient]:
+    if request.param == "http":
+        async with HttpSqsClient(
+            embedded.endpoint_url, credentials=Credentials("test", "test"), environment={}
+        ) as client:
+            yield client
+        return
+    with ThreadPoolExecutor(1) as executor:
+        broker = Broker(MemoryJournal(), executor=executor)
+        async with InProcessSqsClient(broker) as client:
+            yield client
+        await broker.close()
+
+
+@pytest.fixture
+async def queue_url(sqs: SqsClient, request: pytest.FixtureRequest) -> str:
+    """A standard queue of this test's own."""
+    return await create(sqs, queue_name(request))
+
+
+@pytest.fixture
+async def fifo_url(sqs: SqsClient, request: pytest.FixtureRequest) -> str:
+    """A FIFO queue of this test's own."""
+    return await create(sqs, f"{queue_name(request)[:75]}.fifo", FifoQueue="true")
+
+
+def queue_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.node.name
+    return name.replace("[", "-").replace("]", "")[-80:]
+
+
+async def create(sqs: SqsClient, name: str, **attributes: str) -> str:
+    request = CreateQueueRequest(queue_name=name, attributes=attributes or None)
+    return (await sqs.create_queue(request)).queue_url
+
+
+async def receive(sqs: SqsClient, queue_url: str, wait_time_seconds: int = 0) -> list[Message]:
+    request = ReceiveMessageRequest(
+        queue_url=queue_url,
+        max_number_of_messages=10,
+        message_attribute_names=["All"],
+        message_system_attribute_names=["All"],
+        wait_time_seconds=wait_time_seconds,
+    )
+    return (await sqs.receive_message(request)).messages or []
+
+
+async def test_a_message_is_sent_received_and_deleted(sqs: SqsClient, queue_url: str) -> None:
+    sent = await sqs.send_message(
+        SendMessageRequest(
+            queue_url=queue_url,
+            message_body='grüße "\u2028" \U0001f39f',
+            message_attributes={
+                "kind": MessageAttributeValue(data_type="String", string_value="order"),
+                "digest": MessageAttributeValue(data_type="Binary", binary_value=b"\x00\xff"),
+            },
+        )
+    )
+    (received,) = await receive(sqs, queue_url)
+    assert received.message_id == sent.message_id
+    assert received.body == 'grüße "\u2028" \U0001f39f'
+    assert received.md5_of_message_attributes == sent.md5_of_message_attributes
+    assert received.message_attributes is not None
+    assert received.message_attributes["digest"].binary_value == b"\x00\xff"
+    assert (received.attributes or {})["ApproximateReceiveCount"] == "1"
+    await sqs.delete_message(
+        DeleteMessageRequest(queue_url=queue_url, receipt_handle=received.receipt_handle)
+    )
+    attributes = await sqs.get_queue_attributes(
+        GetQueueAttributesRequest(queue_url=queue_url, attribute_names=["All"])
+    )
+    assert (attributes.attributes or {})["ApproximateNumberOfMessagesNotVisible"] == "0"
+
+
+async def test_batches_tell_each_entry_apart(sqs: SqsClient, queue_url: str) -> None:
+    sent = await sqs.send_message_batch(
+        SendMessageBatchRequest(
+            queue_url=queue_url,
+            entries=[
+                SendMessageBatchRequestEntry(id="good", message_body="hello"),
+                SendMessageBatchRequestEntry(id="bad", message_body="\uffff"),
+            ],
+        )
+    )
+    assert [entry.id for entry in sent.successful or ()] == ["good"]
+    assert [(entry.id, entry.sender_fault) for entry in sent.failed or ()] == [("bad", True)]
+
+    (received,) = await receive(sqs, queue_url)
+    changed = await sqs.change_message_visibility_batch(
+        ChangeMessageVisibilityBatchRequest(
+            queue_url=queue_url,
+            entries=[
+                ChangeMessageVisibilityBatchRequestEntry(
+                    id="good", receipt_handle=received.receipt_handle, visibility_timeout=60
+                )
+            ],
+        )
+    )
+    assert [entry.id for entry in changed.successful or ()] == ["good"]
+    deleted = await sqs.delete_message_batch(
+        DeleteMessageBatchRequest(
+            queue_url=queue_url,
+            entries=[
+                DeleteMessageBatchRequestEntry(id="good", receipt_handle=received.receipt_handle),
+                DeleteMessageBatchRequestEntry(id="bad", receipt_handle="garbage"),
+            ],
+        )
+    )
+    assert [entry.id for entry in deleted.successful or ()] == ["good"]
+    assert [(entry.id, entry.code) for entry in deleted.failed or ()] == [
+        ("bad", "ReceiptHandleIsInvalid")
+    ]
+
+
+async def test_a_visible_again_message_is_received_again(sqs: SqsClient, queue_url: str) -> None:
+    await sqs.send_message(SendMessageRequest(queue_url=queue_url, message_body="hello"))
+    (first,) = await receive(sqs, queue_url)
+    await sqs.change_message_visibility(
+        ChangeMessageVisibilityRequest(
+            queue_url=queue_url, receipt_handle=first.receipt_handle, visibility_timeout=0
+        )
+    )
+    (again,) = await receive(sqs, queue_url)
+    assert (again.attributes or {})["ApproximateReceiveCount"] == "2"
+
+
+async def test_a_queue_is_found_described_changed_and_removed(
+    sqs: SqsClient, queue_url: str
+) -> None:
+    name = queue_url.rpartition("/")[2]
+    found = await sqs.get_queue_url(GetQueueUrlRequest(queue_name=name))
+    assert found.queue_url == queue_url
+    assert queue_url in ((await sqs.list_queues(ListQueuesRequest())).queue_urls or ())
+    await sqs.set_queue_attributes(
+        SetQueueAttributesRequest(queue_url=queue_url, attributes={"VisibilityTimeout": "7"})
+    )
+    described = await sqs.get_queue_attributes(
+        GetQueueAttributesRequest(queue_url=queue_url, attribute_names=["VisibilityTimeout"])
+    )
+    assert described.attributes == {"VisibilityTimeout": "7"}
+    await sqs.purge_queue(PurgeQueueRequest(queue_url=queue_url))
+    await sqs.delete_queue(DeleteQueueRequest(queue_url=queue_url))
+    with pytest.raises(SqsError) as refusal:
+        await sqs.get_queue_url(GetQueueUrlRequest(queue_name=name))
+    assert refusal.value.code == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+async def test_a_long_poll_ends_with_the_message_that_comes(sqs: SqsClient, queue_url: str) -> None:
+    poll = asyncio.create_task(receive(sqs, queue_url, wait_time_seconds=20))
+    await asyncio.sleep(0)
+    await sqs.send_message(SendMessageRequest(queue_url=queue_url, message_body="hello"))
+    assert [message.body for message in await poll] == ["hello"]
+
+
+async def test_a_fifo_queue_collapses_and_orders(sqs: SqsClient, fifo_url: str) -> None:
+    sent = [
+        await sqs.send_message(
+            SendMessageRequest(
+                queue_url=fifo_url,
+                message_body=body,
+                message_group_id="A",
+                message_deduplication_id=body,
+            )
+        )
+        for body in ("first", "first", "second")
+    ]
+    assert sent[0].sequence_number == sent[1].sequence_number
+    assert [message.body for message in await receive(sqs, fifo_url)] == ["first", "second"]
+
+
+async def test_a_producer_delivers_through_it(sqs: SqsClient, fifo_url: str) -> None:
+    async with Producer(sqs, fifo_url, node="node-1") as producer:
+        for number in range(10):
+            assert producer.send("order", number, group_id="A")
+        published = await producer.publish("order", 10, group_id="A")
+    assert producer.ledger.sent == 11
+    received = await receive(sqs, fifo_url)
+    assert [int(bytes(decode_envelope(m.body).payload)) for m in received] == list(range(10))
+    await sqs.delete_message_batch(
+        DeleteMessageBatchRequest(
+            queue_url=fifo_url,
+            entries=[
+                DeleteMessageBatchRequestEntry(id=str(n), receipt_handle=message.receipt_handle)
+                for n, message in enumerate(received)
+            ],
+        )
+    )
+    (last,) = await receive(sqs, fifo_url)
+    assert last.message_id == published.message_id
+    assert (last.attributes or {})["SequenceNumber"] == published.sequence_number
