@@ -165,8 +165,8 @@ def _send_body(queue_url: str) -> bytes:
 
 async def _create_queue(url: str) -> None:
     request = http_load.request_bytes(url, b'{"QueueName": "bench"}', "CreateQueue")
-    [connection] = await http_load.connect(url, 1)
-    created = asyncio.get_running_loop().create_future()
+    created: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    [connection] = await http_load.connect(url, 1, created.set_exception)
     connection.ask(request, created.set_result)
     await created
     connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,17 +32,16 @@ class Load(Struct):
 class Connection(asyncio.Protocol):
     """One keep-alive connection with one request on its way at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
         self._received = bytearray()
-        self._answer: asyncio.Future[bytes] | None = None
         self._on_answer: Callable[[bytes], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def ask(self, request: bytes, on_answer: Callable[[bytes], None]) -> None:
-        """Send a request; `on_answer` gets the body of a 200, anything else ends the run."""
+        """Send a request; `on_answer` gets the body of a 200, and `failed` anything else."""
         self._on_answer = on_answer
         self._transport.write(request)
 
@@ -53,7 +53,8 @@ class Connection(asyncio.Protocol):
             return
         head = bytes(received[:end_of_head]).lower()
         if not head.startswith(b"http/1.1 200"):
-            raise RuntimeError(f"the server answered {bytes(received)!r}")
+            self._failed(RuntimeError(f"the server answered {bytes(received)!r}"))
+            return
         start = head.index(b"content-length:") + 15
         length = int(head[start:].split(b"\r\n", 1)[0])
         if len(received) < end_of_head + 4 + length:
@@ -63,7 +64,11 @@ class Connection(asyncio.Protocol):
         assert self._on_answer is not None
         self._on_answer(body)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        self._failed(error or RuntimeError("the server closed the connection"))
+
     def close(self) -> None:
+        self._failed = lambda _: None
         self._transport.close()
 
 
@@ -81,14 +86,14 @@ def request_bytes(url: str, body: bytes, target: str | None = None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-async def connect(url: str, count: int) -> list[Connection]:
-    """Open connections to the server of `url`."""
+async def connect(url: str, count: int, failed: Callable[[Exception], None]) -> list[Connection]:
+    """Open connections to the server of `url`; `failed` hears of the first that goes wrong."""
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     loop = asyncio.get_running_loop()
     connections = []
     for _ in range(count):
-        _, protocol = await loop.create_connection(Connection, host, port)
+        _, protocol = await loop.create_connection(lambda: Connection(failed), host, port)
         connections.append(protocol)
     return connections
 
@@ -97,9 +102,9 @@ async def repeat(url: str, request: bytes, *, connections: int, seconds: float) 
     """Send the same request over and over on every connection at once."""
     clock = time.perf_counter
     latencies_ms: list[float] = []
-    opened = await connect(url, connections)
     running = connections
-    finished = asyncio.get_running_loop().create_future()
+    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    opened = await connect(url, connections, _fail(finished))
     started = clock()
     deadline = started + seconds
 
@@ -137,7 +142,8 @@ async def life_cycles(
     send = request_bytes(url, _send_batch(queue_url, bodies), "SendMessageBatch")
     receive_body = {"QueueUrl": queue_url, "MaxNumberOfMessages": 10}
     receive = request_bytes(url, msgspec.json.encode(receive_body), "ReceiveMessage")
-    opened = await connect(url, connections)
+    broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    opened = await connect(url, connections, _fail(broken))
     latencies_ms: list[float] = []
     deleted = 0
     started = clock()
@@ -157,11 +163,25 @@ async def life_cycles(
             deleted += len(handles)
             latencies_ms.append((clock() - begun) * 1000)
 
-    await asyncio.gather(*(cycle(connection) for connection in opened))
+    cycles = asyncio.gather(*(cycle(connection) for connection in opened))
+    ends: list[asyncio.Future[Any]] = [cycles, broken]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if broken.done():
+        cycles.cancel()
+        broken.result()
+    await cycles
     elapsed = clock() - started
     for connection in opened:
         connection.close()
     return Load(deleted, elapsed, latencies_ms)
+
+
+def _fail(future: asyncio.Future[None]) -> Callable[[Exception], None]:
+    def failed(error: Exception) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return failed
 
 
 async def _ask(connection: Connection, request: bytes) -> bytes:

@@ -33,7 +33,8 @@ def broker(durability: str) -> Iterator[str]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as directory:
         command = [sys.executable, "-m", "forebay", "serve", "--port", str(port)]
-        command += ["--durability", durability, "--data", directory]
+        command += ["--durability", durability]
+        command += [] if durability == "memory" else ["--data", directory]
         with _running(command, port):
             yield f"http://127.0.0.1:{port}"
 
