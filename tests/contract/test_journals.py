@@ -1,0 +1,307 @@
+"""What every journal promises, over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.broker.core.changes import (
+    ChangeSet,
+    DeduplicationRow,
+    DeliveryRow,
+    MessageExtras,
+    MessageRow,
+    MoveTaskRecord,
+    QueueRecord,
+    Snapshot,
+)
+from forebay.broker.journal.base import Durability, Journal
+from forebay.broker.journal.memory import MemoryJournal
+from forebay.broker.journal.sqlite import SqliteJournal
+
+#: Closes a journal and gives what a broker would find after a restart.
+Reopen: TypeAlias = Callable[[Journal], Journal]
+
+JOBS = QueueRecord(
+    number=1,
+    account_id="000000000000",
+    name="jobs",
+    region="us-east-1",
+    created_at_ms=5,
+    modified_at_ms=6,
+    purged_at_ms=None,
+    attributes={"VisibilityTimeout": "60"},
+    tags={"team": "säle"},
+)
+TASK = MoveTaskRecord(
+    number=1,
+    task_id="5a1e",
+    source_arn="arn:aws:sqs:us-east-1:000000000000:dead",
+    destination_arn=None,
+    messages_per_second=10,
+    status="RUNNING",
+    moved=3,
+    to_move=9,
+    started_at_ms=7,
+    begun_ms=8,
+    failure_reason=None,
+)
+
+
+def _memory(_: Path) -> tuple[Journal, Reopen]:
+    return MemoryJournal(), lambda journal: journal
+
+
+def _sqlite(durability: Durability) -> Callable[[Path], tuple[Journal, Reopen]]:
+    def open_in(directory: Path) -> tuple[Journal, Reopen]:
+        def reopen(journal: Journal) -> Journal:
+            journal.close()
+            return SqliteJournal(directory, durability)
+
+        return SqliteJournal(directory, durability), reopen
+
+    return open_in
+
+
+JOURNALS = {
+    "memory": _memory,
+    "sqlite-fsync": _sqlite(Durability.FSYNC),
+    "sqlite-os": _sqlite(Durability.OS),
+}
+
+
+@pytest.fixture(params=JOURNALS)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Journal, Reopen]]:
+    last: list[Journal] = []
+    journal, reopen_ = JOURNALS[request.param](tmp_path)
+    last.append(journal)
+
+    def reopen(journal: Journal) -> Journal:
+        last.append(reopen_(journal))
+        return last[-1]
+
+    yield journal, reopen
+    last[-1].close()
+
+
+def message(sequence: int, queue: int = 1, body: str = "hello") -> MessageRow:
+    return (sequence, queue, f"id-{sequence}", body, 10, 11, 12, "0", None, None, None)
+
+
+def delivery(sequence: int, count: int = 1) -> DeliveryRow:
+    return (sequence, count, 20, 21, 22, None)
+
+
+def deduplication(sequence: int, queue: int = 1) -> DeduplicationRow:
+    return (sequence, queue, "group", f"dedup-{sequence}", f"id-{sequence}", 300)
+
+
+def changes(next_sequence: int = 100, **members: object) -> ChangeSet:
+    return msgspec.structs.replace(
+        ChangeSet(next_sequence=next_sequence, next_queue_number=5, clock_ms=1000), **members
+    )
+
+
+def whole(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with its rows read."""
+    return msgspec.structs.replace(
+        snapshot,
+        messages=list(snapshot.messages),
+        deduplications=list(snapshot.deduplications),
+    )
+
+
+def sequences(journal: Journal) -> list[int]:
+    return [row[0] for row, _ in journal.load().messages]
+
+
+def test_a_new_journal_is_empty(opened: tuple[Journal, Reopen]) -> None:
+    journal, _ = opened
+    assert whole(journal.load()) == Snapshot(queues=[], messages=[], deduplications=[])
+
+
+def test_what_is_committed_is_loaded_after_a_restart(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    full: MessageRow = (
+        2,
+        1,
+        "id-2",
+        "naïve \U0001f389 \t\n",
+        10,
+        900_010,
+        12,
+        "123456789012",
+        "group",
+        "dedup",
+        msgspec.msgpack.encode(MessageExtras(trace_header="Root=1")),
+    )
+    attempt: DeliveryRow = (2, 3, 20, 21, 22, "attempt")
+    journal.commit(
+        changes(
+            queues={1: JOBS},
+            messages=[message(1), full],
+            deliveries={2: attempt},
+            deduplications=[deduplication(2)],
+            move_tasks={1: TASK},
+        )
+    )
+    assert whole(reopen(journal).load()) == Snapshot(
+        queues=[JOBS],
+        messages=[(message(1), None), (full, attempt)],
+        deduplications=[deduplication(2)],
+        next_sequence=100,
+        next_queue_number=5,
+        clock_ms=1000,
+        move_tasks=[TASK],
+    )
+
+
+def test_rows_are_loaded_in_order_whatever_their_number(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    for start in (1, 300):
+        journal.commit(changes(messages=[message(start + n) for n in range(200)]))
+    assert sequences(reopen(journal)) == [*range(1, 201), *range(300, 500)]
+
+
+def test_the_latest_delivery_is_the_one_that_counts(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    journal.commit(changes(messages=[message(1)], deliveries={1: delivery(1)}))
+    journal.commit(changes(deliveries={1: delivery(1, count=2)}))
+    assert list(reopen(journal).load().messages) == [(message(1), delivery(1, count=2))]
+
+
+def test_a_removed_message_is_gone_with_its_delivery(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    rows = [message(sequence) for sequence in range(1, 201)]
+    journal.commit(changes(messages=rows, deliveries={1: delivery(1), 200: delivery(200)}))
+    journal.commit(changes(removed_messages=list(range(1, 150))))
+    journal.commit(changes(messages=[message(1)]))
+    loaded = list(reopen(journal).load().messages)
+    assert loaded[0] == (message(1), None)
+    assert [row[0] for row, _ in loaded] == [1, *range(150, 201)]
+
+
+def test_what_comes_and_goes_in_one_commit_is_gone(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    journal.commit(
+        changes(messages=[message(1), message(2)], removed_messages=[1], purged={1: 2}, queues={})
+    )
+    assert sequences(reopen(journal)) == []
+
+
+def test_a_queue_is_loaded_as_it_was_last_saved(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    renamed = msgspec.structs.replace(JOBS, attributes={}, purged_at_ms=99)
+    journal.commit(changes(queues={1: JOBS}))
+    journal.commit(changes(queues={1: renamed}))
+    assert reopen(journal).load().queues == [renamed]
+
+
+def test_a_forgotten_move_task_is_gone(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    other = msgspec.structs.replace(TASK, number=2, status="COMPLETED")
+    journal.commit(changes(move_tasks={1: TASK, 2: TASK}))
+    journal.commit(changes(move_tasks={1: None, 2: other}))
+    assert reopen(journal).load().move_tasks == [other]
+
+
+def test_a_removed_queue_takes_its_messages_along(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    rows = [message(1), message(2, queue=2), message(3)]
+    marks = [deduplication(1), deduplication(2, queue=2)]
+    journal.commit(changes(queues={1: JOBS}, messages=rows, deduplications=marks))
+    journal.commit(changes(removed_queues=[1]))
+    snapshot = whole(reopen(journal).load())
+    assert snapshot.queues == []
+    assert snapshot.messages == [(message(2, queue=2), None)]
+    assert snapshot.deduplications == [deduplication(2, queue=2)]
+
+
+def test_a_purge_takes_what_is_there_and_no_other_queue(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    rows = [message(sequence, queue=1 + sequence % 2) for sequence in range(1, 21)]
+    marks = [deduplication(sequence, queue=1 + sequence % 2) for sequence in range(1, 21)]
+    journal.commit(changes(messages=rows, deduplications=marks))
+    journal.commit(changes(purged={1: 10}))
+    left = [sequence for sequence in range(1, 21) if sequence % 2 or sequence > 10]
+    for _ in range(2):
+        snapshot = whole(journal.load())
+        assert [row[0] for row, _ in snapshot.messages] == left
+        assert [row[0] for row in snapshot.deduplications] == left
+        journal = reopen(journal)
+
+
+def test_a_queue_is_used_on_after_a_purge(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    journal.commit(changes(messages=[message(n) for n in range(1, 2001)]))
+    journal.commit(changes(purged={1: 2000}))
+    for sequence in range(2001, 2011):
+        journal.commit(changes(messages=[message(sequence)], deliveries={}))
+        assert sequences(journal) == list(range(2001, sequence + 1))
+    assert sequences(reopen(journal)) == list(range(2001, 2011))
+
+
+def test_deduplications_are_forgotten_up_to_a_sequence(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    marks = [deduplication(sequence, queue=sequence % 3) for sequence in range(1, 10)]
+    journal.commit(changes(deduplications=marks))
+    journal.commit(changes(messages=[message(99)], forgotten_deduplications=6))
+    assert list(reopen(journal).load().deduplications) == marks[6:]
+
+
+def test_closing_twice_does_nothing(opened: tuple[Journal, Reopen]) -> None:
+    journal, _ = opened
+    journal.close()
+    journal.close()
+
+
+@st.composite
+def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
+    """Change sets as an engine makes them: each sequence is used once."""
+    sets = []
+    following = 1
+    for _ in range(draw(st.integers(1, 8))):
+        queues = draw(st.lists(st.integers(1, 3), max_size=6))
+        rows = [message(following + n, queue) for n, queue in enumerate(queues)]
+        following += len(rows)
+        known = st.integers(1, max(1, following - 1))
+        received = draw(st.sets(known, max_size=3))
+        sets.append(
+            changes(
+                next_sequence=following,
+                clock_ms=draw(st.integers(0, 10_000)),
+                messages=rows,
+                deduplications=[deduplication(row[0], row[1]) for row in rows[::2]],
+                deliveries={sequence: delivery(sequence) for sequence in received},
+                removed_messages=draw(st.lists(known, max_size=3, unique=True)),
+                purged=draw(st.dictionaries(st.integers(1, 3), known, max_size=1)),
+                forgotten_deduplications=draw(st.one_of(st.just(0), known)),
+            )
+        )
+    return sets
+
+
+@given(sets=_change_sets(), restarts=st.sets(st.integers(0, 7)))
+@settings(max_examples=50, deadline=None)
+def test_sqlite_holds_what_dicts_hold(
+    tmp_path_factory: pytest.TempPathFactory, sets: list[ChangeSet], restarts: set[int]
+) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+    memory = MemoryJournal()
+    disk = SqliteJournal(directory, Durability.OS)
+    try:
+        for number, change_set in enumerate(sets):
+            memory.commit(change_set)
+            disk.commit(change_set)
+            if number in restarts:
+                disk.close()
+                disk = SqliteJournal(directory, Durability.OS)
+            assert whole(disk.load()) == whole(memory.load())
+    finally:
+        disk.close()
