@@ -1,0 +1,174 @@
+"""The copy that a rejected message leaves in the dead-letter queue."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from forebay.client.fake import ScriptedSqsClient
+from forebay.protocol.actions import (
+    AnyRequest,
+    AnyResult,
+    GetQueueAttributesRequest,
+    GetQueueAttributesResult,
+    GetQueueUrlRequest,
+    GetQueueUrlResult,
+    MessageAttributeValue,
+    SendMessageRequest,
+    SendMessageResult,
+)
+from forebay.worker.reject import (
+    MESSAGE_ID_ATTRIBUTE,
+    REASON_ATTRIBUTE,
+    REASON_CHARACTERS_MAX,
+    SOURCE_ARN_ATTRIBUTE,
+    NoDeadLetterQueue,
+    Rejecter,
+    dead_letter_copy,
+)
+from tests.runtime.worker_messages import message
+
+SOURCE_URL = "http://sqs.test/000000000000/orders.fifo"
+SOURCE_ARN = "arn:aws:sqs:us-east-1:000000000000:orders.fifo"
+DLQ_URL = "http://sqs.test/000000000000/orders-dlq.fifo"
+DLQ_ARN = "arn:aws:sqs:us-east-1:000000000000:orders-dlq.fifo"
+
+
+def text(value: str) -> MessageAttributeValue:
+    return MessageAttributeValue(data_type="String", string_value=value)
+
+
+def copy_of(reason: str = "no such seat", **described: object) -> SendMessageRequest:
+    return dead_letter_copy(
+        message(**described),  # type: ignore[arg-type]
+        queue_url=DLQ_URL,
+        source_arn=SOURCE_ARN,
+        reason=reason,
+    )
+
+
+def test_a_copy_keeps_the_message_and_says_where_it_comes_from_and_why() -> None:
+    copy = copy_of(
+        identifier="m-7",
+        body="seat 12",
+        group_id="concert#A",
+        attributes={"tenant": text("t-1")},
+        trace_header="Root=1-2",
+    )
+    assert copy == SendMessageRequest(
+        queue_url=DLQ_URL,
+        message_body="seat 12",
+        message_group_id="concert#A",
+        message_deduplication_id="reject-m-7",
+        message_attributes={
+            "tenant": text("t-1"),
+            SOURCE_ARN_ATTRIBUTE: text(SOURCE_ARN),
+            REASON_ATTRIBUTE: text("no such seat"),
+            MESSAGE_ID_ATTRIBUTE: text("m-7"),
+        },
+        message_system_attributes={"AWSTraceHeader": text("Root=1-2")},
+    )
+
+
+def test_a_second_copy_of_the_same_message_collapses_into_the_first_on_a_fifo_queue() -> None:
+    first, second = copy_of("one reason"), copy_of("another reason")
+    assert first.message_deduplication_id == second.message_deduplication_id
+
+
+def test_a_standard_queue_gets_no_deduplication_id_and_keeps_the_tenant() -> None:
+    copy = dead_letter_copy(
+        message(group_id="tenant-1"),
+        queue_url="http://sqs.test/000000000000/jobs-dlq",
+        source_arn=SOURCE_ARN,
+        reason="r",
+    )
+    assert (copy.message_deduplication_id, copy.message_group_id) == (None, "tenant-1")
+
+
+def test_the_ten_attributes_that_sqs_takes_always_tell_where_from_and_why() -> None:
+    copy = copy_of(attributes={f"a{number}": text("x") for number in range(10)})
+    assert list(copy.message_attributes or {}) == [
+        *(f"a{number}" for number in range(7)),
+        SOURCE_ARN_ATTRIBUTE,
+        REASON_ATTRIBUTE,
+        MESSAGE_ID_ATTRIBUTE,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        ("", "no reason given"),
+        ("a\x00b\ud800c\uffff", "a\ufffdb\ufffdc\ufffd"),
+        ("tab\tand\nline \U0001f3ab", "tab\tand\nline \U0001f3ab"),
+        ("x" * 5000, "x" * REASON_CHARACTERS_MAX),
+    ],
+)
+def test_a_reason_is_made_fit_for_sqs(reason: str, kept: str) -> None:
+    assert (copy_of(reason).message_attributes or {})[REASON_ATTRIBUTE] == text(kept)
+
+
+def test_a_copy_that_is_rejected_again_tells_of_the_latest_rejection() -> None:
+    copy = copy_of("second", attributes={REASON_ATTRIBUTE: text("first")})
+    assert (copy.message_attributes or {})[REASON_ATTRIBUTE] == text("second")
+
+
+def service(attributes: dict[str, str]) -> ScriptedSqsClient:
+    async def answer(request: AnyRequest) -> AnyResult:
+        if isinstance(request, GetQueueAttributesRequest):
+            return GetQueueAttributesResult(attributes=attributes)
+        if isinstance(request, GetQueueUrlRequest):
+            assert (request.queue_name, request.queue_owner_aws_account_id) == (
+                "orders-dlq.fifo",
+                "000000000000",
+            )
+            return GetQueueUrlResult(queue_url=DLQ_URL)
+        return SendMessageResult(message_id="copy", md5_of_message_body="")
+
+    return ScriptedSqsClient(answer)
+
+
+def policy(most: object) -> dict[str, str]:
+    return {
+        "QueueArn": SOURCE_ARN,
+        "RedrivePolicy": json.dumps({"deadLetterTargetArn": DLQ_ARN, "maxReceiveCount": most}),
+    }
+
+
+async def test_the_dead_letter_queue_is_found_from_the_redrive_policy_and_asked_for_once() -> None:
+    client = service(policy("3"))
+    rejecter = Rejecter(client, SOURCE_URL)
+    await rejecter.send_copy(message("a"), "r")
+    await rejecter.send_copy(message("b"), "r")
+    kinds = [type(request) for request in client.requests]
+    assert kinds == [
+        GetQueueAttributesRequest,
+        GetQueueUrlRequest,
+        SendMessageRequest,
+        SendMessageRequest,
+    ]
+    assert (await rejecter.dead_letters()).max_receive_count == 3
+
+
+async def test_a_given_dead_letter_queue_comes_before_the_queue_s_own() -> None:
+    client = service(policy(5))
+    await Rejecter(client, SOURCE_URL, "http://sqs.test/000000000000/mine").send_copy(
+        message(), "r"
+    )
+    sent = client.requests[-1]
+    assert isinstance(sent, SendMessageRequest)
+    assert sent.queue_url == "http://sqs.test/000000000000/mine"
+
+
+async def test_without_a_dead_letter_queue_the_complaint_comes_once_and_says_what_to_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rejecter = Rejecter(service({"QueueArn": SOURCE_ARN}), SOURCE_URL)
+    for _ in range(3):
+        with pytest.raises(NoDeadLetterQueue) as raised:
+            await rejecter.send_copy(message(), "r")
+        rejecter.complain(raised.value)
+    assert len(caplog.records) == 1
+    assert "RedrivePolicy" in caplog.text
+    assert (await rejecter.dead_letters()).max_receive_count is None
