@@ -84,7 +84,7 @@ class QueueMachine(RuleBasedStateMachine):
         body = f"m{self.sent}"
         now = self.sqs.now_ms
         if not self.model.fifo:
-            self.sqs.send(self.jobs, body, delay_s=delay_s)
+            self.sqs.send(self.jobs, body, delay_s=delay_s, group=None if again else group)
             self.model.messages.append(Sent(body, None, now, now + delay_s * 1000))
             return
         if not again:

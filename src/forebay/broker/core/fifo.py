@@ -62,7 +62,10 @@ class FifoQueue(Queue):
         return bool(self._ready)
 
     def select(
-        self, limit: int, max_receive_count: int | None
+        self,
+        limit: int,
+        max_receive_count: int | None,
+        now_ms: int,  # noqa: ARG002 - groups take turns, whatever the time
     ) -> tuple[list[Message], list[Message]]:
         chosen: list[Message] = []
         exhausted: list[Message] = []
@@ -93,6 +96,12 @@ class FifoQueue(Queue):
 
     def _vanish(self, message: Message) -> None:
         self._regard(self._group_of(message))
+
+    def _took_off(self, message: Message, now_ms: int) -> None:
+        pass
+
+    def _landed(self, message: Message, now_ms: int) -> None:
+        pass
 
     def _removed(self, message: Message) -> None:
         group = self._group_of(message)

@@ -143,7 +143,7 @@ def _step(state: EngineState, task: MoveTaskRecord, now_ms: int) -> None:
         _end(state, task, FAILED, _NO_DESTINATION)
         return
     state.settle(source, now_ms)
-    messages, _ = source.select(_allowance(task, now_ms), None)
+    messages, _ = source.select(_allowance(task, now_ms), None, now_ms)
     for message in messages:
         destination, failure = _destination_of(state, task, message)
         if destination is None:
@@ -185,7 +185,7 @@ def _destination_of(
 def _move(
     state: EngineState, message: Message, source: Queue, destination: Queue, now_ms: int
 ) -> None:
-    source.remove(message, Event.MOVED)
+    source.remove(message, Event.MOVED, now_ms)
     state.forget_message(message)
     extras = message.extras or MessageExtras()
     kept = MessageExtras(extras.attributes, extras.trace_header)

@@ -95,11 +95,11 @@ class Queue(ABC):
         """Put back a message that the journal kept; `visible_at_ms` is of its latest delivery."""
         self.add(message, now_ms)
         if message.state is State.VISIBLE and visible_at_ms > now_ms:
-            self.hide(message, visible_at_ms)
+            self.hide(message, now_ms, visible_at_ms)
 
     @abstractmethod
     def select(
-        self, limit: int, max_receive_count: int | None
+        self, limit: int, max_receive_count: int | None, now_ms: int
     ) -> tuple[list[Message], list[Message]]:
         """The next messages to deliver, at most `limit`, and those to dead-letter on the way.
 
@@ -118,33 +118,38 @@ class Queue(ABC):
             self._appear(message)
         else:
             self._fly_until(message, now_ms + timeout_ms)
+            self._took_off(message, now_ms)
 
-    def hide(self, message: Message, until_ms: int) -> None:
+    def hide(self, message: Message, now_ms: int, until_ms: int) -> None:
         """Hide a message, in flight or visible, until a time."""
         was_visible = message.state is State.VISIBLE
         transition(message, Event.HIDDEN)
+        self._fly_until(message, until_ms)
         if was_visible:
             self._vanish(message)
-        self._fly_until(message, until_ms)
+            self._took_off(message, now_ms)
 
-    def release(self, message: Message) -> None:
+    def release(self, message: Message, now_ms: int) -> None:
         """Make a message visible at once."""
         was_visible = message.state is State.VISIBLE
         transition(message, Event.RELEASED)
         if not was_visible:
             self._in_flight.discard(message.sequence)
+            self._landed(message, now_ms)
             self._appear(message)
 
-    def remove(self, message: Message, event: Event) -> None:
+    def remove(self, message: Message, event: Event, now_ms: int) -> None:
         """Take a message out for good."""
-        was_visible = message.state is State.VISIBLE
+        before = message.state
         transition(message, event)
         del self.messages[message.sequence]
         self._delayed.discard(message.sequence)
         self._in_flight.discard(message.sequence)
         self._enqueued.discard(message.sequence)
-        if was_visible:
+        if before is State.VISIBLE:
             self._vanish(message)
+        elif before is State.IN_FLIGHT:
+            self._landed(message, now_ms)
         self._removed(message)
 
     def purge(self) -> None:
@@ -168,7 +173,7 @@ class Queue(ABC):
         expiry_ms = now_ms - self.settings.retention_ms
         while (sequence := self._enqueued.pop_due(expiry_ms)) is not None:
             message = self.messages[sequence]
-            self.remove(message, Event.EXPIRED)
+            self.remove(message, Event.EXPIRED, now_ms)
             expired.append(message)
         while (sequence := self._delayed.pop_due(now_ms)) is not None:
             message = self.messages[sequence]
@@ -177,6 +182,7 @@ class Queue(ABC):
         while (sequence := self._in_flight.pop_due(now_ms)) is not None:
             message = self.messages[sequence]
             transition(message, Event.TIMED_OUT)
+            self._landed(message, now_ms)
             self._appear(message)
         self.due_ms = self._earliest()
         return expired
@@ -196,6 +202,14 @@ class Queue(ABC):
     @abstractmethod
     def _vanish(self, message: Message) -> None:
         """The message is visible no more."""
+
+    @abstractmethod
+    def _took_off(self, message: Message, now_ms: int) -> None:
+        """The message is in flight."""
+
+    @abstractmethod
+    def _landed(self, message: Message, now_ms: int) -> None:
+        """The message is in flight no more."""
 
     @abstractmethod
     def _removed(self, message: Message) -> None:

@@ -40,7 +40,7 @@ def delete_message(
     state: EngineState, request: DeleteMessageRequest, caller: Caller, now_ms: int
 ) -> EmptyResult:
     queue = state.queue(request.queue_url, caller, now_ms)
-    _delete(state, queue, request.receipt_handle)
+    _delete(state, queue, request.receipt_handle, now_ms)
     return EmptyResult()
 
 
@@ -48,7 +48,7 @@ def delete_message_batch(
     state: EngineState, request: DeleteMessageBatchRequest, caller: Caller, now_ms: int
 ) -> BatchResult:
     queue = state.queue(request.queue_url, caller, now_ms)
-    return _each(request.entries, lambda entry: _delete(state, queue, entry.receipt_handle))
+    return _each(request.entries, lambda entry: _delete(state, queue, entry.receipt_handle, now_ms))
 
 
 def change_message_visibility(
@@ -117,7 +117,7 @@ def _is_current(message: Message, handle: ReceiptHandle) -> bool:
     return message.state is State.IN_FLIGHT and message.receive_count == handle.receive_count
 
 
-def _delete(state: EngineState, queue: Queue, text: str) -> None:
+def _delete(state: EngineState, queue: Queue, text: str, now_ms: int) -> None:
     """Delete a message. One that is gone already counts as deleted.
 
     On a standard queue the handle of any receive will do; on a FIFO queue only that of the latest
@@ -128,7 +128,7 @@ def _delete(state: EngineState, queue: Queue, text: str) -> None:
         return
     if queue.settings.fifo and not _is_current(message, handle):
         raise validation.invalid("ReceiptHandle", text, "The receipt handle has expired.")
-    queue.remove(message, Event.DELETED)
+    queue.remove(message, Event.DELETED, now_ms)
     state.forget_message(message)
     if queue.has_ready():
         state.readable[queue.number] = None
@@ -162,10 +162,10 @@ def _change(
             f" [{VISIBILITY_TIMEOUT_SECONDS_MAX} seconds].",
         )
     if timeout_s == 0:
-        queue.release(message)
+        queue.release(message, now_ms)
         if queue.has_ready():
             state.readable[queue.number] = None
     else:
-        queue.hide(message, visible_at_ms)
+        queue.hide(message, now_ms, visible_at_ms)
     state.save_delivery(message, visible_at_ms, None)
     state.reschedule(queue)

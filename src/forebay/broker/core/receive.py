@@ -128,7 +128,7 @@ def _repeat(
     if timeout_ms == 0:
         return []
     for message in messages:
-        queue.hide(message, now_ms + timeout_ms)
+        queue.hide(message, now_ms, now_ms + timeout_ms)
     _save_deliveries(state, queue, messages, now_ms, timeout_ms, attempt_id)
     return messages
 
@@ -165,7 +165,7 @@ def _deliver(
     max_receive_count = (
         policy.max_receive_count if policy is not None and target is not None else None
     )
-    messages, exhausted = queue.select(limit, max_receive_count)
+    messages, exhausted = queue.select(limit, max_receive_count, now_ms)
     if target is not None:
         for message in exhausted:
             state.dead_letter(queue, message, target, now_ms)

@@ -1,4 +1,4 @@
-"""The order of a standard queue: best effort, oldest visible first.
+"""The order of a standard queue: best effort, oldest visible first, and fair between tenants.
 
 A message that comes back after a receive goes behind those that wait for their first, so that one
 message that always fails does not hold up the rest.
@@ -6,9 +6,8 @@ message that always fails does not hold up the rest.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.fair import FairOrder
 from forebay.broker.core.message import Message
 from forebay.broker.core.queue import Queue
 
@@ -18,17 +17,17 @@ class StandardQueue(Queue):
 
     def __init__(self, record: QueueRecord) -> None:
         super().__init__(record)
-        self._ready: OrderedDict[int, Message] = OrderedDict()
+        self._order = FairOrder()
 
     def has_ready(self) -> bool:
-        return bool(self._ready)
+        return bool(self._order)
 
     def select(
-        self, limit: int, max_receive_count: int | None
+        self, limit: int, max_receive_count: int | None, now_ms: int
     ) -> tuple[list[Message], list[Message]]:
         chosen: list[Message] = []
         exhausted: list[Message] = []
-        for message in self._ready.values():
+        for message in self._order.select(limit, now_ms):
             if len(chosen) == limit:
                 break
             if max_receive_count is not None and message.receive_count >= max_receive_count:
@@ -39,13 +38,19 @@ class StandardQueue(Queue):
 
     def purge(self) -> None:
         super().purge()
-        self._ready.clear()
+        self._order.clear()
 
     def _appear(self, message: Message) -> None:
-        self._ready[message.sequence] = message
+        self._order.appear(message)
 
     def _vanish(self, message: Message) -> None:
-        del self._ready[message.sequence]
+        self._order.vanish(message)
+
+    def _took_off(self, message: Message, now_ms: int) -> None:
+        self._order.took_off(message, now_ms)
+
+    def _landed(self, message: Message, now_ms: int) -> None:
+        self._order.landed(message, now_ms)
 
     def _removed(self, message: Message) -> None:
         pass

@@ -212,7 +212,7 @@ class EngineState:
         It keeps its id, its attributes and its receive count. On a standard queue retention goes on
         from the first enqueue; on a FIFO queue it starts anew.
         """
-        source.remove(message, Event.DEAD_LETTERED)
+        source.remove(message, Event.DEAD_LETTERED, now_ms)
         self.forget_message(message)
         extras = message.extras or MessageExtras()
         moved = Message(
