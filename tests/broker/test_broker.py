@@ -1,0 +1,415 @@
+"""The broker under virtual time: when answers leave, and what becomes of waiting polls."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
+
+import pytest
+
+from forebay.broker.broker import Broker
+from forebay.broker.commit import InlineExecutor
+from forebay.broker.core.engine import Caller, Engine
+from forebay.broker.journal.memory import MemoryJournal
+from forebay.broker.polls import Answer
+from forebay.protocol.actions import (
+    AnyRequest,
+    CreateQueueRequest,
+    DeleteQueueRequest,
+    GetQueueUrlRequest,
+    GetQueueUrlResult,
+    ReceiveMessageRequest,
+    ReceiveMessageResult,
+    SendMessageRequest,
+    SendMessageResult,
+)
+from forebay.protocol.errors import SqsError
+from tests.broker.journals import FailingJournal, HeldExecutor
+from tests.runtime.virtual_time import LoopClock, run
+
+_P = ParamSpec("_P")
+
+CALLER = Caller("000000000000", "us-east-1", "http://sqs.test")
+
+
+def broker_on(journal: MemoryJournal, executor: HeldExecutor | None = None) -> Broker:
+    return Broker(
+        journal,
+        executor=executor or InlineExecutor(),
+        clock=LoopClock(),
+        entropy=bytes,
+        recreate_interval_ms=0,
+    )
+
+
+def send(queue: str, body: str = "hello", **members: Any) -> SendMessageRequest:
+    return SendMessageRequest(queue_url=queue, message_body=body, **members)
+
+
+def receive(queue: str, wait_s: int = 0, limit: int = 1) -> ReceiveMessageRequest:
+    return ReceiveMessageRequest(
+        queue_url=queue, wait_time_seconds=wait_s, max_number_of_messages=limit
+    )
+
+
+async def create(broker: Broker, name: str = "jobs", **attributes: str) -> None:
+    await broker.call(CreateQueueRequest(queue_name=name, attributes=attributes))
+
+
+async def bodies(poll: Coroutine[Any, Any, Any]) -> list[str]:
+    result = await poll
+    assert isinstance(result, ReceiveMessageResult)
+    return [message.body for message in result.messages or []]
+
+
+def in_virtual_time(story: Callable[_P, Coroutine[Any, Any, None]]) -> Callable[_P, None]:
+    """A test whose sleeps cost nothing."""
+
+    @functools.wraps(story)
+    def test(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        run(story(*args, **kwargs))
+
+    return test
+
+
+async def settle() -> None:
+    """Let everything that is due without a wait happen."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Asked:
+    """A request on its way."""
+
+    def __init__(self, broker: Broker, request: AnyRequest) -> None:
+        self.answers: list[Answer] = []
+        self.poll = broker.submit(request, CALLER, self.answers.append)
+
+    @property
+    def answer(self) -> Answer:
+        assert len(self.answers) == 1
+        return self.answers[0]
+
+    @property
+    def code(self) -> str:
+        assert isinstance(self.answer, SqsError)
+        return self.answer.code
+
+
+@in_virtual_time
+async def test_an_answer_leaves_only_after_its_commit() -> None:
+    executor = HeldExecutor()
+    broker = broker_on(MemoryJournal(), executor)
+    created = Asked(broker, CreateQueueRequest(queue_name="jobs"))
+    await settle()
+    assert created.answers == []
+    executor.release()
+    await settle()
+    assert not isinstance(created.answer, SqsError)
+
+
+@in_virtual_time
+async def test_requests_that_arrive_during_a_commit_share_the_next_one() -> None:
+    executor, journal = HeldExecutor(), FailingJournal()
+    broker = broker_on(journal, executor)
+    Asked(broker, CreateQueueRequest(queue_name="jobs"))
+    await settle()
+    sends = [Asked(broker, send("jobs", body)) for body in "abc"]
+    await settle()
+    executor.release()
+    await settle()
+    assert [sent.answers for sent in sends] == [[], [], []]
+    executor.release()
+    await settle()
+    assert [type(sent.answer) for sent in sends] == [SendMessageResult] * 3
+    assert [len(changes.messages) for changes in journal.commits] == [0, 3]
+
+
+@in_virtual_time
+async def test_an_answer_without_changes_waits_for_what_it_may_tell_of() -> None:
+    executor = HeldExecutor()
+    broker = broker_on(MemoryJournal(), executor)
+    created = Asked(broker, CreateQueueRequest(queue_name="jobs"))
+    found = Asked(broker, GetQueueUrlRequest(queue_name="jobs"))
+    await settle()
+    executor.release()
+    asked_during_commit = Asked(broker, GetQueueUrlRequest(queue_name="jobs"))
+    assert [created.answers, found.answers, asked_during_commit.answers] == [[], [], []]
+    await settle()
+    assert not isinstance(created.answer, SqsError)
+    assert found.answer == GetQueueUrlResult(queue_url="http://sqs.test/000000000000/jobs")
+    assert asked_during_commit.answer == found.answer
+    assert executor.held == []
+
+
+@in_virtual_time
+async def test_a_duplicate_send_is_answered_when_the_original_is_durable() -> None:
+    executor = HeldExecutor()
+    broker = broker_on(MemoryJournal(), executor)
+    Asked(broker, CreateQueueRequest(queue_name="q.fifo", attributes={"FifoQueue": "true"}))
+    await settle()
+    executor.release()
+    await settle()
+    request = send("q.fifo", message_group_id="g", message_deduplication_id="d")
+    original = Asked(broker, request)
+    await settle()
+    duplicate = Asked(broker, request)
+    await settle()
+    assert [original.answers, duplicate.answers] == [[], []]
+    executor.release()
+    await settle()
+    assert original.answer == duplicate.answer
+
+
+@in_virtual_time
+async def test_a_failed_commit_refuses_all_that_waited_and_the_broker_recovers() -> None:
+    executor, journal = HeldExecutor(), FailingJournal()
+    broker = broker_on(journal, executor)
+    Asked(broker, CreateQueueRequest(queue_name="jobs"))
+    await settle()
+    executor.release()
+    await settle()
+    journal.failing_commits = 1
+    in_the_group = Asked(broker, send("jobs", "lost"))
+    await settle()
+    behind_the_group = Asked(broker, send("jobs", "lost as well"))
+    executor.release()
+    await settle()
+    during_the_rebuild = Asked(broker, send("jobs", "and this"))
+    assert in_the_group.answers == []
+    executor.release()
+    await settle()
+    refused = [in_the_group, behind_the_group, during_the_rebuild]
+    assert [asked.code for asked in refused] == ["ServiceUnavailable"] * 3
+    kept = Asked(broker, send("jobs", "kept"))
+    await settle()
+    executor.release()
+    await settle()
+    assert isinstance(kept.answer, SendMessageResult)
+    assert [row[3] for row, _ in journal.load().messages] == ["kept"]
+
+
+@in_virtual_time
+async def test_a_waiting_poll_survives_a_failed_commit() -> None:
+    journal = FailingJournal()
+    broker = broker_on(journal)
+    await create(broker)
+    poll = asyncio.create_task(bodies(broker.call(receive("jobs", wait_s=20))))
+    await settle()
+    journal.failing_commits = 1
+    with pytest.raises(SqsError, match="ServiceUnavailable"):
+        await broker.call(CreateQueueRequest(queue_name="other"))
+    assert not poll.done()
+    await broker.call(send("jobs", "at last"))
+    assert await poll == ["at last"]
+
+
+@in_virtual_time
+async def test_a_poll_on_a_queue_that_was_never_durable_fails_with_it() -> None:
+    journal, executor = FailingJournal(), HeldExecutor()
+    broker = broker_on(journal, executor)
+    journal.failing_commits = 1
+    created = Asked(broker, CreateQueueRequest(queue_name="jobs"))
+    poll = Asked(broker, receive("jobs", wait_s=20))
+    await settle()
+    executor.release()
+    await settle()
+    executor.release()
+    await settle()
+    assert created.code == "ServiceUnavailable"
+    assert poll.code == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+@in_virtual_time
+async def test_an_unreadable_journal_is_tried_again_until_it_can_be_read() -> None:
+    journal = FailingJournal()
+    broker = broker_on(journal)
+    await create(broker)
+    journal.failing_commits, journal.failing_loads = 1, 3
+    for _ in range(2):
+        with pytest.raises(SqsError, match="ServiceUnavailable"):
+            await broker.call(send("jobs"))
+        assert not broker.available
+    await asyncio.sleep(5)
+    assert broker.available
+    assert isinstance(await broker.call(send("jobs")), SendMessageResult)
+
+
+@in_virtual_time
+async def test_an_error_of_our_own_is_internal_failure_and_the_broker_stays_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "apply", lambda *_: 1 // 0)
+        with pytest.raises(SqsError, match="InternalFailure"):
+            await broker.call(send("jobs"))
+    assert "SendMessageRequest failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    assert isinstance(await broker.call(send("jobs")), SendMessageResult)
+
+
+@in_virtual_time
+async def test_a_poll_is_answered_by_the_send_that_it_waits_for() -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    poll = asyncio.create_task(bodies(broker.call(receive("jobs", wait_s=20))))
+    await asyncio.sleep(7)
+    await broker.call(send("jobs", "hello"))
+    assert await poll == ["hello"]
+    assert asyncio.get_running_loop().time() == pytest.approx(1007)
+
+
+@in_virtual_time
+async def test_a_poll_that_finds_nothing_is_answered_empty_when_its_time_is_up() -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    loop = asyncio.get_running_loop()
+    polls = [bodies(broker.call(receive("jobs", wait_s=wait_s))) for wait_s in (3, 1, 20)]
+    ends: list[float] = []
+    for poll in asyncio.as_completed(polls):
+        assert await poll == []
+        ends.append(loop.time() - 1000)
+    assert ends == pytest.approx([1, 3, 20], abs=0.01)
+
+
+@in_virtual_time
+async def test_polls_are_served_in_the_order_they_came() -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    polls = [Asked(broker, receive("jobs", wait_s=20)) for _ in range(3)]
+    for number in range(2):
+        await broker.call(send("jobs", f"message {number}"))
+    first, second, third = polls
+    assert isinstance(first.answer, ReceiveMessageResult)
+    assert [message.body for message in first.answer.messages or []] == ["message 0"]
+    assert isinstance(second.answer, ReceiveMessageResult)
+    assert third.answers == []
+
+
+@in_virtual_time
+async def test_a_poll_is_woken_by_the_end_of_a_delay_and_of_a_visibility_timeout() -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker, VisibilityTimeout="5")
+    loop = asyncio.get_running_loop()
+    await broker.call(send("jobs", "later", delay_seconds=3))
+    assert await bodies(broker.call(receive("jobs", wait_s=20))) == ["later"]
+    assert loop.time() - 1000 == pytest.approx(3, abs=0.01)
+    assert await bodies(broker.call(receive("jobs", wait_s=20))) == ["later"]
+    assert loop.time() - 1000 == pytest.approx(8, abs=0.01)
+
+
+@in_virtual_time
+async def test_sends_of_one_moment_reach_a_poll_together() -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    poll = asyncio.create_task(bodies(broker.call(receive("jobs", wait_s=20, limit=10))))
+    await settle()
+    await asyncio.gather(*(broker.call(send("jobs", body)) for body in "abc"))
+    assert sorted(await poll) == ["a", "b", "c"]
+
+
+@in_virtual_time
+async def test_an_abandoned_poll_takes_no_message() -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    poll = asyncio.create_task(broker.call(receive("jobs", wait_s=20)))
+    await settle()
+    poll.cancel()
+    await settle()
+    await broker.call(send("jobs", "hello"))
+    assert await bodies(broker.call(receive("jobs"))) == ["hello"]
+
+
+@in_virtual_time
+async def test_deleting_a_queue_ends_its_polls() -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    poll = asyncio.create_task(broker.call(receive("jobs", wait_s=20)))
+    await settle()
+    await broker.call(DeleteQueueRequest(queue_url="jobs"))
+    with pytest.raises(SqsError, match="NonExistentQueue"):
+        await poll
+
+
+@in_virtual_time
+async def test_closing_answers_polls_empty_commits_and_refuses_what_comes_after() -> None:
+    journal, executor = MemoryJournal(), HeldExecutor()
+    broker = broker_on(journal, executor)
+    Asked(broker, CreateQueueRequest(queue_name="jobs"))
+    await settle()
+    executor.release()
+    await settle()
+    poll = Asked(broker, receive("jobs", wait_s=20))
+    sent = Asked(broker, send("jobs", delay_seconds=1))
+    closing = asyncio.create_task(broker.close())
+    await settle()
+    assert not closing.done()
+    executor.release()
+    await closing
+    assert poll.answer == ReceiveMessageResult()
+    assert isinstance(sent.answer, SendMessageResult)
+    late = Asked(broker, send("jobs"))
+    await settle()
+    assert late.code == "ServiceUnavailable"
+    assert len(list(journal.load().messages)) == 1
+
+
+def test_time_goes_on_from_the_journal_even_when_the_clock_was_set_back() -> None:
+    journal = MemoryJournal()
+
+    class Clock(LoopClock):
+        def __init__(self, behind_ms: int) -> None:
+            self._behind_ms = behind_ms
+
+        def wall_ms(self) -> int:
+            return super().wall_ms() - self._behind_ms
+
+    async def story(behind_ms: int, body: str) -> None:
+        broker = Broker(
+            journal,
+            executor=InlineExecutor(),
+            clock=Clock(behind_ms),
+            entropy=bytes,
+        )
+        await create(broker, VisibilityTimeout="60")
+        await broker.call(send("jobs", body))
+        assert await bodies(broker.call(receive("jobs", limit=10))) == [body]
+        await broker.close()
+
+    async def an_hour_earlier() -> None:
+        broker = Broker(
+            journal,
+            executor=InlineExecutor(),
+            clock=Clock(behind_ms=3_600_000),
+            entropy=bytes,
+        )
+        assert await bodies(broker.call(receive("jobs", wait_s=20))) == []
+        await asyncio.sleep(45)
+        assert await bodies(broker.call(receive("jobs"))) == ["hello"]
+
+    run(story(0, "hello"))
+    run(an_hour_earlier())
+
+
+@in_virtual_time
+async def test_ten_thousand_waiting_polls_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = broker_on(MemoryJournal())
+    await create(broker)
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    call_later = loop.call_later
+
+    def counting(delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(delay, callback, *args))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", counting)
+    polls = [Asked(broker, receive("jobs", wait_s=20)) for _ in range(10_000)]
+    await settle()
+    assert len([timer for timer in timers if not timer.cancelled()]) == 1
+    await asyncio.sleep(20.1)
+    assert [poll.answer for poll in polls] == [ReceiveMessageResult()] * 10_000
