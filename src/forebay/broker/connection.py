@@ -164,10 +164,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # The client offers another protocol, as Java's does with HTTP/2. The request stands,
-            # and what follows it is HTTP/1.1 again.
-            self._parser = httptools.HttpRequestParser(self)
-            self.data_received(data[upgrade.args[0] :])
+            self._go_on_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(
                 SqsError(errors.SERIALIZATION_EXCEPTION, f"The request is not HTTP/1.1: {error}")
@@ -211,7 +208,7 @@ class HttpConnection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._refused:
+        if self._refused or b"upgrade" in self._headers:
             return
         self.idle_checks = 0
         parser, body = self._parser, self._body
@@ -235,6 +232,24 @@ class HttpConnection(asyncio.Protocol):
             exchange.reply(SqsError(errors.INTERNAL_FAILURE))
         if len(self._exchanges) >= _PIPELINED_MAX:
             self._pause_reading()
+
+    def _go_on_without_upgrade(self, rest: bytes) -> None:
+        """Read the latest request as if the client had offered no other protocol.
+
+        Java offers HTTP/2 so. A server may ignore the offer, but the parser stops at it.
+        """
+        if b"upgrade" not in self._headers:  # It is a CONNECT: what follows is no HTTP.
+            self._refused = True
+            self.close()
+            return
+        lines = [
+            b"%b: %b\r\n" % header
+            for header in self._headers.items()
+            if header[0] not in {b"upgrade", b"connection"}
+        ]
+        request_line = b"%b %b HTTP/1.1\r\n" % (self._parser.get_method(), self._url)
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([request_line, *lines, b"\r\n", rest]))
 
     def _exchange(self, *, keep_alive: bool) -> Exchange:
         exchange = Exchange(self, keep_alive=keep_alive)

@@ -1,0 +1,168 @@
+"""A connection in memory: what it does to its transport when the client is slow or gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from forebay.broker.connection import Exchange, HttpConnection
+from forebay.broker.http import Answers
+from forebay.broker.polls import ParkedPoll
+from forebay.broker.server import IDLE_S
+from forebay.protocol.actions import EmptyResult
+from tests.runtime.virtual_time import run
+from tests.wire.http_conversation import conversation, request, serving
+
+REQUEST = request("PurgeQueue", b'{"QueueUrl":"jobs"}')
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written and whether anybody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.reading = True
+        self.closings = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def close(self) -> None:
+        self.closings += 1
+
+
+class Service:
+    """Takes requests and answers none by itself."""
+
+    stopping = False
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+
+    def handle(
+        self,
+        exchange: Exchange,
+        method: bytes,
+        url: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes,
+    ) -> None:
+        self.exchanges.append(exchange)
+
+    def abandon(self, poll: ParkedPoll) -> None: ...
+
+    def opened(self, connection: HttpConnection) -> None: ...
+
+    def closed(self, connection: HttpConnection) -> None: ...
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return Transport()
+
+
+@pytest.fixture
+def connection(service: Service, transport: Transport) -> HttpConnection:
+    answers = Answers(bytes(16))
+    answers.set_date(0)
+    connection = HttpConnection(service, answers)
+    connection.connection_made(transport)
+    return connection
+
+
+def test_reading_pauses_while_the_client_does_not_read(
+    connection: HttpConnection, transport: Transport
+) -> None:
+    connection.pause_writing()
+    assert not transport.reading
+    connection.resume_writing()
+    assert transport.reading
+
+
+def test_reading_pauses_while_many_requests_are_unanswered(
+    connection: HttpConnection, transport: Transport, service: Service
+) -> None:
+    for unanswered in range(1, 17):
+        connection.data_received(REQUEST)
+        assert transport.reading == (unanswered < 16)
+    service.exchanges[0].reply(EmptyResult())
+    assert transport.reading
+
+
+def test_reading_stays_paused_while_either_reason_lasts(
+    connection: HttpConnection, transport: Transport, service: Service
+) -> None:
+    connection.data_received(REQUEST * 16)
+    connection.pause_writing()
+    service.exchanges[0].reply(EmptyResult())
+    assert not transport.reading
+    connection.data_received(REQUEST)
+    connection.resume_writing()
+    assert not transport.reading
+    service.exchanges[1].reply(EmptyResult())
+    assert transport.reading
+
+
+def test_an_early_answer_waits_for_its_turn(
+    connection: HttpConnection, transport: Transport, service: Service
+) -> None:
+    connection.data_received(REQUEST * 2)
+    service.exchanges[1].respond(b"second")
+    assert transport.written == b""
+    service.exchanges[0].respond(b"first ")
+    assert transport.written == b"first second"
+
+
+def test_closing_waits_for_the_answers_that_are_owed(
+    connection: HttpConnection, transport: Transport, service: Service
+) -> None:
+    connection.data_received(REQUEST * 2)
+    connection.close()
+    service.exchanges[0].respond(b"first ")
+    assert transport.closings == 0
+    service.exchanges[1].respond(b"second")
+    assert transport.closings == 1
+    assert transport.written == b"first second"
+
+
+def test_an_answer_for_a_client_that_left_is_dropped(
+    connection: HttpConnection, transport: Transport, service: Service
+) -> None:
+    connection.data_received(REQUEST)
+    connection.connection_lost(None)
+    service.exchanges[0].reply(EmptyResult())
+    assert transport.written == b""
+
+
+def test_an_idle_connection_is_closed_and_a_waiting_one_is_not() -> None:
+    async def story() -> None:
+        async with (
+            serving() as server,
+            conversation(server) as idle,
+            conversation(server) as waiting,
+        ):
+            await waiting.say(request("CreateQueue", b'{"QueueName":"jobs"}'))
+            await waiting.hear()
+            poll = b'{"QueueUrl":"jobs","WaitTimeSeconds":20}'
+            await waiting.say(request("ReceiveMessage", poll))
+            started_s = asyncio.get_running_loop().time()
+            assert await idle.hear_end() == b""
+            idle_s = asyncio.get_running_loop().time() - started_s
+            assert IDLE_S < idle_s <= IDLE_S + 30
+            await server.stop()
+            assert (await waiting.hear()).endswith(b"{}")
+
+    run(story())
