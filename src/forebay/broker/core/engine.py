@@ -11,15 +11,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from forebay.broker.core import move_tasks, permissions, queues, receipts, receive, send, tags
+from forebay.broker.core import (
+    move_tasks,
+    permissions,
+    queues,
+    receipts,
+    receive,
+    send,
+    tags,
+    views,
+)
 from forebay.broker.core.changes import ChangeSet, Snapshot
 from forebay.broker.core.receive import Wait
 from forebay.broker.core.state import Caller, EngineState
+from forebay.broker.core.views import PEEK_MESSAGES_MAX, MessageView, QueueView
 from forebay.protocol import actions
 from forebay.protocol.actions import AnyRequest, AnyResult
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
-__all__ = ["Caller", "Engine", "Wait"]
+__all__ = ["Caller", "Engine", "MessageView", "QueueView", "Wait"]
 
 #: What carries out each action.
 _ACTIONS: dict[type[AnyRequest], Callable[[EngineState, Any, Caller, int], AnyResult | Wait]] = {
@@ -82,14 +92,12 @@ class Engine:
         Time never goes back: an earlier `now_ms` than the engine has seen counts as the latest.
         Raises SqsError when SQS would refuse the request, which then has changed nothing.
         """
-        state = self._state
-        now_ms = state.clock_ms = max(now_ms, state.clock_ms)
-        return _ACTIONS[type(request)](state, request, caller, now_ms)
+        return _ACTIONS[type(request)](self._state, request, caller, self._at(now_ms))
 
     def tick(self, now_ms: int) -> None:
         """End delays and visibility timeouts, expire messages, and take move tasks a step on."""
         state = self._state
-        now_ms = state.clock_ms = max(now_ms, state.clock_ms)
+        now_ms = self._at(now_ms)
         while (number := state.agenda.pop_due(now_ms)) is not None:
             queue = state.queues_by_number[number]
             state.settle(queue, now_ms)
@@ -101,6 +109,25 @@ class Engine:
         state = self._state
         due = (state.agenda.earliest(), state.move_task_agenda.earliest())
         return min((due_ms for due_ms in due if due_ms is not None), default=None)
+
+    def view_queues(self, now_ms: int) -> list[QueueView]:
+        """Every queue as it is now, by account and name. Nothing is received."""
+        return views.view_queues(self._state, self._at(now_ms))
+
+    def peek(
+        self, queue_url: str, caller: Caller, now_ms: int, limit: int = PEEK_MESSAGES_MAX
+    ) -> list[MessageView]:
+        """The oldest messages of a queue in whatever state, at most PEEK_MESSAGES_MAX of them.
+
+        Raises SqsError (QueueDoesNotExist).
+        """
+        return views.peek(self._state, queue_url, caller, self._at(now_ms), limit)
+
+    def _at(self, now_ms: int) -> int:
+        """The time that counts as now; time never goes back."""
+        state = self._state
+        state.clock_ms = max(now_ms, state.clock_ms)
+        return state.clock_ms
 
     def take_changes(self) -> ChangeSet:
         """What changed since the last call. Falsy, and kept for the next call, when nothing did."""

@@ -94,10 +94,6 @@ class FairOrder:
         """Whether any message is visible."""
         return self._visible > 0
 
-    def is_noisy(self, group_id: str) -> bool:
-        """Whether a tenant is noisy now."""
-        return group_id in self._noisy
-
     def appear(self, message: Message) -> None:
         """A message became visible; it goes behind all that are."""
         self._last_turn = turn = self._last_turn + 1

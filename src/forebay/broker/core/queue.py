@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 
+from msgspec import Struct
+
 from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.attributes import QueueSettings, settings_of
 from forebay.broker.core.changes import QueueRecord
@@ -19,6 +21,19 @@ from forebay.protocol.identifiers import QueueKey, queue_arn
 
 #: A time that never comes.
 NEVER_MS = sys.maxsize
+
+
+class QueueTotals(Struct, gc=False):
+    """What happened in a queue since the broker started, in messages."""
+
+    sent: int = 0
+    #: Sends that were collapsed into an earlier one.
+    deduplicated: int = 0
+    received: int = 0
+    deleted: int = 0
+    #: Moved to the dead-letter queue.
+    dead_lettered: int = 0
+    expired: int = 0
 
 
 class Queue(ABC):
@@ -42,6 +57,7 @@ class Queue(ABC):
         self.attempts: ReceiveAttempts | None = None
         #: No deadline of this queue falls before this time. It may be early, never late.
         self.due_ms = NEVER_MS
+        self.totals = QueueTotals()
         self._delayed = Deadlines()
         self._in_flight = Deadlines()
         self._enqueued = Deadlines()
@@ -110,6 +126,7 @@ class Queue(ABC):
         """Count a receive and hide the message for `timeout_ms`; 0 leaves it visible."""
         transition(message, Event.RECEIVED)
         message.receive_count += 1
+        self.totals.received += 1
         message.taken_at_ms = now_ms
         message.first_received_at_ms = message.first_received_at_ms or wall_ms
         self._vanish(message)
@@ -175,6 +192,7 @@ class Queue(ABC):
             message = self.messages[sequence]
             self.remove(message, Event.EXPIRED, now_ms)
             expired.append(message)
+            self.totals.expired += 1
         while (sequence := self._delayed.pop_due(now_ms)) is not None:
             message = self.messages[sequence]
             transition(message, Event.DELAY_ENDED)
@@ -186,6 +204,10 @@ class Queue(ABC):
             self._appear(message)
         self.due_ms = self._earliest()
         return expired
+
+    def oldest_enqueued_at_ms(self) -> int | None:
+        """When retention began for the oldest message; None for an empty queue."""
+        return self._enqueued.earliest()
 
     def visible_at(self, message: Message) -> int:
         """When a message in flight may be received again; 0 for any other."""

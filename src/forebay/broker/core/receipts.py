@@ -129,6 +129,7 @@ def _delete(state: EngineState, queue: Queue, text: str, now_ms: int) -> None:
     if queue.settings.fifo and not _is_current(message, handle):
         raise validation.invalid("ReceiptHandle", text, "The receipt handle has expired.")
     queue.remove(message, Event.DELETED, now_ms)
+    queue.totals.deleted += 1
     state.forget_message(message)
     if queue.has_ready():
         state.readable[queue.number] = None

@@ -175,6 +175,7 @@ def _store(
     if window is not None:
         original = window.find(scope, draft.deduplication_id or "", now_ms)
         if original is not None:
+            queue.totals.deduplicated += 1
             return original.sequence, original.message_id
     sequence = state.take_sequence()
     identifier = message_id(state.entropy(16))
@@ -193,6 +194,7 @@ def _store(
         attributes_md5=draft.attributes_md5,
     )
     queue.add(message, now_ms)
+    queue.totals.sent += 1
     state.save_message(queue, message)
     if window is not None:
         _remember(state, queue, window, scope, message)

@@ -213,6 +213,7 @@ class EngineState:
         from the first enqueue; on a FIFO queue it starts anew.
         """
         source.remove(message, Event.DEAD_LETTERED, now_ms)
+        source.totals.dead_lettered += 1
         self.forget_message(message)
         extras = message.extras or MessageExtras()
         moved = Message(

@@ -1,0 +1,107 @@
+"""Looking at queues and messages without touching them: for people, metrics and the console."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from msgspec import Struct
+
+from forebay.broker.core.message import Message, State
+from forebay.broker.core.queue import Queue, QueueTotals
+from forebay.broker.core.state import Caller, EngineState
+from forebay.protocol.identifiers import sequence_number
+
+#: Most messages that one look shows. A look is for people, and must not hold up the queue.
+PEEK_MESSAGES_MAX = 1_000
+
+
+class QueueView(Struct, frozen=True):
+    """A queue as it is now."""
+
+    account_id: str
+    name: str
+    arn: str
+    fifo: bool
+    visible: int
+    in_flight: int
+    delayed: int
+    #: Age of the oldest message, in seconds; 0 for an empty queue.
+    oldest_message_age_s: float
+    #: What happened since the broker started.
+    totals: QueueTotals
+    tags: dict[str, str]
+
+
+class MessageView(Struct, frozen=True, omit_defaults=True):
+    """A message as it is now. It has no receipt handle: looking is not receiving."""
+
+    message_id: str
+    body: str
+    state: str
+    receive_count: int
+    #: Wall time of the send, in ms.
+    sent_at_ms: int
+    #: Seconds until it becomes visible, for a delayed message and one in flight.
+    visible_in_s: float | None = None
+    message_group_id: str | None = None
+    deduplication_id: str | None = None
+    sequence_number: str | None = None
+    dead_letter_source_arn: str | None = None
+
+
+def view_queues(state: EngineState, now_ms: int) -> list[QueueView]:
+    """Every queue of every account, by account and name."""
+    views = []
+    for key in sorted(state.queues, key=lambda key: (key.account_id, key.name)):
+        queue = state.queues[key]
+        state.settle(queue, now_ms)
+        views.append(_view_queue(queue, now_ms))
+    return views
+
+
+def peek(
+    state: EngineState, queue_url: str, caller: Caller, now_ms: int, limit: int
+) -> list[MessageView]:
+    """The oldest messages of a queue, whatever their state; nothing about them changes.
+
+    Raises SqsError (QueueDoesNotExist).
+    """
+    queue = state.queue(queue_url, caller, now_ms)
+    messages = islice(queue.messages.values(), min(limit, PEEK_MESSAGES_MAX))
+    return [_view_message(queue, message, now_ms) for message in messages]
+
+
+def _view_queue(queue: Queue, now_ms: int) -> QueueView:
+    oldest_ms = queue.oldest_enqueued_at_ms()
+    return QueueView(
+        account_id=queue.key.account_id,
+        name=queue.key.name,
+        arn=queue.arn,
+        fifo=queue.settings.fifo,
+        visible=queue.visible_count,
+        in_flight=queue.in_flight_count,
+        delayed=queue.delayed_count,
+        oldest_message_age_s=0.0 if oldest_ms is None else (now_ms - oldest_ms) / 1000,
+        totals=queue.totals,
+        tags=queue.tags,
+    )
+
+
+def _view_message(queue: Queue, message: Message, now_ms: int) -> MessageView:
+    visible_at_ms = {
+        State.DELAYED: message.available_at_ms,
+        State.IN_FLIGHT: queue.visible_at(message),
+    }.get(message.state)
+    extras = message.extras
+    return MessageView(
+        message_id=message.message_id,
+        body=message.body,
+        state=message.state.name,
+        receive_count=message.receive_count,
+        sent_at_ms=message.sent_at_ms,
+        visible_in_s=None if visible_at_ms is None else (visible_at_ms - now_ms) / 1000,
+        message_group_id=message.group_id,
+        deduplication_id=message.deduplication_id,
+        sequence_number=sequence_number(message.sequence) if queue.settings.fifo else None,
+        dead_letter_source_arn=extras.dead_letter_source_arn if extras is not None else None,
+    )
