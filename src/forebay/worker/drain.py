@@ -97,11 +97,14 @@ async def run_until_signalled(*workers: Worker) -> list[WorkerLedger]:
 
     for number in signals:
         loop.add_signal_handler(number, stop_all)
+    runs = [asyncio.ensure_future(worker.run()) for worker in workers]
     try:
-        runs = [asyncio.ensure_future(worker.run()) for worker in workers]
         await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
         for worker in workers:
             worker.stop()
-        return await asyncio.gather(*runs)
+        await asyncio.wait(runs)
     finally:
         restore()
+        for run in runs:
+            run.cancel()
+    return await asyncio.gather(*runs)

@@ -14,7 +14,10 @@ class Reject(ForebayError):
 
 
 class Retry(ForebayError):
-    """The message cannot be handled now; it becomes visible again after `delay_s` seconds."""
+    """The message cannot be handled now; it becomes visible again after `delay_s` seconds.
+
+    On a FIFO queue its message group waits for it.
+    """
 
     def __init__(self, delay_s: float = 0.0, message: str | None = None) -> None:
         self.delay_s = delay_s

@@ -114,7 +114,7 @@ class Settlement:
 
     def retry(self, lease: Lease, delay_s: float) -> None:
         """Its handler asked for it to come back after this time."""
-        self._give_back(Release(lease, Ending.RETRIED), math.ceil(delay_s))
+        self._give_back(Release(lease, Ending.RETRIED), max(0, math.ceil(delay_s)))
 
     def release(self, lease: Lease) -> None:
         """It did not run to its end: let it come back at once. It is lost if its lease is over."""
