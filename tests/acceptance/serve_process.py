@@ -1,0 +1,76 @@
+"""`forebay serve` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+#: How long a broker may take to start or to stop, in seconds.
+PATIENCE_S = 20.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class ServeProcess:
+    """One run of `forebay serve`, killed at the end of the block if it still runs."""
+
+    def __init__(self, *arguments: str, directory: Path | None = None) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "forebay", "serve", *arguments],
+            cwd=directory,
+            env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> ServeProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def wait_until_it_serves(self) -> str:
+        """The first line it prints, which names its endpoint."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise AssertionError(f"The broker did not start: {self.end()}")
+        return line
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where it serves, once it does."""
+        found = re.search(r"http://\S+", self.wait_until_it_serves())
+        assert found is not None
+        return found[0]
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for its end: exit code, and what is left of its output and of its errors."""
+        output, errors = self._process.communicate(timeout=PATIENCE_S)
+        return self._process.returncode, output, errors
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash."""
+        self._process.kill()
+        self._process.communicate()

@@ -1,0 +1,146 @@
+"""`forebay serve` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.serve_process import ServeProcess, free_port
+
+
+def ask(url: str, action: str, **members: object) -> dict[str, object]:
+    request = urllib.request.Request(
+        url, json.dumps(members).encode(), {"X-Amz-Target": f"AmazonSQS.{action}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        decoded: dict[str, object] = json.load(answer)
+    return decoded
+
+
+def failure(*arguments: str) -> tuple[int, str]:
+    """Exit code and error output of a `forebay serve` that does not start."""
+    with ServeProcess(*arguments) as broker:
+        code, output, errors = broker.end()
+    assert output == ""
+    assert "Traceback" not in errors
+    return code, errors
+
+
+def test_it_says_where_it_serves_and_what_it_keeps(tmp_path: Path) -> None:
+    with ServeProcess("--port", "0", directory=tmp_path) as broker:
+        url = broker.endpoint_url
+        ask(url, "CreateQueue", QueueName="jobs")
+        broker.signal(signal.SIGTERM)
+        code, output, errors = broker.end()
+    assert (code, errors) == (0, "")
+    assert "Data in .forebay, durability fsync" in output
+    assert f'boto3.client("sqs", endpoint_url="{url}"' in output
+    assert output.endswith("Stopped.\n")
+    assert (tmp_path / ".forebay" / "journal.db").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_answers_waiting_polls_and_keeps_what_was_sent(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    arguments = ("--port", "0", "--data", str(tmp_path))
+    with ServeProcess(*arguments) as broker:
+        url = broker.endpoint_url
+        ask(url, "CreateQueue", QueueName="jobs")
+        ask(url, "CreateQueue", QueueName="empty")
+        ask(url, "SendMessage", QueueUrl="jobs", MessageBody="kept")
+        answers: list[object] = []
+        poll = threading.Thread(
+            target=lambda: answers.append(
+                ask(url, "ReceiveMessage", QueueUrl="empty", WaitTimeSeconds=20)
+            )
+        )
+        poll.start()
+        time.sleep(0.3)
+        started_s = time.monotonic()
+        broker.signal(number)
+        assert broker.end()[0] == 0
+        poll.join()
+        assert time.monotonic() - started_s < 5
+        assert answers == [{}]
+    with ServeProcess(*arguments) as broker:
+        answer = ask(broker.endpoint_url, "ReceiveMessage", QueueUrl="jobs")
+    assert "kept" in str(answer)
+
+
+def test_memory_keeps_nothing_on_disk(tmp_path: Path) -> None:
+    with ServeProcess("--port", "0", "--durability", "memory", directory=tmp_path) as broker:
+        ask(broker.endpoint_url, "CreateQueue", QueueName="jobs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    port = free_port()
+    with ServeProcess("--port", str(port), "--data", str(tmp_path / "a")) as broker:
+        broker.wait_until_it_serves()
+        code, errors = failure("--port", str(port), "--data", str(tmp_path / "b"))
+    assert code == 1
+    assert errors == (
+        f"Error: Port {port} of 127.0.0.1 is taken by another process."
+        " Stop it or choose another --port.\n"
+    )
+
+
+def test_a_directory_in_use_is_named(tmp_path: Path) -> None:
+    with ServeProcess("--port", "0", "--data", str(tmp_path)) as broker:
+        broker.wait_until_it_serves()
+        code, errors = failure("--port", "0", "--data", str(tmp_path))
+    assert code == 1
+    assert "is using the data directory" in errors
+    assert "Stop it or choose another --data directory." in errors
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, errors = failure("--port", "0", "--data", str(tmp_path / "file"))
+    assert code == 1
+    assert f"The data directory {tmp_path / 'file'} cannot be used" in errors
+
+
+def test_other_machines_are_kept_out_unless_somebody_lets_them_in(tmp_path: Path) -> None:
+    code, errors = failure("--host", "0.0.0.0", "--data", str(tmp_path))
+    assert code == 2
+    assert "the broker checks no signature" in errors
+    with ServeProcess(
+        *("--host", "0.0.0.0", "--port", "0", "--data", str(tmp_path), "--allow-anyone")
+    ) as broker:
+        assert "http://0.0.0.0:" in broker.wait_until_it_serves()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--port", "99999"), "--port"),
+        (("--durability", "maybe"), "--durability"),
+        (("--durability", "memory", "--data", "somewhere"), "keeps nothing"),
+        (("--nonsense",), "--nonsense"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...], complaint: str) -> None:
+    code, errors = failure(*arguments)
+    assert code == 2
+    assert complaint in errors
+
+
+def test_help_lists_the_commands_and_teaches_serve() -> None:
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "forebay"]
+    listed = subprocess.check_output([*command, "--help"], env=environment, text=True)
+    assert "Serve SQS on this machine" in listed
+    taught = subprocess.check_output([*command, "serve", "--help"], env=environment, text=True)
+    for option in ("--host", "--port", "--data", "--durability", "--allow-anyone"):
+        assert option in taught
