@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from forebay.apps.sale.domain import Decision, Order, OrderStatus, Section
 
+#: The envelope type of a Notification.
+NOTIFICATION_TYPE = "sale.notification"
+
 
 class Arrival(Struct, frozen=True):
     """A purchase request as it came in."""
