@@ -1,0 +1,113 @@
+"""Telling buyers: each decided order once, however often its message is delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+
+from forebay.apps.group_commit import GroupCommit
+from forebay.apps.sale.store import NOTIFICATION_TYPE, Notification
+from forebay.apps.sqlite import open_database
+from forebay.clock import Clock, SystemClock
+from forebay.idempotency import Attempt, Elsewhere, Guard, LeaseLost, business_key
+from forebay.idempotency.sqlite import complete_within, create_tables
+from forebay.worker import Received, Retry, Router
+
+#: The log's file in a data directory. The guard's leases are in it too.
+NOTIFICATIONS_FILE = "notifications.sqlite3"
+
+_SCHEMA = """
+-- Every notification that went out, only appended to. The order id is not unique here on purpose: a
+-- buyer who is told twice must show.
+CREATE TABLE IF NOT EXISTS sent_notifications (
+    number     INTEGER PRIMARY KEY AUTOINCREMENT,
+    order_id   TEXT NOT NULL,
+    buyer      TEXT NOT NULL,
+    outcome    TEXT NOT NULL,
+    sent_at_ms INTEGER NOT NULL
+) STRICT;
+"""
+
+
+class NotificationGateway(Protocol):
+    """Whoever carries notifications to buyers."""
+
+    async def send(self, notification: Notification, attempt: Attempt) -> None:
+        """Tell the buyer, as the effect of an attempt of the guard.
+
+        Raises LeaseLost when somebody else has taken the attempt over; then nobody was told.
+        """
+        ...
+
+
+class SqliteNotificationLog:
+    """A NotificationGateway that writes what it would send into the file of the guard's store.
+
+    A notification and the mark that its key is done commit together: a crash leaves both or none.
+    """
+
+    def __init__(self, writer: GroupCommit, clock: Clock) -> None:
+        self._writer = writer
+        self._clock = clock
+
+    @classmethod
+    async def open(
+        cls, path: Path, executor: Executor, *, clock: Clock | None = None
+    ) -> SqliteNotificationLog:
+        """Open or create the file. The executor must have one thread."""
+        loop = asyncio.get_running_loop()
+        connection = await loop.run_in_executor(executor, _open, path)
+        return cls(GroupCommit(connection, executor), clock or SystemClock())
+
+    async def send(self, notification: Notification, attempt: Attempt) -> None:
+        now_ms = self._clock.wall_ms()
+        await self._writer.run(lambda connection: _send(connection, notification, attempt, now_ms))
+
+    async def close(self) -> None:
+        """Finish what was begun and close the file."""
+        await self._writer.close()
+
+
+def notification_router(gateway: NotificationGateway, guard: Guard) -> Router:
+    """The handler of notifications.
+
+    Their message may come again, and the outbox may publish one twice; the key that is guarded is
+    that of the order, so neither tells a buyer twice.
+    """
+    router = Router()
+
+    @router.handler(NOTIFICATION_TYPE, Notification)
+    async def notify(received: Received[Notification]) -> None:
+        notification = received.payload
+        outcome = await guard.run(
+            business_key(NOTIFICATION_TYPE, notification.order_id),
+            lambda attempt: gateway.send(notification, attempt),
+        )
+        if isinstance(outcome, Elsewhere):
+            raise Retry(outcome.remaining_s)
+
+    return router
+
+
+def _open(path: Path) -> apsw.Connection:
+    connection = open_database(path, _SCHEMA)
+    create_tables(connection)
+    return connection
+
+
+def _send(
+    connection: apsw.Connection, notification: Notification, attempt: Attempt, now_ms: int
+) -> None:
+    connection.execute(
+        "INSERT INTO sent_notifications (order_id, buyer, outcome, sent_at_ms) VALUES (?, ?, ?, ?)",
+        (notification.order_id, notification.buyer, notification.outcome, now_ms),
+    )
+    if not complete_within(connection, attempt.key, attempt.token, None, now_ms):
+        raise LeaseLost(
+            f"The notification of order {notification.order_id} was not sent: somebody else is"
+            " sending it."
+        )
