@@ -1,0 +1,79 @@
+"""The API's process: Starlette under uvicorn, with its producers and its store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from forebay.apps import process
+from forebay.apps.sale.api import SaleApi
+from forebay.apps.sale.queues import ORDERS, USAGE_LOGS, find_queues
+from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
+from forebay.apps.sale.usage_terms import account_file
+from forebay.client.http import HttpSqsClient
+from forebay.client.retry import RetryPolicy
+from forebay.producer import Producer
+
+#: How long an order may try to reach the queue before the buyer is told to come again, in
+#: milliseconds. Buyers wait a second or two, not longer.
+_ORDER_DEADLINE_MS = 1_000
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the process has to drain after it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve_api(endpoint_url: str, data_directory: Path, port: int, node: str) -> None:
+    """Serve the API on this machine until a signal says to stop, then drain the producers."""
+    with ThreadPoolExecutor(1) as executor:
+        store = await SqliteSaleStore.open(data_directory / SALE_FILE, executor)
+        async with (
+            HttpSqsClient(endpoint_url) as client,
+            HttpSqsClient(endpoint_url, retry=RetryPolicy(deadline_ms=_ORDER_DEADLINE_MS)) as brief,
+        ):
+            queues = await find_queues(client)
+            usage = Producer(client, queues[USAGE_LOGS], node=node)
+            async with Producer(brief, queues[ORDERS], node=node) as orders:
+                await usage.start()
+                api = SaleApi(store, orders, usage, await store.sections())
+                server = _Server(
+                    uvicorn.Config(
+                        api.application(),
+                        host="127.0.0.1",
+                        port=port,
+                        log_level="warning",
+                        access_log=False,
+                        proxy_headers=False,
+                        lifespan="off",
+                    )
+                )
+                process.on_stop_signal(lambda: setattr(server, "should_exit", True))
+                await server.serve()
+            ledger = await usage.close()
+            account_file(data_directory, f"{node}-{os.getpid()}").write_bytes(
+                msgspec.json.encode(ledger)
+            )
+        await store.close()
+
+
+def main() -> None:
+    parser = process.service_arguments(
+        "forebay.apps.sale.api_process", "Serves the sale's HTTP API on this machine."
+    )
+    parser.add_argument("--port", required=True, type=int)
+    arguments = parser.parse_args()
+    process.run(serve_api(arguments.endpoint_url, arguments.data, arguments.port, arguments.node))
+
+
+if __name__ == "__main__":
+    main()
