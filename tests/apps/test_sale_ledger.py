@@ -19,6 +19,7 @@ from forebay.apps.sale.ledger import (
     UsageAccount,
     api_inversions,
     balance,
+    busiest_second,
     inversions,
     judge,
     percentile,
@@ -240,6 +241,7 @@ def test_the_ledger_adds_up_what_was_read_back() -> None:
     assert ledger.notified == 5
     assert (ledger.usage_sent, ledger.usage_stored, ledger.usage_dropped) == (8, 8, 1)
     assert ledger.orders_per_second == pytest.approx(5 / 0.4)
+    assert ledger.busiest_second == 5
     assert (ledger.accept_p50_ms, ledger.accept_p99_ms) == (2.0, 4.0)
     assert (ledger.undecided, ledger.oversold, ledger.double_decided) == (0, 0, 0)
     assert (ledger.inversions, ledger.lost) == (0, 0)
@@ -297,6 +299,26 @@ def test_api_inversions_are_the_orders_that_somebody_later_overtook(sequence: li
         for index, place in enumerate(sequence)
     )
     assert api_inversions(facts) == overtaken
+
+
+@pytest.mark.parametrize(
+    ("decided_at_ms", "busiest"),
+    [
+        ([], 0),
+        ([5_000], 1),
+        ([0, 999, 1_000, 1_001], 3),
+        ([0, 1_000, 2_000], 1),
+        ([0, 5_000, 5_001, 5_002], 3),
+    ],
+)
+def test_the_busiest_second_begins_with_any_decision(
+    decided_at_ms: list[int], busiest: int
+) -> None:
+    line = WELL.decisions[0]
+    facts = replace(
+        WELL, decisions=[replace(line, decided_at_ms=time_ms) for time_ms in decided_at_ms]
+    )
+    assert busiest_second(facts) == busiest
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ what breaks it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -111,6 +112,7 @@ class SaleLedger(Struct, frozen=True, kw_only=True):
     usage_stored: int
     usage_dropped: int
     orders_per_second: float
+    busiest_second: int
     accept_p50_ms: float
     accept_p99_ms: float
 
@@ -145,6 +147,7 @@ def balance(facts: SaleFacts) -> SaleLedger:
         usage_stored=facts.usage_stored,
         usage_dropped=usage.dropped,
         orders_per_second=orders_per_second(facts),
+        busiest_second=busiest_second(facts),
         accept_p50_ms=percentile(facts.accept_us, 50) / 1000,
         accept_p99_ms=percentile(facts.accept_us, 99) / 1000,
     )
@@ -235,6 +238,18 @@ def orders_per_second(facts: SaleFacts) -> float:
     if len(times_ms) < 2 or max(times_ms) == min(times_ms):
         return 0.0
     return len(times_ms) * 1000 / (max(times_ms) - min(times_ms))
+
+
+def busiest_second(facts: SaleFacts) -> int:
+    """The most decisions that were made within one second, whenever that began."""
+    times_ms = sorted(decision.decided_at_ms for decision in facts.decisions)
+    return max(
+        (
+            bisect_left(times_ms, started_ms + 1_000) - index
+            for index, started_ms in enumerate(times_ms)
+        ),
+        default=0,
+    )
 
 
 def percentile(values: Sequence[int], percent: int) -> int:
