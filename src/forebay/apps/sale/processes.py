@@ -61,6 +61,7 @@ class Crew:
         self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Crew:
+        self._log_directory.mkdir(exist_ok=True)
         await self._watches.__aenter__()
         return self
 
@@ -136,6 +137,7 @@ class Crew:
             return await task
         finally:
             task.cancel()
+            await asyncio.wait((task,))
 
     async def _watch(self, name: str, child: _Child) -> None:
         code = await child.process.wait()
