@@ -135,7 +135,5 @@ def test_purge_list_and_delete(aws: AwsCli) -> None:
         (("create-queue", "--queue-name", "bad.name"), "InvalidParameterValue"),
     ],
 )
-def test_refusals_have_the_codes_of_aws(
-    aws: AwsCli, arguments: tuple[str, ...], code: str
-) -> None:
+def test_refusals_have_the_codes_of_aws(aws: AwsCli, arguments: tuple[str, ...], code: str) -> None:
     assert f"({code})" in aws.refused(*arguments)
