@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from forebay.apps.errors import StoreError
 from forebay.apps.group_commit import GroupCommit
 from forebay.apps.sqlite import open_database
 
@@ -70,7 +71,7 @@ async def test_a_commit_that_fails_keeps_nothing_and_every_caller_hears_of_it(
         commits.run(refuse_to_commit),
         return_exceptions=True,
     )
-    assert [type(result) for result in results] == [apsw.ConstraintError] * 2
+    assert [type(result) for result in results] == [StoreError] * 2
     await commits.read(allow_commits)
     assert await commits.read(numbers) == []
     await commits.run(lambda connection: insert(connection, 2))
@@ -90,3 +91,15 @@ async def test_it_waits_for_another_process_that_writes(
         other_process.execute("COMMIT")
         assert await ours == 1
     assert await commits.read(numbers) == [1, 2]
+
+
+async def test_an_error_of_sqlites_is_a_store_error_that_names_the_file(
+    commits: GroupCommit,
+) -> None:
+    def misspelt(connection: apsw.Connection) -> None:
+        connection.execute("INSERT INTO uncounted VALUES (1)")
+
+    for attempt in (commits.run(misspelt), commits.read(misspelt)):
+        with pytest.raises(StoreError, match=r"counted\.sqlite3 .*no such table: uncounted"):
+            await attempt
+    assert await commits.run(lambda connection: insert(connection, 1)) == 1

@@ -12,15 +12,23 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 
+from forebay.apps.errors import StoreError
 from forebay.apps.sale.api import SaleApi
 from forebay.apps.sale.domain import Order, Section, SectionKind, order_id
 from forebay.apps.sale.sqlite_store import SqliteSaleStore
-from forebay.apps.sale.store import Delivery, SaleStore
+from forebay.apps.sale.store import (
+    Arrival,
+    Delivery,
+    OrderRecord,
+    Queued,
+    SaleStore,
+    Unqueued,
+)
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.clock import ManualClock
 from forebay.errors import BufferFull, ForebayError, ServiceUnreachable
 from forebay.producer import Published
-from forebay.protocol.errors import INVALID_MESSAGE_CONTENTS, SqsError
+from forebay.protocol.errors import INVALID_MESSAGE_CONTENTS, SERVICE_UNAVAILABLE, SqsError
 from tests.apps.asgi import Answer, ask
 
 STALLS = Section("gala", "stalls", SectionKind.RESERVED, capacity=2)
@@ -177,19 +185,50 @@ async def test_a_failed_order_says_why(
 
 
 @pytest.mark.parametrize(
-    "problem", [BufferFull(), ServiceUnreachable("http://localhost:1 refused the connection.")]
+    ("problem", "cause"),
+    [
+        (BufferFull(), "Too many orders wait"),
+        (ServiceUnreachable("http://10.0.0.7:9324 refused the connection."), "queue cannot be"),
+        (SqsError(SERVICE_UNAVAILABLE), "queue cannot be"),
+    ],
 )
 async def test_an_order_that_cannot_be_queued_may_be_sent_again_with_its_key(
-    api: Starlette, queue: ListedQueue, problem: ForebayError
+    api: Starlette, queue: ListedQueue, problem: ForebayError, cause: str
 ) -> None:
     queue.problem = problem
     refused = await buy(api)
     assert refused.status == 503
     assert int(refused.headers["retry-after"]) >= 1
-    assert str(problem) in refused.json()["error"]
+    assert cause in refused.json()["error"]
+    assert "same Idempotency-Key" in refused.json()["error"]
+    assert "10.0.0.7" not in refused.json()["error"]
     queue.problem = None
     assert (await buy(api)).status == 202
     assert len(queue.orders) == 1
+
+
+async def test_a_store_that_is_away_is_an_outage_too(
+    queue: ListedQueue, usage: ListedUsage
+) -> None:
+    class BrokenStore:
+        """A store whose disk is full."""
+
+        async def claim(self, arrival: Arrival) -> Unqueued:
+            raise StoreError
+
+        async def accept(self, order_id: str, queued: Queued, now_ms: int) -> None:
+            raise StoreError
+
+        async def find(self, order_id: str) -> OrderRecord | None:
+            raise StoreError
+
+    api = SaleApi(BrokenStore(), queue, usage, [STALLS]).application()
+    answers = [await buy(api), await ask(api, "GET", "/orders/o1")]
+    for answer in answers:
+        assert answer.status == 503
+        assert "retry-after" in answer.headers
+        assert "The order book cannot be reached" in answer.json()["error"]
+    assert queue.orders == {}
 
 
 async def test_a_key_with_another_body_is_refused_whether_queued_or_not(

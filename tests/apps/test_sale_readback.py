@@ -5,11 +5,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 
 from forebay.apps.sale.domain import Order, Outcome, Section, SectionKind, fingerprint
-from forebay.apps.sale.ledger import AcceptedOrder, HeldSeat, UsageAccount, judge
+from forebay.apps.sale.ledger import (
+    AcceptedOrder,
+    HeldSeat,
+    UsageAccount,
+    balance,
+    double_decided,
+    judge,
+)
 from forebay.apps.sale.notifications import NOTIFICATIONS_FILE, SqliteNotificationLog
 from forebay.apps.sale.queues import ORDERS
 from forebay.apps.sale.readback import Progress, Stores
@@ -119,3 +127,26 @@ async def test_what_a_producer_could_not_send_was_accepted_all_the_same(
         account_file(tmp_path, process).write_bytes(msgspec.json.encode(ledger))
     with closing(Stores(tmp_path)) as stores:
         assert stores.usage_account() == UsageAccount(sent=10, failed=8)
+
+
+async def test_an_order_that_was_decided_twice_shows(sale: Sale, tmp_path: Path) -> None:
+    await sale.accept(order(1), 1)
+    await sale.decide(order(1), 1)
+    with closing(apsw.Connection(str(tmp_path / SALE_FILE))) as vandal:
+        vandal.execute("DELETE FROM orders")
+    await sale.sale.decide(order(1), Delivery("m2", f"{2:020}"), 3_002)
+    with closing(Stores(tmp_path)) as stores:
+        facts = stores.facts([], {})
+    assert double_decided(facts) == ["o1"]
+    assert balance(facts).double_decided == 1
+
+
+async def test_a_seat_that_was_sold_twice_shows(sale: Sale, tmp_path: Path) -> None:
+    for number in (1, 2):
+        await sale.accept(order(number), number)
+        await sale.decide(order(number), number)
+        with closing(apsw.Connection(str(tmp_path / SALE_FILE))) as vandal:
+            vandal.execute("UPDATE seats SET order_id = NULL")
+    with closing(Stores(tmp_path)) as stores:
+        facts = stores.facts([], {})
+    assert balance(facts).oversold == 1

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
 import pytest
 
-from forebay.apps.sale.domain import ORDER_TYPE, Order, OrderStatus, Section, SectionKind
+from forebay.apps.errors import StoreError
+from forebay.apps.sale.domain import (
+    ORDER_TYPE,
+    Decision,
+    Order,
+    OrderStatus,
+    Section,
+    SectionKind,
+)
 from forebay.apps.sale.sqlite_store import SqliteSaleStore
-from forebay.apps.sale.store import OrderRecord, SaleStore
+from forebay.apps.sale.store import Delivery, OrderRecord, SaleStore
 from forebay.apps.sale.workers import order_router
 from forebay.clock import ManualClock
 from forebay.worker import Reject
@@ -109,4 +118,44 @@ async def test_an_order_that_was_decided_stays_decided_when_it_crashes_later(
         await deliver(
             order_router(store, before_deciding=crash), ORDER_TYPE, ORDER, receive_count=3
         )
+    assert await store.find("o1") == OrderRecord("o1", OrderStatus.CONFIRMED, seat=1)
+
+
+class FullDisk:
+    """An inventory whose disk is full until `room` is true."""
+
+    def __init__(self, inventory: SaleStore) -> None:
+        self._inventory = inventory
+        self.failures = 0
+        self.room = False
+
+    async def open_sections(self, sections: Sequence[Section]) -> None:
+        await self._inventory.open_sections(sections)
+
+    async def sections(self) -> list[Section]:
+        return await self._inventory.sections()
+
+    async def decide(self, order: Order, delivery: Delivery, now_ms: int) -> Decision:
+        if not self.room:
+            self.failures += 1
+            raise StoreError
+        return await self._inventory.decide(order, delivery, now_ms)
+
+    async def fail(self, order: Order, reason: str, now_ms: int) -> None:
+        await self._inventory.fail(order, reason, now_ms)
+
+
+async def test_a_store_that_is_away_costs_no_order_its_receives(store: SaleStore) -> None:
+    clock, inventory = ManualClock(), FullDisk(store)
+    deciding = asyncio.create_task(
+        deliver(order_router(inventory, clock=clock), ORDER_TYPE, ORDER, receive_count=3)
+    )
+    while inventory.failures < 10:
+        await asyncio.sleep(0)
+        clock.advance(1_000)
+    inventory.room = True
+    while not deciding.done():
+        await asyncio.sleep(0)
+        clock.advance(1_000)
+    await deciding
     assert await store.find("o1") == OrderRecord("o1", OrderStatus.CONFIRMED, seat=1)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import apsw
 
 from forebay.apps.gathering import Gathering
-from forebay.apps.sqlite import transaction
+from forebay.apps.sqlite import store_error, transaction
 
 T = TypeVar("T")
 
@@ -26,8 +26,9 @@ class GroupCommit:
 
     Each operation is atomic by itself: one that raises is undone alone and its caller gets the
     exception. `run` returns after the commit, so what it returns is durable. If the commit fails
-    nothing of the group is kept and every caller gets the error. Everything runs in the executor,
-    which must have one thread, because a connection serves one at a time.
+    nothing of the group is kept and every caller gets the error. Errors of SQLite's are raised as
+    StoreError. Everything runs in the executor, which must have one thread, because a connection
+    serves one at a time.
     """
 
     def __init__(self, connection: apsw.Connection, executor: Executor) -> None:
@@ -45,7 +46,7 @@ class GroupCommit:
     async def read(self, operation: Operation[T]) -> T:
         """Do `operation`, which only reads, without waiting for anybody's write lock."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, operation, self._connection)
+        return await loop.run_in_executor(self._executor, self._read, operation)
 
     async def close(self) -> None:
         """Finish what waits and close the file."""
@@ -61,5 +62,13 @@ class GroupCommit:
         try:
             with self._connection:
                 return operation(self._connection)
+        except apsw.Error as error:
+            return store_error(self._connection, error)
         except Exception as error:
             return error
+
+    def _read(self, operation: Operation[T]) -> T:
+        try:
+            return operation(self._connection)
+        except apsw.Error as error:
+            raise store_error(self._connection, error) from error

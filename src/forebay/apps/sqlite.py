@@ -10,6 +10,8 @@ from pathlib import Path
 
 import apsw
 
+from forebay.apps.errors import StoreError
+
 #: How long a transaction waits for other processes to let go of the file, in seconds.
 _LOCK_WAIT_S = 30.0
 
@@ -39,13 +41,24 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
     """Keep all that is done inside, durably, or nothing.
 
     Takes the write lock at once: a transaction that begins by reading and writes later can fail
-    half way when another process wrote in between.
+    half way when another process wrote in between. Raises StoreError for an error of SQLite's.
     """
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:
+        # SQLite has undone it already after some errors, a full disk for one.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+        if isinstance(error, apsw.Error):
+            raise store_error(connection, error) from error
         raise
+
+
+def store_error(connection: apsw.Connection, error: apsw.Error) -> StoreError:
+    """An error of SQLite's in words that say what to do."""
+    return StoreError(
+        f"The store {connection.filename} could not be read or written: {error}. See that its disk"
+        " has room and that it can be written."
+    )

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from forebay.apps.errors import StoreError
 from forebay.apps.sale.domain import (
     ORDER_TYPE,
     Order,
@@ -40,13 +41,16 @@ from forebay.apps.sale.usage_terms import (
 )
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.clock import Clock, SystemClock
-from forebay.errors import BufferFull, Closed, ServiceUnreachable
+from forebay.errors import BufferFull, Closed, ForebayError, ServiceUnreachable
 from forebay.producer import Published
 from forebay.protocol.errors import INVALID_MESSAGE_CONTENTS, SqsError
 
-#: What a client that met a full buffer or no broker is told to wait, in seconds: about as long as a
-#: broker takes to start again.
+#: What a client that met an outage is told to wait, in seconds: about as long as a broker takes to
+#: start again.
 RETRY_AFTER_S = 1
+
+#: What passes when the broker or the store is back.
+_OUTAGES = (BufferFull, Closed, ServiceUnreachable, SqsError, StoreError)
 
 _log = logging.getLogger(__name__)
 
@@ -133,17 +137,26 @@ class SaleApi:
             answer = _Answer(
                 refusal.http_status, _ErrorAnswer(str(refusal), refusal.field), asset=event
             )
+        except _OUTAGES as error:
+            answer = _come_again(
+                error,
+                "Send the order again with the same Idempotency-Key; it will not be placed twice.",
+                asset=event,
+            )
         return self._respond(request, PLACE_ORDER, answer, started_ns)
 
     async def _get_order(self, request: Request) -> Response:
         started_ns = self._elapsed_ns()
         identifier = request.path_params["order_id"]
-        record = await self._store.find(identifier)
-        if record is None:
-            problem = _ErrorAnswer(f"There is no order {identifier!r}.", "order_id")
-            answer = _Answer(404, problem, asset=identifier)
+        try:
+            record = await self._store.find(identifier)
+        except _OUTAGES as error:
+            answer = _come_again(error, "Ask again.", asset=identifier)
         else:
             answer = _Answer(200, record, identifier, FROM_RECORD)
+            if record is None:
+                problem = _ErrorAnswer(f"There is no order {identifier!r}.", "order_id")
+                answer = _Answer(404, problem, identifier)
         return self._respond(request, GET_ORDER, answer, started_ns)
 
     async def _place(self, order: Order) -> _Answer:
@@ -170,15 +183,10 @@ class SaleApi:
                 group_id=asset,
                 deduplication_id=order.order_id,
             )
-        except (BufferFull, Closed, ServiceUnreachable, SqsError) as error:
-            if isinstance(error, SqsError) and error.fault is INVALID_MESSAGE_CONTENTS:
+        except SqsError as error:
+            if error.fault is INVALID_MESSAGE_CONTENTS:
                 raise RequestRefused(422, "body", error.message) from error
-            _log.warning("order %s was not queued: %s", order.order_id, error)
-            problem = _ErrorAnswer(
-                f"The order is not known to be queued: {error} Send it again with the same"
-                " Idempotency-Key; it will not be placed twice."
-            )
-            return _Answer(503, problem, asset, retry_after_s=RETRY_AFTER_S)
+            raise
         queued = Queued(published.message_id, published.sequence_number)
         await self._store.accept(order.order_id, queued, self._clock.wall_ms())
         return _Answer(202, OrderRecord(order.order_id, OrderStatus.RECEIVED), asset, FROM_QUEUE)
@@ -204,6 +212,18 @@ class SaleApi:
             headers=headers,
             media_type="application/json",
         )
+
+
+def _come_again(error: ForebayError, advice: str, asset: str) -> _Answer:
+    """The cause in words for a buyer. The log has those for the operator, addresses included."""
+    _log.warning("%s: %s", asset, error)
+    if isinstance(error, BufferFull):
+        cause = "Too many orders wait to be queued."
+    elif isinstance(error, StoreError):
+        cause = "The order book cannot be reached."
+    else:
+        cause = "The order queue cannot be reached."
+    return _Answer(503, _ErrorAnswer(f"{cause} {advice}"), asset, retry_after_s=RETRY_AFTER_S)
 
 
 async def _read_body(request: Request) -> bytes:

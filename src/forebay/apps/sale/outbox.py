@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from forebay.apps.errors import StoreError
 from forebay.apps.sale.store import NOTIFICATION_TYPE, Outbox, OutboxRow
 from forebay.clock import Clock, SystemClock
 from forebay.errors import BufferFull, ServiceUnreachable
@@ -56,7 +57,12 @@ class OutboxRelay:
     async def run(self) -> None:
         """Relay until stopped."""
         while not self._stopping:
-            if not await self.relay():
+            try:
+                relayed = await self.relay()
+            except StoreError as error:
+                _log.error("the outbox cannot be relayed: %s", error)
+                relayed = 0
+            if relayed == 0:
                 await self._clock.sleep(_PAUSE_S)
 
     async def relay(self) -> int:
@@ -73,6 +79,6 @@ class OutboxRelay:
         try:
             await self._queue.publish(NOTIFICATION_TYPE, notification, key=notification.order_id)
         except (BufferFull, ServiceUnreachable, SqsError) as error:
-            _log.warning("notification of order %s stays in the outbox: %s", row.number, error)
+            _log.warning("outbox row %d stays unsent: %s", row.number, error)
             return False
         return True

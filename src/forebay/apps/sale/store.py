@@ -1,4 +1,8 @@
-"""What the sale must remember, and what each act on it promises."""
+"""What the sale must remember, and what each act on it promises.
+
+Every act raises StoreError when the store cannot be read or written. An act that was to change
+something may have done so then, and may be repeated.
+"""
 
 from __future__ import annotations
 

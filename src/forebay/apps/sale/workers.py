@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
+from forebay.apps.errors import StoreError
 from forebay.apps.sale.domain import ORDER_TYPE, Order, OrderRefused
 from forebay.apps.sale.queues import ORDER_RECEIVES_MAX
 from forebay.apps.sale.store import Delivery, Inventory
 from forebay.clock import Clock, SystemClock
 from forebay.worker import Received, Reject, Router
+
+#: Pause before a store that failed is tried again, in seconds.
+_STORE_PAUSE_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 def _nothing(_: Order) -> None:
@@ -38,7 +45,7 @@ def order_router(
         order = received.payload
         try:
             before_deciding(order)
-            await inventory.decide(order, _delivery(received), clock.wall_ms())
+            await _decide(inventory, order, _delivery(received), clock)
         except OrderRefused as refusal:
             await inventory.fail(order, str(refusal), clock.wall_ms())
             raise Reject(str(refusal)) from refusal
@@ -49,6 +56,23 @@ def order_router(
             raise
 
     return router
+
+
+async def _decide(inventory: Inventory, order: Order, delivery: Delivery, clock: Clock) -> None:
+    """Decide an order, however long the store is away.
+
+    That is not the order's fault. Giving it back would spend its receives, and in a few seconds of
+    outage take every section's orders to the dead-letter queue. In hand its lease is extended, and
+    a drain that has to end cancels this.
+    """
+    while True:
+        try:
+            await inventory.decide(order, delivery, clock.wall_ms())
+        except StoreError as error:
+            _log.error("order %s waits for the store: %s", order.order_id, error)
+            await clock.sleep(_STORE_PAUSE_S)
+        else:
+            return
 
 
 def _delivery(received: Received[Order]) -> Delivery:

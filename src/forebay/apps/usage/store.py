@@ -43,7 +43,10 @@ class UsageStore(Protocol):
     """Keeps each record once, however often it is delivered."""
 
     async def insert(self, record: UsageRecord) -> None:
-        """Keep a record unless one with its envelope id is there. Durable when it returns."""
+        """Keep a record unless one with its envelope id is there. Durable when it returns.
+
+        Raises StoreError; the record may be inserted again.
+        """
         ...
 
     async def close(self) -> None:
