@@ -113,6 +113,19 @@ async def test_a_process_that_does_not_stop_is_named_and_killed_in_the_end(tmp_p
     assert not crew.runs("worker")
 
 
+async def test_a_process_is_waited_for_until_it_listens(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    listen = f"import socket; s = socket.create_server(('127.0.0.1', {port})); " + _IDLE
+    async with Crew(tmp_path) as crew:
+        await crew.start("api", python("-c", listen))
+        await crew.listening("api", port, timeout_s=20)
+        assert crew.runs("api")
+    async with Crew(tmp_path) as crew:
+        await crew.start("api", python("-c", _IDLE))
+        with pytest.raises(ProcessHangs, match=f"api does not listen on port {port}"):
+            await crew.listening("api", port, timeout_s=0.2)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends orphans for us")
 async def test_no_process_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(*python("-c", _DEMO, str(tmp_path), _SAY_PID))

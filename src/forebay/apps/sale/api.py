@@ -118,7 +118,6 @@ class SaleApi:
             routes=[
                 Route("/events/{event}/orders", self._post_order, methods=["POST"]),
                 Route("/orders/{order_id}", self._get_order, methods=["GET"]),
-                Route("/health", _health, methods=["GET"]),
             ]
         )
 
@@ -235,7 +234,3 @@ async def _read_body(request: Request) -> bytes:
                 413, "body", f"The body is larger than the {BODY_BYTES_MAX} bytes allowed."
             )
     return bytes(body)
-
-
-async def _health(_: Request) -> Response:
-    return Response(status_code=204)

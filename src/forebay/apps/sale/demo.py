@@ -215,7 +215,7 @@ class _Demo:
         await self._start("forebay.apps.sale.notification_process", NOTIFIER)
         await self._start("forebay.apps.usage.writer_process", USAGE_WRITER)
         for name in APIS:
-            await self._until_listening(self._ports[name])
+            await self._crew.listening(name, self._ports[name], _START_S)
 
     async def _sell(self) -> None:
         """Let the buyers in, and crash a worker and the broker while they buy."""
@@ -297,17 +297,6 @@ class _Demo:
 
     async def _stop(self, *names: str) -> None:
         await asyncio.gather(*(self._crew.stop(name, _STOP_S) for name in names))
-
-    async def _until_listening(self, port: int) -> None:
-        async with asyncio.timeout(_START_S):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except ConnectionError:
-                    await self._clock.sleep(_LOOK_S)
-                else:
-                    writer.close()
-                    return
 
     async def _in_thread(self, read: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, read)

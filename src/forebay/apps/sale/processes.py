@@ -19,6 +19,9 @@ T = TypeVar("T")
 #: How many lines of a log are shown when its process has died.
 _TAIL_LINES = 20
 
+#: How often a port is tried that does not accept connections yet, in seconds.
+_LISTENING_LOOK_S = 0.05
+
 _LEASH = str(Path(leash.__file__))
 
 
@@ -27,7 +30,7 @@ class ProcessDied(ForebayError):
 
 
 class ProcessHangs(ForebayError):
-    """A process of the demo did not end when it was told to."""
+    """A process of the demo did not start or stop in time."""
 
 
 class _Child:
@@ -120,6 +123,19 @@ class Crew:
         if code != 0:
             raise self._death(name, code)
 
+    async def listening(self, name: str, port: int, timeout_s: float) -> None:
+        """Wait until a process accepts connections on a port of this machine.
+
+        Raises ProcessHangs when it takes longer than `timeout_s`.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await _until_it_accepts(port)
+        except TimeoutError:
+            raise ProcessHangs(
+                f"{name} does not listen on port {port} after {timeout_s:g} s. {self._tail(name)}"
+            ) from None
+
     def runs(self, name: str) -> bool:
         """Whether a process has not ended."""
         return self._children[name].process.returncode is None
@@ -153,11 +169,19 @@ class Crew:
         return self._log_directory / f"{name}.log"
 
     def _tail(self, name: str) -> str:
-        path = self._log_path(name)
-        lines = path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-        if not lines:
-            return f"Its log {path} is empty."
-        return "\n".join([f"Its log {path} ends:", *lines])
+        log = self._log_path(name).read_text(errors="replace").splitlines()
+        return "\n".join(["Its log ends:", *log[-_TAIL_LINES:]]) if log else "Its log is empty."
+
+
+async def _until_it_accepts(port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            await asyncio.sleep(_LISTENING_LOOK_S)
+        else:
+            writer.close()
+            return
 
 
 def python(*arguments: str) -> list[str]:
