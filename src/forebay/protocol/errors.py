@@ -120,6 +120,38 @@ INVALID_SECURITY = Fault(
     "The request was not made over HTTPS or did not use SigV4 for signing.",
     http_status=403,
 )
+# The names in `__type` are those of AWS's common front end; the codes are what SQS answers.
+MISSING_AUTHENTICATION_TOKEN = Fault(
+    "MissingAuthenticationTokenException",
+    "MissingAuthenticationToken",
+    "Request is missing Authentication Token",
+    http_status=403,
+)
+INCOMPLETE_SIGNATURE = Fault(
+    "IncompleteSignatureException",
+    "IncompleteSignature",
+    "The request signature does not conform to AWS standards.",
+)
+INVALID_CLIENT_TOKEN_ID = Fault(
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "The security token included in the request is invalid.",
+    http_status=403,
+)
+SIGNATURE_DOES_NOT_MATCH = Fault(
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "The request signature we calculated does not match the signature you provided. Check your AWS"
+    " Secret Access Key and signing method. Consult the service documentation for details.",
+    http_status=403,
+)
+REQUEST_EXPIRED = Fault("RequestExpired", "RequestExpired", "The presigned request has expired.")
+ACCESS_DENIED = Fault(
+    "AccessDeniedException",
+    "AccessDenied",
+    "You do not have sufficient access to perform this action.",
+    http_status=403,
+)
 INVALID_ADDRESS = Fault("InvalidAddress", "InvalidAddress", "The specified ID is invalid.", 404)
 INVALID_ID_FORMAT = Fault(
     "InvalidIdFormat", "InvalidIdFormat", "The specified receipt handle isn't valid."

@@ -1,7 +1,7 @@
 """Signature Version 4: how a request proves who sent it. Pure: the time is an argument.
 
-Signing and verifying share every step. A request becomes a canonical text, the text's digest goes
-into a string with its time and scope, and a key made for that scope signs the string.
+A request becomes a canonical text, the text's digest goes into a string with its time and scope,
+and a key made for that scope signs the string. Verifying, in sigv4_verify.py, repeats these steps.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
@@ -138,10 +138,12 @@ def signed_headers(headers: Headers) -> str:
 
 def string_to_sign(amz_date: str, scope: Scope, canonical: str) -> str:
     """The string that the key signs. `amz_date` is the request's X-Amz-Date."""
-    return f"{ALGORITHM}\n{amz_date}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+    # What came over the wire and is no UTF-8 was decoded with surrogates.
+    digest = sha256(canonical.encode(errors="surrogateescape")).hexdigest()
+    return f"{ALGORITHM}\n{amz_date}\n{scope}\n{digest}"
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def signing_key(secret_access_key: str, scope: Scope) -> bytes:
     """The key of one scope. Kept, because one scope signs every request of a day."""
     key = f"AWS4{secret_access_key}".encode()
@@ -166,4 +168,5 @@ def _amz_date_of_second(second: int) -> str:
 
 
 def _encode_query(part: str) -> str:
-    return quote(unquote(part), safe="-_.~")
+    # By way of bytes: a string would make one replacement character of all that is not UTF-8.
+    return quote(unquote_to_bytes(part), safe="-_.~")
