@@ -176,8 +176,14 @@ async def test_http_1_0_is_answered_and_closed(client: Conversation) -> None:
     assert await client.hear_end() == answer(1, CREATED, close=True)
 
 
-async def test_an_offer_to_upgrade_is_ignored(client: Conversation) -> None:
-    upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n",
+        "Upgrade: h2c\r\n",
+    ],
+)
+async def test_an_offer_to_upgrade_is_ignored(client: Conversation, upgrade: str) -> None:
     await client.say(request("CreateQueue", b'{"QueueName":"jobs"}', headers=upgrade))
     assert await client.hear() == answer(1, CREATED)
     await client.say(request("SendMessage", SEND))

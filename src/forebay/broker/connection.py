@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Exchange:
     """A request and, when it is there, its answer."""
 
-    __slots__ = ("_connection", "answered", "keep_alive", "poll", "response")
+    __slots__ = ("_connection", "keep_alive", "poll", "response")
 
     def __init__(self, connection: HttpConnection, *, keep_alive: bool) -> None:
         self._connection = connection
@@ -42,7 +42,9 @@ class Exchange:
 
     def reply(self, answer: Answer) -> None:
         """Answer the request."""
-        self.respond(self._connection.answers.answer(answer, keep_alive=self.keep_alive))
+        connection = self._connection
+        self.response = connection.answers.answer(answer, self.keep_alive)
+        connection.flush()
 
     def respond(self, response: bytes) -> None:
         """Answer the request with bytes that are a whole response."""
@@ -197,7 +199,7 @@ class HttpConnection(asyncio.Protocol):
         self._in_head = False
         if int(self._headers.get(b"content-length", 0)) > REQUEST_BODY_BYTES_MAX:
             self._refuse_body()
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue":
+        elif b"expect" in self._headers:
             self._exchange(keep_alive=True).respond(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
@@ -208,23 +210,21 @@ class HttpConnection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._refused or b"upgrade" in self._headers:
+        parser, headers, body = self._parser, self._headers, self._body
+        if self._refused or (b"upgrade" in headers and parser.should_upgrade()):
             return
         self.idle_checks = 0
-        parser, body = self._parser, self._body
-        # An HTTP/1.0 client believes in keep-alive only where the answer promises it; none does.
-        keep_alive = (
-            parser.should_keep_alive()
-            and parser.get_http_version() != "1.0"
-            and not self._service.stopping
-        )
+        keep_alive = parser.should_keep_alive() and not self._service.stopping
+        if b"connection" in headers and parser.get_http_version() == "1.0":
+            # Such a client believes in keep-alive only where the answer promises it; none does.
+            keep_alive = False
         exchange = self._exchange(keep_alive=keep_alive)
         try:
             self._service.handle(
                 exchange,
                 parser.get_method(),
                 self._url,
-                self._headers,
+                headers,
                 body[0] if len(body) == 1 else b"".join(body),
             )
         except Exception:
@@ -245,7 +245,7 @@ class HttpConnection(asyncio.Protocol):
         lines = [
             b"%b: %b\r\n" % header
             for header in self._headers.items()
-            if header[0] not in {b"upgrade", b"connection"}
+            if header[0] not in {b"connection", b"expect", b"upgrade"}
         ]
         request_line = b"%b %b HTTP/1.1\r\n" % (self._parser.get_method(), self._url)
         self._parser = httptools.HttpRequestParser(self)

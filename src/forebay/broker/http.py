@@ -35,7 +35,7 @@ class Answers:
         self._date = formatdate(wall_ms // 1000, usegmt=True)
         self._ok = self._head(200, f"Content-Type: {CONTENT_TYPE}\r\n").encode()
 
-    def answer(self, answer: Answer, *, keep_alive: bool) -> bytes:
+    def answer(self, answer: Answer, keep_alive: bool) -> bytes:
         """The answer to a request of SQS."""
         if isinstance(answer, SqsError):
             status, headers, body = encode_error(answer)

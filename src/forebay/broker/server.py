@@ -191,10 +191,9 @@ class HttpServer:
         self._ticks += 1
         if self._ticks % _IDLE_CHECK_S == 0:
             for connection in list(self._connections):
-                if connection.idle:
-                    connection.idle_checks += 1
-                    if connection.idle_checks * _IDLE_CHECK_S > IDLE_S:
-                        connection.abort()
+                connection.idle_checks = connection.idle_checks + 1 if connection.idle else 0
+                if connection.idle_checks * _IDLE_CHECK_S > IDLE_S:
+                    connection.abort()
 
 
 def _unknown_action(target: bytes) -> SqsError:
