@@ -86,6 +86,7 @@ def wait_until_listening(server: subprocess.Popen[bytes], command: list[str]) ->
     raise AssertionError(f"{shlex.join(command)} did not listen within {PATIENCE_S} s")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the examples of all pages on one worker: they share ports, and each page its state."""
     for item in items:
