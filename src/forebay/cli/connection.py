@@ -1,0 +1,197 @@
+"""How the commands for people reach SQS: the broker on this machine, AWS, or what speaks SQS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from types import TracebackType
+from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import typer
+from botocore.session import Session
+from msgspec import Struct
+
+from forebay.client.base import SqsClient
+from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES, region_of_url
+from forebay.client.http import HttpSqsClient
+from forebay.client.retry import RetryPolicy
+from forebay.clock import Clock, SystemClock
+from forebay.errors import ForebayError, ServiceUnreachable, SettingsError
+from forebay.protocol.actions import (
+    GetQueueAttributesRequest,
+    GetQueueUrlRequest,
+    ListQueuesRequest,
+)
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+
+T = TypeVar("T")
+
+#: Where SQS is unless the user says otherwise: where `forebay serve` listens.
+DEFAULT_ENDPOINT_URL = "http://127.0.0.1:9324"
+
+#: The exit code of a command that Ctrl-C has stopped: 128 and the number of SIGINT.
+INTERRUPTED = 130
+
+#: How long people wait to hear that nothing answers at their endpoint, in milliseconds. AWS gets
+#: the client's own patience: it throttles, and does not stay away.
+_PATIENCE_MS = 300
+
+#: Most names in a message about a queue that does not exist.
+_NAMES_SHOWN = 5
+
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name or its URL.")]
+EndpointUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint-url",
+        metavar="URL",
+        help="Where SQS is. Without it: the queue's URL, AWS_ENDPOINT_URL_SQS or AWS_ENDPOINT_URL.",
+        show_default=DEFAULT_ENDPOINT_URL,
+    ),
+]
+Aws = Annotated[bool, typer.Option("--aws", help="Use Amazon SQS, with your AWS credentials.")]
+Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="The AWS region.")]
+
+
+class UnknownQueue(ForebayError):
+    """There is no such queue."""
+
+
+class Place(Struct, frozen=True):
+    """Which SQS is meant. Without an endpoint URL it is AWS's in the region."""
+
+    endpoint_url: str | None
+    region: str | None = None
+
+    def __str__(self) -> str:
+        return self.endpoint_url or f"Amazon SQS{f' in {self.region}' if self.region else ''}"
+
+
+def choose_place(
+    endpoint_url: str | None,
+    aws: bool,
+    region: str | None,
+    queue: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Place:
+    """The SQS that a command line means.
+
+    What it says outright comes first, then the host of the queue's URL, then the environment.
+    Raises SettingsError when it says two things at once.
+    """
+    if aws and endpoint_url is not None:
+        raise SettingsError("--aws and --endpoint-url exclude each other. Leave one out.")
+    if aws:
+        return Place(None, region or _aws_region(queue, environment))
+    if endpoint_url is None and queue is not None and "://" in queue:
+        parts = urlsplit(queue)
+        return Place(f"{parts.scheme}://{parts.netloc}", region or region_of_url(queue))
+    configured = (environment.get(name) for name in ENDPOINT_VARIABLES)
+    found = endpoint_url or next((url for url in configured if url), DEFAULT_ENDPOINT_URL)
+    return Place(found.rstrip("/"), region)
+
+
+def _aws_region(queue: str | None, environment: Mapping[str, str]) -> str | None:
+    """The region of the queue's URL, else the one that the AWS CLI would take."""
+    configured = next((environment[name] for name in REGION_VARIABLES if environment.get(name)), "")
+    region = region_of_url(queue) or configured or Session().get_config_variable("region")
+    return str(region) if region else None
+
+
+class Connection:
+    """SQS for one command. Its event loop runs only while something is asked.
+
+    In between, the command reads, prints and asks as any program does, and Ctrl-C interrupts it.
+    """
+
+    def __init__(self, place: Place, *, clock: Clock | None = None) -> None:
+        self.place = place
+        self._clock = clock or SystemClock()
+        patience = {} if place.endpoint_url is None else {"deadline_ms": _PATIENCE_MS}
+        # What the user means is settled; another endpoint in the environment must not change it.
+        self.client: SqsClient = HttpSqsClient(
+            place.endpoint_url,
+            region=place.region,
+            retry=RetryPolicy(**patience),
+            environment={k: v for k, v in os.environ.items() if k not in ENDPOINT_VARIABLES},
+        )
+        self._runner = asyncio.Runner()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something with the client.
+
+        Raises what it raises. Ctrl-C cancels it and raises KeyboardInterrupt.
+        """
+        try:
+            return self._runner.run(work)
+        except ServiceUnreachable as error:
+            if self.place.endpoint_url is None:
+                raise
+            raise ServiceUnreachable(
+                f"No SQS answers at {self.place}. Start a broker with `forebay serve`, or name"
+                " another endpoint with --endpoint-url, or Amazon SQS with --aws."
+            ) from error
+
+    def sleep(self, duration_s: float) -> None:
+        self.run(self._clock.sleep(duration_s))
+
+    def attributes(self, queue_url: str, *names: str) -> dict[str, str]:
+        """Attributes of a queue; all of them unless some are named."""
+        request = GetQueueAttributesRequest(
+            queue_url=queue_url, attribute_names=list(names) or ["All"]
+        )
+        return self.run(self.client.get_queue_attributes(request)).attributes or {}
+
+    @contextmanager
+    def queue(self, queue: str) -> Iterator[str]:
+        """The URL of the queue with this name or URL.
+
+        Raises UnknownQueue, here or out of the block, when SQS does not know it.
+        """
+        try:
+            if "://" in queue:
+                yield queue
+            else:
+                found = self.run(self.client.get_queue_url(GetQueueUrlRequest(queue_name=queue)))
+                yield found.queue_url
+        except SqsError as error:
+            if error.fault != QUEUE_DOES_NOT_EXIST:
+                raise
+            raise UnknownQueue(
+                f"{self.place} has no queue {short_name(queue)}. {self._advice(short_name(queue))}"
+            ) from error
+
+    def _advice(self, name: str) -> str:
+        names: list[str] = []
+        with suppress(SqsError):
+            listed = self.run(self.client.list_queues(ListQueuesRequest())).queue_urls
+            names = [short_name(url) for url in listed or ()]
+        near = get_close_matches(name, names, n=_NAMES_SHOWN)
+        if near:
+            return f"Did you mean {' or '.join(near)}?"
+        if not names:
+            return "It shows no queues at all."
+        more = len(names) - _NAMES_SHOWN
+        rest = f" and {more:,} more" if more > 0 else ""
+        return f"It has {', '.join(names[:_NAMES_SHOWN])}{rest}."
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._runner.run(self.client.close())
+        self._runner.close()
+
+
+def short_name(queue_url: str) -> str:
+    """The name of a queue, from its URL, its ARN or itself."""
+    return queue_url.rpartition("/")[2].rpartition(":")[2]
