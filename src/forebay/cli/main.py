@@ -14,7 +14,7 @@ import forebay
 from forebay.errors import ForebayError, SettingsError
 
 #: The subcommands: each is the function of its name in the module of its name beside this one.
-COMMANDS = ("serve", "demo")
+COMMANDS = ("serve", "demo", "queues", "send", "receive", "purge", "redrive")
 
 
 class _Commands(TyperGroup):

@@ -1,0 +1,190 @@
+"""`forebay queues`: a table of the queues and what is in them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+from msgspec import Struct
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from forebay.cli.connection import (
+    Aws,
+    Connection,
+    EndpointUrl,
+    Region,
+    choose_place,
+    short_name,
+)
+from forebay.client.base import SqsClient
+from forebay.errors import ServiceUnreachable
+from forebay.protocol.actions import GetQueueAttributesRequest, ListQueuesRequest
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.limits import LIST_RESULTS_MAX
+
+#: Columns of a table that goes to a file or a pipe: enough for the longest names.
+_WIDTH_WITHOUT_TERMINAL = 240
+
+#: Queues whose attributes are asked for at once.
+_AT_ONCE = 32
+
+
+class QueueRow(Struct):
+    """One queue of the table."""
+
+    name: str
+    url: str
+    visible: int
+    in_flight: int
+    delayed: int
+    #: Names of the queues, among those shown, whose dead letters come here.
+    dead_letter_queue_of: list[str]
+
+
+def queues(
+    prefix: Annotated[
+        str | None, typer.Argument(help="Show the queues whose name begins with this.")
+    ] = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option(
+            "--watch/--once",
+            help="Refresh the table until Ctrl-C, or print it once.",
+            show_default="--watch on a terminal",
+        ),
+    ] = None,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="S", help="Seconds between two looks.")
+    ] = 1.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, once: a list with an object per queue.")
+    ] = False,
+    endpoint_url: EndpointUrl = None,
+    aws: Aws = False,
+    region: Region = None,
+) -> None:
+    """Show the queues, and how many messages are visible, in flight and delayed.
+
+    Those whose name begins with "orders":
+
+        forebay queues orders
+
+    On a terminal the table refreshes until Ctrl-C. On AWS each look costs
+    one request per queue and one for the list; --every makes looks rarer.
+    """
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+    if watch is None:
+        watch = console.is_terminal
+    with Connection(choose_place(endpoint_url, aws, region)) as sqs:
+        if watch and not as_json:
+            _watch(sqs, prefix, console, every)
+            return
+        rows = sqs.run(look(sqs.client, prefix))
+        if as_json:
+            typer.echo(json.dumps(msgspec.to_builtins(rows), indent=2))
+        else:
+            console.print(_shown(rows, sqs, prefix))
+
+
+def _watch(sqs: Connection, prefix: str | None, console: Console, every_s: float) -> None:
+    """Show the table again and again, over an outage too, until Ctrl-C."""
+    table: RenderableType = Text("Looking …")
+    try:
+        with Live(table, console=console, auto_refresh=False) as live:
+            while True:
+                try:
+                    table = _shown(sqs.run(look(sqs.client, prefix)), sqs, prefix)
+                    live.update(table, refresh=True)
+                except ServiceUnreachable as error:
+                    live.update(Group(table, Text(f"{error}", style="red")), refresh=True)
+                sqs.sleep(every_s)
+    except KeyboardInterrupt:
+        return
+
+
+async def look(client: SqsClient, prefix: str | None) -> list[QueueRow]:
+    """The queues as they are now, by name. One that is deleted meanwhile is left out."""
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def attributes_of(url: str) -> dict[str, str] | None:
+        async with room:
+            try:
+                request = GetQueueAttributesRequest(queue_url=url, attribute_names=["All"])
+                return (await client.get_queue_attributes(request)).attributes or {}
+            except SqsError as error:
+                if error.fault == QUEUE_DOES_NOT_EXIST:
+                    return None
+                raise
+
+    urls = await _list_urls(client, prefix)
+    answers = await asyncio.gather(*map(attributes_of, urls))
+    return rows_of({url: found for url, found in zip(urls, answers, strict=True) if found})
+
+
+async def _list_urls(client: SqsClient, prefix: str | None) -> list[str]:
+    urls: list[str] = []
+    request = ListQueuesRequest(queue_name_prefix=prefix, max_results=LIST_RESULTS_MAX)
+    while True:
+        page = await client.list_queues(request)
+        urls += page.queue_urls or ()
+        if page.next_token is None:
+            return urls
+        request = msgspec.structs.replace(request, next_token=page.next_token)
+
+
+def rows_of(attributes: dict[str, dict[str, str]]) -> list[QueueRow]:
+    """The rows of queues, given the attributes of each by its URL."""
+    sources: dict[str, list[str]] = {}
+    for url, found in attributes.items():
+        policy = found.get("RedrivePolicy")
+        if policy is not None:
+            target = json.loads(policy).get("deadLetterTargetArn", "")
+            sources.setdefault(target, []).append(short_name(url))
+    rows = [
+        QueueRow(
+            name=short_name(url),
+            url=url,
+            visible=int(found.get("ApproximateNumberOfMessages", 0)),
+            in_flight=int(found.get("ApproximateNumberOfMessagesNotVisible", 0)),
+            delayed=int(found.get("ApproximateNumberOfMessagesDelayed", 0)),
+            dead_letter_queue_of=sorted(sources.get(found.get("QueueArn", ""), ())),
+        )
+        for url, found in attributes.items()
+    ]
+    return sorted(rows, key=lambda row: row.name)
+
+
+def _shown(rows: list[QueueRow], sqs: Connection, prefix: str | None) -> RenderableType:
+    if not rows:
+        which = "no queues" if prefix is None else f"no queue whose name begins with {prefix}"
+        return Text(f"{sqs.place} has {which}.")
+    total = f"{len(rows):,} {'queue' if len(rows) == 1 else 'queues'}"
+    table = Table(
+        box=SIMPLE_HEAD,
+        caption=Text(f"{total} at {sqs.place}", style="dim"),
+        caption_justify="left",
+    )
+    table.add_column("queue", overflow="fold")
+    for heading in ("visible", "in flight", "delayed"):
+        table.add_column(heading, justify="right")
+    table.add_column("dead letters of")
+    for row in rows:
+        table.add_row(
+            row.name,
+            *(_count(number) for number in (row.visible, row.in_flight, row.delayed)),
+            ", ".join(row.dead_letter_queue_of),
+            style="red" if row.dead_letter_queue_of and row.visible else None,
+        )
+    return table
+
+
+def _count(number: int) -> Text:
+    return Text(f"{number:,}", style="" if number else "dim")

@@ -1,0 +1,125 @@
+"""The table of queues."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from forebay.broker.embedded import EmbeddedBroker
+from forebay.cli.connection import Connection
+from forebay.cli.queues import rows_of
+from tests.cli.conftest import Run, Sqs
+
+
+def cells(line: str) -> list[str]:
+    return re.split(r"\s{2,}", line.strip())
+
+
+def test_a_row_tells_what_is_visible_in_flight_and_delayed(run: Run, sqs: Sqs) -> None:
+    url = sqs.create("orders")
+    for body in ("one", "two", "three"):
+        sqs.send(url, body)
+    run("receive", "orders")
+    run("send", "orders", "later", "--delay", "900")
+    ended = run("queues")
+    assert (ended.code, ended.err) == (0, "")
+    lines = [cells(line) for line in ended.out.splitlines()]
+    assert ["queue", "visible", "in flight", "delayed", "dead letters of"] in lines
+    assert ["orders", "2", "1", "1"] in lines
+    assert "1 queue at http://127.0.0.1:" in ended.out
+
+
+def test_a_dead_letter_queue_names_whose_it_is(run: Run, sqs: Sqs) -> None:
+    sqs.create_with_dead_letter_queue("orders")
+    lines = [cells(line) for line in run("queues", "--once").out.splitlines()]
+    assert ["orders-dlq", "0", "0", "0", "orders"] in lines
+
+
+def test_a_prefix_leaves_the_others_out(run: Run, sqs: Sqs) -> None:
+    for name in ("orders", "orders-dlq", "invoices"):
+        sqs.create(name)
+    out = run("queues", "orders").out
+    assert "invoices" not in out
+    assert "2 queues at" in out
+
+
+def test_no_queues_are_a_sentence_and_not_an_empty_table(run: Run) -> None:
+    assert run("queues").out.endswith(" has no queues.\n")
+    assert run("queues", "zebra").out.endswith(" has no queue whose name begins with zebra.\n")
+
+
+def test_json_has_an_object_for_each_queue(run: Run, sqs: Sqs) -> None:
+    queue, dead = sqs.create_with_dead_letter_queue("orders")
+    sqs.send(queue, "one")
+    empty = {"visible": 0, "in_flight": 0, "delayed": 0}
+    assert json.loads(run("queues", "--json").out) == [
+        {"name": "orders", "url": queue, **empty, "visible": 1, "dead_letter_queue_of": []},
+        {"name": "orders-dlq", "url": dead, **empty, "dead_letter_queue_of": ["orders"]},
+    ]
+
+
+def test_every_page_of_the_list_is_shown(run: Run, sqs: Sqs) -> None:
+    for number in range(1_001):
+        sqs.create(f"queue-{number}")
+    assert len(json.loads(run("queues", "--json").out)) == 1_001
+
+
+def test_a_queue_can_be_the_dead_letter_queue_of_many() -> None:
+    policy = json.dumps({"deadLetterTargetArn": "arn:dlq", "maxReceiveCount": 3})
+    rows = rows_of(
+        {
+            "http://sqs/0/b": {"QueueArn": "arn:b", "RedrivePolicy": policy},
+            "http://sqs/0/dlq": {"QueueArn": "arn:dlq"},
+            "http://sqs/0/a": {"QueueArn": "arn:a", "RedrivePolicy": policy},
+        }
+    )
+    assert [(row.name, row.dead_letter_queue_of) for row in rows] == [
+        ("a", []),
+        ("b", []),
+        ("dlq", ["a", "b"]),
+    ]
+
+
+def test_watching_goes_on_over_an_outage_until_ctrl_c(
+    run: Run, sqs: Sqs, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs.create("orders")
+    looks = 0
+
+    def next_look(connection: Connection, duration_s: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            broker.stop()
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Connection, "sleep", next_look)
+    ended = run("queues", "--watch")
+    assert (ended.code, looks) == (0, 2)
+    assert "orders" in ended.out
+    assert "No SQS answers at" in ended.out
+
+
+def test_on_a_terminal_it_watches_and_ctrl_c_ends_it_cleanly(
+    sqs: Sqs, broker: EmbeddedBroker
+) -> None:
+    sqs.create("orders")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "forebay", "queues", "--endpoint-url", broker.endpoint_url]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while b"1 queue at" not in shown:
+        shown += os.read(ours, 4_096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+    os.close(ours)
+    assert b"Traceback" not in shown
