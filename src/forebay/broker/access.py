@@ -1,0 +1,157 @@
+"""Who may do what: the signature of a request, the key's grant and the queue's policy, joined."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from forebay.broker.keys import Keys
+from forebay.broker.policy import Context, Principal, decide, parse_policy
+from forebay.protocol import errors
+from forebay.protocol.actions import (
+    ACTION_OF,
+    AnyRequest,
+    CancelMessageMoveTaskRequest,
+    CreateQueueRequest,
+    GetQueueUrlRequest,
+    ListMessageMoveTasksRequest,
+    ListQueuesRequest,
+    SetQueueAttributesRequest,
+    StartMessageMoveTaskRequest,
+)
+from forebay.protocol.errors import SqsError
+from forebay.protocol.identifiers import (
+    QueueKey,
+    queue_arn,
+    queue_key_from_arn,
+    queue_key_from_url,
+)
+from forebay.protocol.sigv4_verify import HttpRequest, verify
+
+#: What a message move task does with its source, besides its own action.
+#: Source: SQSDeveloperGuide/sqs-api-permissions-reference.html
+_MOVING = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+
+
+class Identity(Struct, frozen=True):
+    """Who signed a request, and for which region."""
+
+    access_key_id: str
+    region: str
+    principal: Principal
+
+
+class ProtectedQueue(Struct, frozen=True):
+    """What there is to know of a queue before somebody is let in."""
+
+    arn: str
+    #: The text of its Policy; None when it has none.
+    policy: str | None
+
+
+class Access:
+    """The door of a broker. Without keys it stands open: anyone may do anything."""
+
+    def __init__(self, keys: Keys | None = None) -> None:
+        self._keys = keys
+        self._credentials = {name: key.credentials for name, key in (keys or {}).items()}
+
+    def authenticate(self, request: HttpRequest, wall_ms: int) -> Identity | None:
+        """Who sent a request; None where anyone may.
+
+        `wall_ms` is the time since the Unix epoch. Raises SqsError as `sigv4_verify.verify` does.
+        """
+        if self._keys is None:
+            return None
+        signer = verify(request, self._credentials.get, wall_ms)
+        return Identity(
+            signer.access_key_id, signer.region, self._keys[signer.access_key_id].principal
+        )
+
+    def authorize(
+        self,
+        identity: Identity | None,
+        request: AnyRequest,
+        find_queue: Callable[[QueueKey], ProtectedQueue | None],
+        context: Context,
+    ) -> None:
+        """Return when the request is allowed.
+
+        A batch is allowed when its single action is. A queue that does not exist is judged as one
+        without a policy. Raises SqsError: AccessDenied, and InvalidAttributeValue for a new Policy
+        that could not be enforced.
+        """
+        if identity is None:
+            return
+        for action, key in permissions_needed(request, identity.principal.account_id):
+            queue = find_queue(key) or ProtectedQueue(queue_arn(identity.region, key), None)
+            policy = parse_policy(queue.policy)
+            denial = decide(identity.principal, action, key, queue.arn, policy, context)
+            if denial is not None:
+                name = f"sqs:{action.lower()}"
+                raise SqsError(
+                    errors.ACCESS_DENIED,
+                    f"User: {identity.principal.arn} is not authorized to perform: {name}"
+                    f" on resource: {queue.arn} {denial.value.format(action=name)}",
+                )
+        if isinstance(request, CreateQueueRequest | SetQueueAttributesRequest):
+            _check_new_policy(request)
+
+
+def permissions_needed(request: AnyRequest, account_id: str) -> list[tuple[str, QueueKey]]:
+    """The actions that a request of an account comes to, and the queues that they are done to.
+
+    ListQueues is done to a queue without a name. What names no queue needs no permission: it will
+    find none.
+    """
+    action = ACTION_OF[type(request)].name.removesuffix("Batch")
+    match request:
+        case CreateQueueRequest():
+            key = QueueKey(account_id, request.queue_name)
+            return [(action, key), ("TagQueue", key)] if request.tags else [(action, key)]
+        case GetQueueUrlRequest():
+            owner = request.queue_owner_aws_account_id or account_id
+            return [(action, QueueKey(owner, request.queue_name))]
+        case ListQueuesRequest():
+            return [(action, QueueKey(account_id, ""))]
+        case StartMessageMoveTaskRequest():
+            return [
+                *_on_arn(request.source_arn, action, *_MOVING),
+                *_on_arn(request.destination_arn or "", "SendMessage"),
+            ]
+        case ListMessageMoveTasksRequest():
+            return _on_arn(request.source_arn, action, *_MOVING)
+        case CancelMessageMoveTaskRequest():
+            return _on_arn(_source_of(request.task_handle), action, *_MOVING)
+        case _:
+            named = queue_key_from_url(request.queue_url, account_id)
+            return [] if named is None else [(action, named)]
+
+
+def _on_arn(arn: str, *actions: str) -> list[tuple[str, QueueKey]]:
+    key = queue_key_from_arn(arn)
+    return [] if key is None else [(action, key) for action in actions]
+
+
+class _TaskHandle(Struct, rename="camel"):
+    source_arn: str
+
+
+def _source_of(task_handle: str) -> str:
+    """The ARN of the queue that a move task takes from; "" when the handle is none."""
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(task_handle), type=_TaskHandle).source_arn
+    except (ValueError, msgspec.MsgspecError):
+        return ""
+
+
+def _check_new_policy(request: CreateQueueRequest | SetQueueAttributesRequest) -> None:
+    text = (request.attributes or {}).get("Policy")
+    if text and (problems := parse_policy(text).problems):
+        raise SqsError(
+            errors.INVALID_ATTRIBUTE_VALUE,
+            f"Invalid value for the parameter Policy. {' '.join(problems)}",
+        )
