@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from sybil import Example, Sybil
-from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 ROOT = Path(__file__).parent
@@ -84,14 +82,6 @@ def wait_until_listening(server: subprocess.Popen[bytes], command: list[str]) ->
                 return
         time.sleep(0.02)
     raise AssertionError(f"{shlex.join(command)} did not listen within {PATIENCE_S} s")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the examples of all pages on one worker: they share ports, and each page its state."""
-    for item in items:
-        if isinstance(item, SybilItem):
-            item.add_marker(pytest.mark.xdist_group("documented examples"))
 
 
 pytest_collect_file = Sybil(
