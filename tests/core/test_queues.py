@@ -269,7 +269,9 @@ def test_forms_of_a_queue_url(sqs: Sqs, url: str) -> None:
     sqs.call(ReceiveMessageRequest(queue_url=url))
 
 
-@pytest.mark.parametrize("url", ["", "/", "http://localhost:9324", f"{ENDPOINT_URL}/1/nowhere"])
+@pytest.mark.parametrize(
+    "url", ["", "/", "http://localhost:9324", f"{ENDPOINT_URL}/1/nowhere", "http://[x/1/q"]
+)
 def test_urls_of_no_queue(sqs: Sqs, url: str) -> None:
     with pytest.raises(SqsError) as refusal:
         sqs.call(ReceiveMessageRequest(queue_url=url))

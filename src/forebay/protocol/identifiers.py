@@ -68,7 +68,10 @@ def queue_key_from_url(url: str, default_account_id: str = DEFAULT_ACCOUNT_ID) -
     The account and name in the path decide. The host does not matter, and a bare queue name counts
     as a URL of the caller's own account.
     """
-    path = urlsplit(url).path if "://" in url else url
+    try:
+        path = urlsplit(url).path if "://" in url else url
+    except ValueError:
+        return None
     parts = [unquote(part) for part in path.split("/") if part]
     if not parts:
         return None
