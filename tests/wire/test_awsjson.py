@@ -272,8 +272,8 @@ def test_every_error_comes_back_as_it_went(fault: Fault) -> None:
 @pytest.mark.parametrize(
     ("status", "header", "body", "code", "message", "sender"),
     [
-        (400, None, b'{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no"}',
-         "AccessDeniedException", "no", True),
+        (400, None, b'{"__type":"com.amazon.coral.service#ValidationException","Message":"no"}',
+         "ValidationException", "no", True),
         (400, "Odd.Code;Sender", b'{"__type":"com.amazonaws.sqs#OddShape"}',
          "Odd.Code", "OddShape", True),
         (400, None, b'{"__type":"ThrottlingException:http://internal/","message":"slow"}',
