@@ -22,7 +22,13 @@ from forebay.protocol.awsquery_shapes import (
     Shape,
     Structure,
 )
-from forebay.protocol.errors import INVALID_PARAMETER_VALUE, MISSING_PARAMETER, Fault, SqsError
+from forebay.protocol.errors import (
+    INVALID_PARAMETER_VALUE,
+    MALFORMED_INPUT,
+    MALFORMED_QUERY_STRING,
+    MISSING_PARAMETER,
+    SqsError,
+)
 
 #: A parameter's value, or the parameters whose names continue after a dot.
 Node: TypeAlias = "str | dict[str, Node]"
@@ -30,18 +36,6 @@ Parameters: TypeAlias = dict[str, Node]
 
 #: Makes a value of a node. The second argument is the node's name in full, for errors.
 _Reader: TypeAlias = Callable[[Node, str], Any]
-
-#: The answer to parameters that do not have the form of the action's members.
-#: Source: the answers of SQS in https://github.com/rusoto/rusoto/issues/586
-MALFORMED_INPUT = Fault(
-    "MalformedInput", "MalformedInput", "The parameters do not have the form of the action's."
-)
-
-#: The answer to a form that is not URL-encoded UTF-8.
-#: Source: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
-MALFORMED_QUERY_STRING = Fault(
-    "MalformedQueryString", "MalformedQueryString", "The query string contains a syntax error.", 404
-)
 
 #: What SQS answers to a CreateQueue without its one required member.
 _NO_QUEUE_NAME = "Value for parameter QueueName is invalid. Reason: Must specify a queue name."

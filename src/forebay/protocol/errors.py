@@ -182,6 +182,13 @@ UNKNOWN_OPERATION = Fault(
 SERIALIZATION_EXCEPTION = Fault(
     "SerializationException", "SerializationException", "The request's body could not be read."
 )
+# Source: the answers of SQS in https://github.com/rusoto/rusoto/issues/586
+MALFORMED_INPUT = Fault(
+    "MalformedInput", "MalformedInput", "The parameters do not have the form of the action's."
+)
+MALFORMED_QUERY_STRING = Fault(
+    "MalformedQueryString", "MalformedQueryString", "The query string contains a syntax error.", 404
+)
 REQUEST_ENTITY_TOO_LARGE = Fault(
     "RequestEntityTooLarge", "RequestEntityTooLarge", "The request's body is too large.", 413
 )
