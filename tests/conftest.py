@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-# The machine may be busy with other tests, so how long an example takes says nothing about the code.
+# The machine may be busy with other tests, so the time of an example says nothing of the code.
 settings.register_profile("forebay", deadline=None, print_blob=True)
 settings.load_profile("forebay")

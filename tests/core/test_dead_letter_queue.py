@@ -6,9 +6,14 @@ import json
 
 import pytest
 
-from forebay.protocol.actions import DeleteQueueRequest, SetQueueAttributesRequest
+from forebay.broker.core.engine import Caller
+from forebay.protocol.actions import (
+    CreateQueueRequest,
+    DeleteQueueRequest,
+    SetQueueAttributesRequest,
+)
 from forebay.protocol.errors import SqsError
-from tests.core.harness import Sqs, arn_of, url_of
+from tests.core.harness import ENDPOINT_URL, Sqs, arn_of, url_of
 
 
 def with_dead_letter_queue(suffix: str, max_receive_count: object = 2) -> Sqs:
@@ -105,6 +110,13 @@ def test_a_receive_count_in_quotes_is_stored_as_a_number() -> None:
         ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 1001}, "from 1 to 1000"),
         ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "x"}, "maxReceiveCount"),
         ({"deadLetterTargetArn": "dead", "maxReceiveCount": 2}, "not the ARN of a queue"),
+        (
+            {
+                "deadLetterTargetArn": "arn:aws:sqs:us-east-1:111111111111:theirs",
+                "maxReceiveCount": 2,
+            },
+            "in the account of the source",
+        ),
         ({"maxReceiveCount": 2}, "mandatory attributes"),
         ({"deadLetterTargetArn": arn_of("dead")}, "mandatory attributes"),
         ("not a map", "mandatory attributes"),
@@ -114,6 +126,8 @@ def test_redrive_policies_that_are_refused(policy: object, text: str) -> None:
     sqs = Sqs()
     sqs.create("dead")
     sqs.create("other.fifo")
+    theirs = Caller("111111111111", "us-east-1", ENDPOINT_URL)
+    sqs.engine.apply(CreateQueueRequest(queue_name="theirs"), theirs, sqs.now_ms)
     sqs.create("closed", {"RedriveAllowPolicy": json.dumps({"redrivePermission": "denyAll"})})
     with pytest.raises(SqsError, match=text):
         sqs.create("jobs", {"RedrivePolicy": json.dumps(policy)})

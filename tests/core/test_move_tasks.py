@@ -22,6 +22,7 @@ from forebay.protocol.actions import (
     StartMessageMoveTaskResult,
 )
 from forebay.protocol.errors import Fault, SqsError
+from forebay.protocol.identifiers import TaskHandle, decode_task_handle, encode_task_handle
 from tests.core.harness import Sqs, arn_of, url_of
 
 
@@ -149,6 +150,15 @@ def test_the_handle_says_task_and_source() -> None:
     handle = json.loads(urlsafe_b64decode(start(with_dead_letters(1))))
     assert handle.keys() == {"taskId", "sourceArn"}
     assert handle["sourceArn"] == arn_of("dead")
+
+
+def test_a_handle_of_another_source_cancels_nothing() -> None:
+    sqs = with_dead_letters(1)
+    handle = decode_task_handle(start(sqs))
+    assert handle is not None
+    forged = encode_task_handle(TaskHandle(handle.task_id, arn_of("other")))
+    with pytest.raises(SqsError, match="Task does not exist"):
+        sqs.call(CancelMessageMoveTaskRequest(task_handle=forged))
 
 
 def test_a_message_without_a_source_fails_the_task() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 
-import msgspec
 from msgspec import Struct
 
 from forebay.broker.keys import Keys
@@ -25,6 +23,7 @@ from forebay.protocol.actions import (
 from forebay.protocol.errors import SqsError
 from forebay.protocol.identifiers import (
     QueueKey,
+    decode_task_handle,
     queue_arn,
     queue_key_from_arn,
     queue_key_from_url,
@@ -125,7 +124,8 @@ def permissions_needed(request: AnyRequest, account_id: str) -> list[tuple[str, 
         case ListMessageMoveTasksRequest():
             return _on_arn(request.source_arn, action, *_MOVING)
         case CancelMessageMoveTaskRequest():
-            return _on_arn(_source_of(request.task_handle), action, *_MOVING)
+            handle = decode_task_handle(request.task_handle)
+            return _on_arn(handle.source_arn if handle is not None else "", action, *_MOVING)
         case _:
             named = queue_key_from_url(request.queue_url, account_id)
             return [] if named is None else [(action, named)]
@@ -134,18 +134,6 @@ def permissions_needed(request: AnyRequest, account_id: str) -> list[tuple[str, 
 def _on_arn(arn: str, *actions: str) -> list[tuple[str, QueueKey]]:
     key = queue_key_from_arn(arn)
     return [] if key is None else [(action, key) for action in actions]
-
-
-class _TaskHandle(Struct, rename="camel"):
-    source_arn: str
-
-
-def _source_of(task_handle: str) -> str:
-    """The ARN of the queue that a move task takes from; "" when the handle is none."""
-    try:
-        return msgspec.json.decode(urlsafe_b64decode(task_handle), type=_TaskHandle).source_arn
-    except (ValueError, msgspec.MsgspecError):
-        return ""
 
 
 def _check_new_policy(request: CreateQueueRequest | SetQueueAttributesRequest) -> None:

@@ -9,6 +9,7 @@ from struct import Struct as Layout
 from urllib.parse import unquote, urlsplit
 from zlib import crc32
 
+import msgspec
 from msgspec import Struct
 
 from forebay.protocol import limits
@@ -131,6 +132,26 @@ def decode_receipt_handle(handle: str) -> ReceiptHandle | None:
     if version != _HANDLE_VERSION:
         return None
     return ReceiptHandle(queue_number, sequence, receive_count, tag)
+
+
+class TaskHandle(Struct, frozen=True, rename="camel"):
+    """What the handle of a message move task says."""
+
+    task_id: str
+    source_arn: str
+
+
+def encode_task_handle(handle: TaskHandle) -> str:
+    """The TaskHandle that SQS would show: base64 of JSON."""
+    return urlsafe_b64encode(msgspec.json.encode(handle)).decode()
+
+
+def decode_task_handle(handle: str) -> TaskHandle | None:
+    """What a handle says; None when it is not the handle of a task."""
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(handle), type=TaskHandle)
+    except (Base64Error, ValueError, msgspec.DecodeError):
+        return None
 
 
 def sequence_number(sequence: int) -> str:

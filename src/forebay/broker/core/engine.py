@@ -27,6 +27,7 @@ from forebay.broker.core.state import Caller, EngineState
 from forebay.broker.core.views import PEEK_MESSAGES_MAX, MessageView, QueueView
 from forebay.protocol import actions
 from forebay.protocol.actions import AnyRequest, AnyResult
+from forebay.protocol.identifiers import QueueKey
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 __all__ = ["Caller", "Engine", "MessageView", "QueueView", "Wait"]
@@ -122,6 +123,11 @@ class Engine:
         Raises SqsError (QueueDoesNotExist).
         """
         return views.peek(self._state, queue_url, caller, self._at(now_ms), limit)
+
+    def find_policy(self, key: QueueKey) -> tuple[str, str | None] | None:
+        """The ARN of a queue and the text of its Policy, None without one; None for no queue."""
+        queue = self._state.queues.get(key)
+        return None if queue is None else (queue.arn, queue.attributes.get("Policy"))
 
     def _at(self, now_ms: int) -> int:
         """The time that counts as now; time never goes back."""

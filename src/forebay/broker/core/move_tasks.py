@@ -9,12 +9,6 @@ Source: API StartMessageMoveTask, CancelMessageMoveTask and ListMessageMoveTasks
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
-
-import msgspec
-from msgspec import Struct
-
 from forebay.broker.core import validation
 from forebay.broker.core.changes import MessageExtras, MoveTaskRecord
 from forebay.broker.core.message import Event, Message
@@ -31,7 +25,13 @@ from forebay.protocol.actions import (
     StartMessageMoveTaskResult,
 )
 from forebay.protocol.errors import SqsError
-from forebay.protocol.identifiers import message_id, queue_key_from_arn
+from forebay.protocol.identifiers import (
+    TaskHandle,
+    decode_task_handle,
+    encode_task_handle,
+    message_id,
+    queue_key_from_arn,
+)
 
 #: How long one step of a task takes, in milliseconds.
 _STEP_MS = 100
@@ -44,11 +44,6 @@ FAILED = "FAILED"
 #: What AWS answers as FailureReason.
 _NO_SOURCE = "CouldNotDetermineMessageSource"
 _NO_DESTINATION = "AWS.SimpleQueueService.NonExistentQueue"
-
-
-class _Handle(Struct, rename="camel"):
-    task_id: str
-    source_arn: str
 
 
 def start_message_move_task(
@@ -96,16 +91,20 @@ def start_message_move_task(
     state.save_move_task(task)
     state.move_task_agenda.add(task.number, now_ms)
     _forget_old_tasks(state, source.arn)
-    return StartMessageMoveTaskResult(task_handle=_encode_handle(task))
+    return StartMessageMoveTaskResult(task_handle=_handle_of(task))
 
 
 def cancel_message_move_task(
     state: EngineState, request: CancelMessageMoveTaskRequest, caller: Caller, now_ms: int
 ) -> CancelMessageMoveTaskResult:
-    handle = _decode_handle(request.task_handle)
-    _queue_of_arn(state, "SourceArn", handle.source_arn)
+    handle = decode_task_handle(request.task_handle)
+    if handle is None:
+        raise validation.invalid(
+            "TaskHandle", request.task_handle, "The task handle was not given out here."
+        )
+    source = _queue_of_arn(state, "SourceArn", handle.source_arn)
     task = next(
-        (task for task in state.move_tasks.values() if task.task_id == handle.task_id), None
+        (task for task in _tasks_of(state, source.arn) if task.task_id == handle.task_id), None
     )
     if task is None:
         raise SqsError(errors.RESOURCE_NOT_FOUND, "Task does not exist.")
@@ -231,7 +230,7 @@ def _tasks_of(state: EngineState, source_arn: str) -> list[MoveTaskRecord]:
 
 def _shown(task: MoveTaskRecord) -> ListMessageMoveTasksResultEntry:
     return ListMessageMoveTasksResultEntry(
-        task_handle=_encode_handle(task) if task.status == RUNNING else None,
+        task_handle=_handle_of(task) if task.status == RUNNING else None,
         status=task.status,
         source_arn=task.source_arn,
         destination_arn=task.destination_arn,
@@ -241,6 +240,10 @@ def _shown(task: MoveTaskRecord) -> ListMessageMoveTasksResultEntry:
         failure_reason=task.failure_reason,
         started_timestamp=task.started_at_ms,
     )
+
+
+def _handle_of(task: MoveTaskRecord) -> str:
+    return encode_task_handle(TaskHandle(task.task_id, task.source_arn))
 
 
 def _find(state: EngineState, arn: str) -> Queue | None:
@@ -273,17 +276,3 @@ def _check_destination(source: Queue, destination: Queue) -> None:
             errors.INVALID_PARAMETER_VALUE,
             "Source queue and destination queue must be of the same type.",
         )
-
-
-def _encode_handle(task: MoveTaskRecord) -> str:
-    handle = _Handle(task.task_id, task.source_arn)
-    return urlsafe_b64encode(msgspec.json.encode(handle)).decode()
-
-
-def _decode_handle(text: str) -> _Handle:
-    try:
-        return msgspec.json.decode(urlsafe_b64decode(text), type=_Handle)
-    except (Base64Error, ValueError, msgspec.DecodeError) as error:
-        raise validation.invalid(
-            "TaskHandle", text, "The task handle was not given out here."
-        ) from error

@@ -247,6 +247,10 @@ def _check_dead_letter_target(
     target = state.queues.get(policy.target)
     if target is None:
         raise validation.invalid("RedrivePolicy", text, "Dead letter target does not exist.")
+    if policy.target.account_id != source.account_id:
+        raise validation.invalid(
+            "RedrivePolicy", text, "Dead-letter queue must be in the account of the source."
+        )
     if target.settings.fifo != fifo:
         raise validation.invalid(
             "RedrivePolicy", text, "Dead-letter queue must be same type of queue as the source."
