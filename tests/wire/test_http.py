@@ -242,23 +242,6 @@ async def test_an_unknown_action_is_answered_with_those_that_are_known(
     assert b" SendMessage," in refusal
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"GET / HTTP/1.1\r\nHost: sqs.test\r\n\r\n",
-        b"GET /000000000000/jobs?Action=SendMessage HTTP/1.1\r\nHost: sqs.test\r\n\r\n",
-        b"DELETE /health HTTP/1.1\r\nHost: sqs.test\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: sqs.test\r\nContent-Length: 18\r\n"
-        b"Content-Type: application/x-www-form-urlencoded\r\n\r\nAction=ListQueues",
-    ],
-)
-async def test_what_is_no_aws_json_is_told_how_to_ask(client: Conversation, text: bytes) -> None:
-    await client.say(text + b"\n" if text.endswith(b"Queues") else text)
-    refusal = await client.hear()
-    assert refusal.startswith(b"HTTP/1.1 404 Not Found\r\n")
-    assert b"This endpoint speaks AWS JSON 1.0" in refusal
-
-
 async def test_health_tells_how_the_broker_is(client: Conversation) -> None:
     await client.say(b"GET /health HTTP/1.1\r\nHost: sqs.test\r\n\r\n")
     assert (

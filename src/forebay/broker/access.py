@@ -58,6 +58,11 @@ class Access:
         self._keys = keys
         self._credentials = {name: key.credentials for name, key in (keys or {}).items()}
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether requests must be signed."""
+        return self._keys is not None
+
     def authenticate(self, request: HttpRequest, wall_ms: int) -> Identity | None:
         """Who sent a request; None where anyone may.
 

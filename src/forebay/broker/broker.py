@@ -8,15 +8,16 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
+from forebay.broker.access import ProtectedQueue
 from forebay.broker.commit import GroupCommit
 from forebay.broker.core.changes import Snapshot
-from forebay.broker.core.engine import Caller, Engine, Wait
+from forebay.broker.core.engine import Caller, Engine, MessageView, QueueView, Wait
 from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
 from forebay.clock import Clock, SystemClock
 from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageResult
 from forebay.protocol.errors import INTERNAL_FAILURE, SERVICE_UNAVAILABLE, SqsError
-from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID, DEFAULT_REGION
+from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, QueueKey
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 #: Where queue URLs point when a caller in this process does not say, scheme, host and port.
@@ -70,7 +71,7 @@ class Broker:
             commit=journal.commit,
             executor=executor,
             loop=self._loop,
-            committed=self._turn_after_reading,
+            committed=self._turn,
             failed=self._commit_failed,
         )
         self._turn_scheduled = False
@@ -135,6 +136,27 @@ class Broker:
             raise result
         return result
 
+    def view_queues(self) -> list[QueueView]:
+        """Every queue as it is now. Raises SqsError (ServiceUnavailable)."""
+        return self._available_engine().view_queues(self._now_ms())
+
+    def peek(self, queue_url: str, caller: Caller, limit: int) -> list[MessageView]:
+        """The oldest messages of a queue, none of them received.
+
+        Raises SqsError: ServiceUnavailable, QueueDoesNotExist.
+        """
+        return self._available_engine().peek(queue_url, caller, self._now_ms(), limit)
+
+    def find_queue(self, key: QueueKey) -> ProtectedQueue | None:
+        """What decides who may use a queue. Raises SqsError (ServiceUnavailable)."""
+        found = self._available_engine().find_policy(key)
+        return None if found is None else ProtectedQueue(*found)
+
+    def _available_engine(self) -> Engine:
+        if self._engine is None:
+            raise SqsError(SERVICE_UNAVAILABLE)
+        return self._engine
+
     async def close(self) -> None:
         """Answer the waiting polls empty, let the last group go, and refuse whatever comes after.
 
@@ -163,15 +185,6 @@ class Broker:
         except Exception:
             _log.exception("%s failed", type(request).__name__)
             return SqsError(INTERNAL_FAILURE)
-
-    def _turn_after_reading(self) -> None:
-        """Take a turn once the event loop has read again.
-
-        The answers that just left bring the next requests. Waiting for one pass of the loop lets
-        them join one large group instead of two that take turns, for half the commits.
-        """
-        self._turn_scheduled = True
-        self._loop.call_soon(self._loop.call_soon, self._turn)
 
     def _turn(self) -> None:
         """Do all that requests and time have made due."""

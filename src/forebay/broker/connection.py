@@ -12,6 +12,7 @@ import httptools
 from forebay.broker.http import CONTINUE, Answers
 from forebay.broker.polls import Answer, ParkedPoll
 from forebay.protocol import errors
+from forebay.protocol.awsquery import QueryCall
 from forebay.protocol.errors import SqsError
 from forebay.protocol.limits import REQUEST_BODY_BYTES_MAX
 
@@ -31,25 +32,30 @@ _log = logging.getLogger(__name__)
 class Exchange:
     """A request and, when it is there, its answer."""
 
-    __slots__ = ("_connection", "keep_alive", "poll", "response")
+    __slots__ = ("connection", "keep_alive", "poll", "query", "response")
 
     def __init__(self, connection: HttpConnection, *, keep_alive: bool) -> None:
-        self._connection = connection
+        self.connection = connection
         self.keep_alive = keep_alive
         #: What waits in the broker, if the request is a poll that waits.
         self.poll: ParkedPoll | None = None
+        #: How the answer is written when the request is not AWS JSON.
+        self.query: QueryCall | None = None
         self.response: bytes | None = None
 
     def reply(self, answer: Answer) -> None:
         """Answer the request."""
-        connection = self._connection
-        self.response = connection.answers.answer(answer, self.keep_alive)
+        connection = self.connection
+        if self.query is None:
+            self.response = connection.answers.answer(answer, self.keep_alive)
+        else:
+            self.response = connection.answers.query_answer(self.query, answer, self.keep_alive)
         connection.flush()
 
     def respond(self, response: bytes) -> None:
         """Answer the request with bytes that are a whole response."""
         self.response = response
-        self._connection.flush()
+        self.connection.flush()
 
 
 class Service(Protocol):
@@ -106,6 +112,12 @@ class HttpConnection(asyncio.Protocol):
         self._refused = False
         self._writing_paused = False
         self._reading_paused = False
+
+    @property
+    def peer_ip(self) -> str | None:
+        """The client's address; None when there is none."""
+        peer = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return str(peer[0]) if peer else None
 
     @property
     def idle(self) -> bool:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 from forebay.broker.polls import Answer
 from forebay.protocol.awsjson import CONTENT_TYPE, encode_error, encode_result
+from forebay.protocol.awsquery import QueryCall
 from forebay.protocol.errors import SqsError
 from forebay.protocol.identifiers import message_id
 
@@ -46,9 +47,18 @@ class Answers:
             body = encode_result(answer)
         return self._complete(head, body, keep_alive)
 
-    def json(self, status: int, body: bytes, *, keep_alive: bool) -> bytes:
+    def query_answer(self, call: QueryCall, answer: Answer, keep_alive: bool) -> bytes:
+        """The answer to a request of the Query protocol, whose body has the request id too."""
+        request_id = f"{self._request_id}{(self._count + 1) % _REQUEST_IDS:012x}"
+        status, headers, body = call.encode(answer, request_id)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return self._complete(
+            self._head(status, lines).encode("latin-1", "replace"), body, keep_alive
+        )
+
+    def page(self, status: int, content_type: str, body: bytes, *, keep_alive: bool) -> bytes:
         """An answer that is no SQS result."""
-        head = self._head(status, "Content-Type: application/json\r\n").encode()
+        head = self._head(status, f"Content-Type: {content_type}\r\n").encode()
         return self._complete(head, body, keep_alive)
 
     def _head(self, status: int, headers: str) -> str:

@@ -6,21 +6,23 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable
+from ssl import SSLContext
 
-import msgspec
-
+from forebay.broker.access import Access, Identity
 from forebay.broker.broker import Broker
+from forebay.broker.callers import Callers
 from forebay.broker.connection import Exchange, HttpConnection
-from forebay.broker.core.engine import Caller
 from forebay.broker.http import Answers
+from forebay.broker.pages import is_page, permission_for, show
+from forebay.broker.policy import Context
 from forebay.broker.polls import ParkedPoll
 from forebay.clock import Clock, SystemClock
 from forebay.errors import AddressInUse, ForebayError
-from forebay.protocol import errors
-from forebay.protocol.actions import ACTIONS
+from forebay.protocol import awsquery, errors
+from forebay.protocol.actions import ACTIONS, AnyRequest, add_trace_header
 from forebay.protocol.awsjson import TARGET_HEADER, TARGET_PREFIX, decode_request
 from forebay.protocol.errors import SqsError
-from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, queue_key_from_url
+from forebay.protocol.sigv4_verify import HttpRequest
 
 #: How long a connection may be idle, or take over one request, before it is closed, in seconds.
 #: nginx keeps 75, and SDKs open a new connection when they find one closed.
@@ -32,30 +34,47 @@ _IDLE_CHECK_S = 15
 #: How long `stop` waits for clients to take their last answers, in seconds.
 _STOP_S = 5.0
 
-#: Callers that are remembered, by what their requests say. A bound, because clients make them.
-_CALLERS_MAX = 10_000
+#: Connections at a time; each may hold a request body of the largest size.
+CONNECTIONS_MAX = 20_000
 
 #: Connections that may wait to be accepted: a spike of clients arrives at once.
 _BACKLOG = 4_096
 
 _TARGET = TARGET_HEADER.lower().encode()
+
+#: The header that becomes a message's AWSTraceHeader.
+#: Source: SQSDeveloperGuide/sqs-message-metadata.html
+_TRACE_HEADER = b"x-amzn-trace-id"
+
 _ACTIONS = {(TARGET_PREFIX + name).encode(): name for name in ACTIONS}
 
 
 class HttpServer:
-    """Serves a broker on a TCP port. POST carries requests of SQS; GET /health tells how it is."""
+    """Serves a broker on a TCP port, in both protocols of SQS and with a few pages of its own.
+
+    With `access` that has keys, every request but /health must be signed. With `tls` it speaks
+    HTTPS only. More than `connections_max` connections at a time are turned away.
+    """
 
     def __init__(
         self,
         broker: Broker,
         *,
+        access: Access | None = None,
+        tls: SSLContext | None = None,
+        connections_max: int = CONNECTIONS_MAX,
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._broker = broker
+        self._access = access or Access()
+        self._open = not self._access.has_keys
+        self._tls = tls
+        self._scheme = "http" if tls is None else "https"
+        self._connections_max = connections_max
         self._clock = clock or SystemClock()
         self._answers = Answers(entropy(16))
-        self._callers: dict[tuple[bytes, bytes, bytes], Caller] = {}
+        self._callers = Callers(self._scheme)
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -73,7 +92,11 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: HttpConnection(self, self._answers), host, port, backlog=_BACKLOG
+                lambda: HttpConnection(self, self._answers),
+                host,
+                port,
+                ssl=self._tls,
+                backlog=_BACKLOG,
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -85,7 +108,8 @@ class HttpServer:
                 f"Cannot listen on port {port} of {host}: {error}. Choose another --host or --port."
             ) from error
         port = self._server.sockets[0].getsockname()[1]
-        self.endpoint_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        host = f"[{host}]" if ":" in host else host
+        self.endpoint_url = f"{self._scheme}://{host}:{port}"
         self._tick()
 
     async def stop(self) -> None:
@@ -114,74 +138,86 @@ class HttpServer:
         headers: dict[bytes, bytes],
         body: bytes,
     ) -> None:
-        target = headers.get(_TARGET, b"")
-        if method != b"POST" or not target:
-            self._handle_other(exchange, method, url)
-            return
+        """Answer AWS JSON where a POST names an action in a header, and the Query protocol else."""
+        target = headers.get(_TARGET)
+        path, _, query = url.partition(b"?")
         try:
-            action = _ACTIONS.get(target)
-            if action is None:
-                raise _unknown_action(target)
-            request = decode_request(action, body)
+            if target is not None and method == b"POST":
+                identity = self._authenticate(method, url, headers, body)
+                action = _ACTIONS.get(target)
+                if action is None:
+                    raise _unknown_action(target)
+                request = decode_request(action, body)
+            elif is_page(path) and method == b"GET":
+                self._show(exchange, path, query, headers, url)
+                return
+            else:
+                call = exchange.query = awsquery.decode(
+                    url, headers.get(b"content-type", b""), headers.get(b"accept", b""), body
+                )
+                identity = self._authenticate(method, url, headers, body)
+                if isinstance(call.request, SqsError):
+                    raise call.request
+                request = call.request
+            if identity is not None:
+                self._authorize(exchange, identity, request)
         except SqsError as error:
             exchange.reply(error)
             return
-        exchange.poll = self._broker.submit(request, self._caller(url, headers), exchange.reply)
+        trace_header = headers.get(_TRACE_HEADER)
+        if trace_header is not None:
+            add_trace_header(request, trace_header.decode("latin-1"))
+        caller = self._callers.caller(path, headers, identity, self.endpoint_url)
+        exchange.poll = self._broker.submit(request, caller, exchange.reply)
 
     def abandon(self, poll: ParkedPoll) -> None:
         self._broker.abandon(poll)
 
     def opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)
+        if len(self._connections) > self._connections_max:
+            connection.abort()
 
     def closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
         if self._all_closed is not None and not self._connections and not self._all_closed.done():
             self._all_closed.set_result(None)
 
-    def _handle_other(self, exchange: Exchange, method: bytes, url: bytes) -> None:
-        if method == b"GET" and url == b"/health":
-            available = self._broker.available
-            health = {
-                "status": "ok" if available else "unavailable",
-                "durability": self._broker.durability.value,
-            }
-            exchange.respond(
-                self._answers.json(
-                    200 if available else 503,
-                    msgspec.json.encode(health),
-                    keep_alive=exchange.keep_alive,
-                )
-            )
-            return
-        exchange.reply(
-            SqsError(
-                errors.UNKNOWN_OPERATION,
-                "This endpoint speaks AWS JSON 1.0: POST a JSON object, and name the action in the"
-                " header X-Amz-Target, for example AmazonSQS.SendMessage.",
-            )
+    def _authenticate(
+        self, method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes
+    ) -> Identity | None:
+        if self._open:
+            return None
+        return self._access.authenticate(
+            HttpRequest(method, url, headers, body), self._clock.wall_ms()
         )
 
-    def _caller(self, url: bytes, headers: dict[bytes, bytes]) -> Caller:
-        host = headers.get(b"host", b"")
-        # "AWS4-HMAC-SHA256 Credential=key/date/region/sqs/aws4_request, SignedHeaders=...": the
-        # part before the comma stays the same for a client's whole day.
-        credential = headers.get(b"authorization", b"").partition(b",")[0]
-        key = (url, host, credential)
-        caller = self._callers.get(key)
-        if caller is None:
-            if len(self._callers) >= _CALLERS_MAX:
-                self._callers.clear()
-            caller = self._callers[key] = self._new_caller(url, host, credential)
-        return caller
+    def _authorize(self, exchange: Exchange, identity: Identity, request: AnyRequest) -> None:
+        context = Context(
+            exchange.connection.peer_ip, secure=self._tls is not None, wall_ms=self._clock.wall_ms()
+        )
+        self._access.authorize(identity, request, self._broker.find_queue, context)
 
-    def _new_caller(self, url: bytes, host: bytes, credential: bytes) -> Caller:
-        queue = queue_key_from_url(url.decode("latin-1"))
-        scope = credential.decode("latin-1").split("/")
-        return Caller(
-            account_id=queue.account_id if queue is not None else DEFAULT_ACCOUNT_ID,
-            region=scope[2] if len(scope) == 5 and scope[2] else DEFAULT_REGION,
-            endpoint_url=f"http://{host.decode('latin-1')}" if host else self.endpoint_url,
+    def _show(
+        self,
+        exchange: Exchange,
+        path: bytes,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        url: bytes,
+    ) -> None:
+        permission = permission_for(path, query)
+        identity = None
+        if permission is not None:
+            identity = self._authenticate(b"GET", url, headers, b"")
+            if identity is not None:
+                self._authorize(exchange, identity, permission)
+        caller = self._callers.caller(b"/", headers, identity, self.endpoint_url)
+        page = show(self._broker, path, query, caller)
+        exchange.respond(
+            self._answers.page(
+                page.status, page.content_type, page.body, keep_alive=exchange.keep_alive
+            )
         )
 
     def _tick(self) -> None:

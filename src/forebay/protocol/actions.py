@@ -381,3 +381,20 @@ ACTIONS: dict[str, Action] = {
 ACTION_OF: dict[type[AnyRequest], Action] = {
     action.request_type: action for action in ACTIONS.values()
 }
+
+
+def add_trace_header(request: AnyRequest, header: str) -> None:
+    """Give the messages of a send the AWSTraceHeader that came in an HTTP header.
+
+    One that a message brings itself stays.
+    """
+    messages: list[MessageToSend] = []
+    if isinstance(request, SendMessageRequest):
+        messages = [request]
+    elif isinstance(request, SendMessageBatchRequest):
+        messages = list(request.entries)
+    for message in messages:
+        if not message.message_system_attributes:
+            message.message_system_attributes = {
+                "AWSTraceHeader": MessageAttributeValue(data_type="String", string_value=header)
+            }

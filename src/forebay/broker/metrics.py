@@ -1,0 +1,67 @@
+"""The broker's metrics in Prometheus's text form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import fields
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from forebay.broker.core.engine import QueueView
+from forebay.broker.core.queue import QueueTotals
+
+METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_LABELS = ["account", "queue"]
+
+#: Gauges by the field of QueueView that each shows.
+_GAUGES = {
+    "visible": "Messages that may be received",
+    "in_flight": "Messages received and hidden",
+    "delayed": "Messages whose delay has not ended",
+    "oldest_message_age_s": "Age of the oldest message in seconds",
+}
+
+#: What each total counts, by the field of QueueTotals.
+_TOTALS = {
+    "sent": "Messages sent",
+    "deduplicated": "Sends collapsed into an earlier one",
+    "received": "Receives of messages",
+    "deleted": "Messages deleted",
+    "dead_lettered": "Messages moved to the dead-letter queue",
+    "expired": "Messages whose retention ended",
+}
+
+
+class _Queues(Collector):
+    """The queues as they were when they were looked at."""
+
+    def __init__(self, queues: Iterable[QueueView]) -> None:
+        self._queues = list(queues)
+
+    def collect(self) -> Iterator[Metric]:
+        for field, text in _GAUGES.items():
+            name = field.removesuffix("_s") + ("_seconds" if field.endswith("_s") else "_messages")
+            gauge = GaugeMetricFamily(f"forebay_queue_{name}", text, labels=_LABELS)
+            for queue in self._queues:
+                gauge.add_metric([queue.account_id, queue.name], getattr(queue, field))
+            yield gauge
+        for total in fields(QueueTotals):
+            counter = CounterMetricFamily(
+                f"forebay_queue_{total.name}", _TOTALS[total.name], labels=_LABELS
+            )
+            for queue in self._queues:
+                counter.add_metric(
+                    [queue.account_id, queue.name], getattr(queue.totals, total.name)
+                )
+            yield counter
+
+
+def metrics_text(queues: Iterable[QueueView]) -> bytes:
+    """All metrics of these queues."""
+    registry = CollectorRegistry()
+    registry.register(_Queues(queues))
+    return generate_latest(registry)
