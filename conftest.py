@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import socket
@@ -18,6 +19,8 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 ROOT = Path(__file__).parent
+
+FILE_NAME = re.compile(r"`([\w.-]+\.toml)`")
 
 #: How long a documented command may take to end, or to listen when it serves, in seconds.
 PATIENCE_S = 60
@@ -35,6 +38,15 @@ def tear_down(namespace: dict[str, Any]) -> None:
         server.send_signal(signal.SIGINT)
         assert server.wait(PATIENCE_S) == 0, f"{server.args!r} did not end cleanly"
     namespace["directory"].cleanup()
+
+
+def write_file(example: Example) -> None:
+    """Write a TOML block to the file that the text before it names last, as `name.toml`."""
+    names = FILE_NAME.findall(example.document.text, 0, example.start)
+    assert names, "no file is named before this block"
+    path = Path(example.namespace["directory"].name, names[-1])
+    path.write_text(str(example.parsed))
+    path.chmod(0o600)
 
 
 def run_shell_lines(example: Example) -> None:
@@ -85,7 +97,11 @@ def wait_until_listening(server: subprocess.Popen[bytes], command: list[str]) ->
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), CodeBlockParser("sh", run_shell_lines)],
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser("sh", run_shell_lines),
+        CodeBlockParser("toml", write_file),
+    ],
     patterns=["README.md", "docs/**/*.md"],
     setup=set_up,
     teardown=tear_down,

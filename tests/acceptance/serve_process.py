@@ -49,16 +49,22 @@ class ServeProcess:
 
     def wait_until_it_serves(self) -> str:
         """The first line it prints, which names its endpoint."""
+        return self.read_lines("serves SQS at")[-1]
+
+    def read_lines(self, text: str) -> list[str]:
+        """What it prints up to and with the line that has `text`."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise AssertionError(f"The broker did not start: {self.end()}")
-        return line
+        lines: list[str] = []
+        while not lines or text not in lines[-1]:
+            lines.append(self._process.stdout.readline())
+            if not lines[-1]:
+                raise AssertionError(f"The broker did not start: {self.end()}")
+        return lines
 
     @property
     def endpoint_url(self) -> str:
         """Where it serves, once it does."""
-        found = re.search(r"http://\S+", self.wait_until_it_serves())
+        found = re.search(r"https?://\S+", self.wait_until_it_serves())
         assert found is not None
         return found[0]
 

@@ -18,7 +18,7 @@ attribute that is not in the file is left alone.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def read_declarations(path: Path) -> list[DeclaredQueue]:
     return declared
 
 
-async def create_declared(call: Call, declared: list[DeclaredQueue]) -> list[Outcome]:
+async def create_declared(call: Call, declared: Sequence[DeclaredQueue]) -> list[Outcome]:
     """Make every declared queue be there as declared, and say what was done.
 
     `call` asks SQS. Raises SettingsError, which names the queue, when SQS refuses; what was done

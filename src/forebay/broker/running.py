@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from ssl import SSLContext
 
+from forebay.broker.access import Access
+from forebay.broker.bootstrap import DeclaredQueue, Outcome, create_declared
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.journal.base import Durability, Journal
@@ -35,6 +39,23 @@ def open_journal(data: Path | None, durability: Durability | None = None) -> Jou
     return SqliteJournal(data, durability)
 
 
+def tls_context(certificate: Path, key: Path) -> SSLContext:
+    """What a server needs to speak TLS. Raises SettingsError, which names the files."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"The TLS certificate {certificate} and key {key} cannot be used: {error}."
+            " Both must be PEM files, the key without a passphrase."
+        ) from error
+    return context
+
+
+def _nothing(_: list[Outcome]) -> None:
+    """Told of the declared queues when nobody else wants to know."""
+
+
 @asynccontextmanager
 async def running_broker(
     data: Path | None,
@@ -42,15 +63,23 @@ async def running_broker(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    access: Access | None = None,
+    tls: SSLContext | None = None,
+    declared: Sequence[DeclaredQueue] = (),
+    declared_done: Callable[[list[Outcome]], None] = _nothing,
 ) -> AsyncIterator[HttpServer]:
     """A broker that serves until the block ends, and then answers what it owes and stops.
 
-    Raises what `open_journal` and `HttpServer.start` raise.
+    The declared queues are there before it listens; `declared_done` is told what was done. Raises
+    what `open_journal`, `create_declared` and `HttpServer.start` raise.
     """
     journal = open_journal(data, durability)
     executor = _executor(journal)
     try:
-        server = HttpServer(Broker(journal, executor=executor))
+        broker = Broker(journal, executor=executor)
+        server = HttpServer(broker, access=access, tls=tls)
+        if declared:
+            declared_done(await create_declared(broker.call, declared))
         await server.start(host, port)
         try:
             yield server

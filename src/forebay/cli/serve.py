@@ -8,6 +8,8 @@ import ipaddress
 import logging
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +18,12 @@ import uvloop
 from rich.console import Console
 
 import forebay
+from forebay.broker.access import Access
+from forebay.broker.bootstrap import Outcome, read_declarations
 from forebay.broker.journal.base import Durability
-from forebay.broker.running import running_broker
+from forebay.broker.keys import load_keys
+from forebay.broker.running import running_broker, tls_context
+from forebay.broker.server import HttpServer
 from forebay.errors import SettingsError
 
 #: Where the data goes unless the user says otherwise.
@@ -64,10 +70,30 @@ def serve(
         bool,
         typer.Option(
             "--allow-anyone",
-            help="Listen on an address that other machines reach. Whoever reaches it may read and"
-            " delete every message: the broker checks no signature.",
+            help="Listen on an address that other machines reach, without --keys. Whoever reaches"
+            " it may read and delete every message.",
         ),
     ] = False,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Who may do what: a TOML file of access keys. Every request must be signed.",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Speak HTTPS with this PEM certificate.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The certificate's PEM key.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Queues that must be there: a TOML file. What differs is changed, and shown.",
+        ),
+    ] = None,
 ) -> None:
     """Serve SQS on this machine, for every AWS SDK, the AWS CLI and Terraform.
 
@@ -77,28 +103,56 @@ def serve(
 
     Ctrl-C and SIGTERM stop it after the last answer has left.
     """
-    if not (allow_anyone or _is_loopback(host)):
+    if keys is None and not (allow_anyone or _is_loopback(host)):
         raise SettingsError(
-            f"Other machines can reach {host}, and the broker checks no signature."
-            " Listen on 127.0.0.1, or say --allow-anyone if whoever reaches it may do anything."
+            f"Other machines can reach {host}. Give --keys FILE so that requests must be signed,"
+            " or say --allow-anyone if whoever reaches it may do anything."
         )
+    if (tls_cert is None) != (tls_key is None):
+        raise SettingsError("--tls-cert and --tls-key go together. Give both or none.")
+    access = Access(load_keys(keys)) if keys is not None else Access()
+    tls = tls_context(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+    declared = read_declarations(config) if config is not None else []
     if data is None and durability is not Durability.MEMORY:
         data = DEFAULT_DATA
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(host, port, data, durability))
+        runner.run(
+            _serve(
+                running_broker(
+                    data,
+                    durability,
+                    host=host,
+                    port=port,
+                    access=access,
+                    tls=tls,
+                    declared=declared,
+                    declared_done=_show_queues,
+                ),
+                lambda url: _announce(url, data, durability, signed=access.has_keys),
+            )
+        )
 
 
-async def _serve(host: str, port: int, data: Path | None, durability: Durability) -> None:
+async def _serve(
+    running: AbstractAsyncContextManager[HttpServer], announce: Callable[[str], None]
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running_broker(data, durability, host=host, port=port) as server:
+    async with running as server:
         _tune()
-        _announce(server.endpoint_url, data, durability)
+        announce(server.endpoint_url)
         await stop.wait()
     Console().print("Stopped.")
+
+
+def _show_queues(outcomes: list[Outcome]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    for outcome in outcomes:
+        changed = f": {', '.join(outcome.changed)}" if outcome.changed else ""
+        console.print(f"Queue {outcome.name} {outcome.deed.value}{changed}", markup=False)
 
 
 def _is_loopback(host: str) -> bool:
@@ -114,15 +168,18 @@ def _tune() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def _announce(endpoint_url: str, data: Path | None, durability: Durability) -> None:
+def _announce(
+    endpoint_url: str, data: Path | None, durability: Durability, *, signed: bool
+) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Forebay {forebay.__version__} serves SQS at [bold]{endpoint_url}[/bold]")
     where = "in memory" if data is None else f"in {data}"
     console.print(f"Data {where}, durability {durability.value}: {_KEPT[durability]}.")
-    console.print("From Python:")
+    credentials = "" if signed else ', aws_access_key_id="x", aws_secret_access_key="x"'
+    console.print("Requests must be signed with a key of --keys." if signed else "From Python:")
     console.print(
-        f'  boto3.client("sqs", endpoint_url="{endpoint_url}", region_name="us-east-1",'
-        ' aws_access_key_id="x", aws_secret_access_key="x")',
+        f'  boto3.client("sqs", endpoint_url="{endpoint_url}", region_name="us-east-1"'
+        f"{credentials})",
         markup=False,
     )
     console.print("Stop it with Ctrl-C.")
