@@ -1,4 +1,4 @@
-"""Draw the life cycle of a message from its one table: `make docs` writes reference/life-cycle.md."""
+"""Draw the life cycle of a message from its one table; `make docs` writes the page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PAGE = Path(__file__).parent / "reference" / "life-cycle.md"
 INTRODUCTION = """\
 # The life cycle of a message
 
-Drawn by `make docs` from `TRANSITIONS` in `src/forebay/broker/core/message.py`, the table that every
-change of a message's state goes through. A message is born `DELAYED`; with a delay of 0 the delay
-ends at once. A pair of state and event that is not here cannot happen.
+Drawn by `make docs` from `TRANSITIONS` in `src/forebay/broker/core/message.py`, the table that
+every change of a message's state goes through. A message is born `DELAYED`; with a delay of 0 the
+delay ends at once. A pair of state and event that is not here cannot happen.
 """
 
 
