@@ -17,6 +17,7 @@ from botocore.session import Session
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.engine import Caller, MessageView, QueueView
+from forebay.broker.core.views import PEEK_MESSAGES_MAX
 from forebay.broker.embedded import EmbeddedBroker
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.server import HttpServer
@@ -158,9 +159,7 @@ class BrokerForTests(EmbeddedBroker):
         """
 
         async def peek(broker: Broker) -> list[MessageView]:
-            engine = broker._engine
-            assert engine is not None
-            return engine.peek(queue_url, self._caller(), broker._now_ms())
+            return broker.peek(queue_url, self._caller(), PEEK_MESSAGES_MAX)
 
         return self._ask(peek)
 
@@ -242,9 +241,7 @@ class BrokerForTests(EmbeddedBroker):
 
     def _queue_keys(self) -> set[QueueKey]:
         async def view(broker: Broker) -> list[QueueView]:
-            engine = broker._engine
-            assert engine is not None
-            return engine.view_queues(broker._now_ms())
+            return broker.view_queues()
 
         return {QueueKey(view.account_id, view.name) for view in self._ask(view)}
 
