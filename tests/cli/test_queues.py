@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
+from forebay.cli.ages import Ages
 from forebay.cli.connection import Connection
 from forebay.cli.queues import rows_of
 from tests.cli.conftest import Run, Sqs
@@ -31,8 +32,8 @@ def test_a_row_tells_what_is_visible_in_flight_and_delayed(run: Run, sqs: Sqs) -
     ended = run("queues")
     assert (ended.code, ended.err) == (0, "")
     lines = [cells(line) for line in ended.out.splitlines()]
-    assert ["queue", "visible", "in flight", "delayed", "dead letters of"] in lines
-    assert ["orders", "2", "1", "1"] in lines
+    assert ["queue", "visible", "in flight", "delayed", "oldest", "dead letters of"] in lines
+    assert ["orders", "2", "1", "1", "0 s"] in lines
     assert "1 queue at http://127.0.0.1:" in ended.out
 
 
@@ -58,10 +59,26 @@ def test_no_queues_are_a_sentence_and_not_an_empty_table(run: Run) -> None:
 def test_json_has_an_object_for_each_queue(run: Run, sqs: Sqs) -> None:
     queue, dead = sqs.create_with_dead_letter_queue("orders")
     sqs.send(queue, "one")
-    empty = {"visible": 0, "in_flight": 0, "delayed": 0}
-    assert json.loads(run("queues", "--json").out) == [
-        {"name": "orders", "url": queue, **empty, "visible": 1, "dead_letter_queue_of": []},
-        {"name": "orders-dlq", "url": dead, **empty, "dead_letter_queue_of": ["orders"]},
+    rows = json.loads(run("queues", "--json").out)
+    assert 0 <= rows[0].pop("oldest_message_age_s") < 60
+    assert rows == [
+        {
+            "name": "orders",
+            "url": queue,
+            "visible": 1,
+            "in_flight": 0,
+            "delayed": 0,
+            "dead_letter_queue_of": [],
+        },
+        {
+            "name": "orders-dlq",
+            "url": dead,
+            "visible": 0,
+            "in_flight": 0,
+            "delayed": 0,
+            "oldest_message_age_s": 0.0,
+            "dead_letter_queue_of": ["orders"],
+        },
     ]
 
 
@@ -78,13 +95,28 @@ def test_a_queue_can_be_the_dead_letter_queue_of_many() -> None:
             "http://sqs/0/b": {"QueueArn": "arn:b", "RedrivePolicy": policy},
             "http://sqs/0/dlq": {"QueueArn": "arn:dlq"},
             "http://sqs/0/a": {"QueueArn": "arn:a", "RedrivePolicy": policy},
-        }
+        },
+        {},
     )
     assert [(row.name, row.dead_letter_queue_of) for row in rows] == [
         ("a", []),
         ("b", []),
         ("dlq", ["a", "b"]),
     ]
+
+
+def test_without_ages_there_is_no_column_for_them(
+    run: Run, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody_knows(ages: Ages) -> dict[object, float]:
+        return {}
+
+    monkeypatch.setattr(Ages, "ask", nobody_knows)
+    url = sqs.create("orders")
+    sqs.send(url, "one")
+    lines = [cells(line) for line in run("queues").out.splitlines()]
+    assert ["queue", "visible", "in flight", "delayed", "dead letters of"] in lines
+    assert ["orders", "1", "0", "0"] in lines
 
 
 def test_watching_goes_on_over_an_outage_until_ctrl_c(

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from forebay.cli.ages import Ages, readable_age
 from forebay.cli.connection import (
     Aws,
     Connection,
@@ -28,6 +29,7 @@ from forebay.client.base import SqsClient
 from forebay.errors import ServiceUnreachable
 from forebay.protocol.actions import GetQueueAttributesRequest, ListQueuesRequest
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.identifiers import QueueKey, queue_key_from_url
 from forebay.protocol.limits import LIST_RESULTS_MAX
 
 #: Columns of a table that goes to a file or a pipe: enough for the longest names.
@@ -45,6 +47,8 @@ class QueueRow(Struct):
     visible: int
     in_flight: int
     delayed: int
+    #: None where SQS is not the broker, which alone tells it; 0 for an empty queue.
+    oldest_message_age_s: float | None
     #: Names of the queues, among those shown, whose dead letters come here.
     dead_letter_queue_of: list[str]
 
@@ -84,24 +88,27 @@ def queues(
     if watch is None:
         watch = console.is_terminal
     with Connection(choose_place(endpoint_url, aws, region)) as sqs:
+        ages = Ages(sqs.place.endpoint_url, sqs.place.region)
         if watch and not as_json:
-            _watch(sqs, prefix, console, every)
+            _watch(sqs, ages, prefix, console, every)
             return
-        rows = sqs.run(look(sqs.client, prefix))
+        rows = sqs.run(look(sqs.client, ages, prefix))
         if as_json:
             typer.echo(json.dumps(msgspec.to_builtins(rows), indent=2))
         else:
             console.print(_shown(rows, sqs, prefix))
 
 
-def _watch(sqs: Connection, prefix: str | None, console: Console, every_s: float) -> None:
+def _watch(
+    sqs: Connection, ages: Ages, prefix: str | None, console: Console, every_s: float
+) -> None:
     """Show the table again and again, over an outage too, until Ctrl-C."""
     table: RenderableType = Text("Looking …")
     try:
         with Live(table, console=console, auto_refresh=False) as live:
             while True:
                 try:
-                    table = _shown(sqs.run(look(sqs.client, prefix)), sqs, prefix)
+                    table = _shown(sqs.run(look(sqs.client, ages, prefix)), sqs, prefix)
                     live.update(table, refresh=True)
                 except ServiceUnreachable as error:
                     live.update(Group(table, Text(f"{error}", style="red")), refresh=True)
@@ -110,7 +117,7 @@ def _watch(sqs: Connection, prefix: str | None, console: Console, every_s: float
         return
 
 
-async def look(client: SqsClient, prefix: str | None) -> list[QueueRow]:
+async def look(client: SqsClient, ages: Ages, prefix: str | None) -> list[QueueRow]:
     """The queues as they are now, by name. One that is deleted meanwhile is left out."""
     room = asyncio.Semaphore(_AT_ONCE)
 
@@ -125,8 +132,10 @@ async def look(client: SqsClient, prefix: str | None) -> list[QueueRow]:
                 raise
 
     urls = await _list_urls(client, prefix)
-    answers = await asyncio.gather(*map(attributes_of, urls))
-    return rows_of({url: found for url, found in zip(urls, answers, strict=True) if found})
+    known, answers = await asyncio.gather(
+        ages.ask(), asyncio.gather(*(attributes_of(url) for url in urls))
+    )
+    return rows_of({url: found for url, found in zip(urls, answers, strict=True) if found}, known)
 
 
 async def _list_urls(client: SqsClient, prefix: str | None) -> list[str]:
@@ -140,26 +149,28 @@ async def _list_urls(client: SqsClient, prefix: str | None) -> list[str]:
         request = msgspec.structs.replace(request, next_token=page.next_token)
 
 
-def rows_of(attributes: dict[str, dict[str, str]]) -> list[QueueRow]:
-    """The rows of queues, given the attributes of each by its URL."""
+def rows_of(attributes: dict[str, dict[str, str]], ages_s: dict[QueueKey, float]) -> list[QueueRow]:
+    """The rows of queues, given the attributes of each by its URL, and the ages that are known."""
     sources: dict[str, list[str]] = {}
     for url, found in attributes.items():
         policy = found.get("RedrivePolicy")
         if policy is not None:
             target = json.loads(policy).get("deadLetterTargetArn", "")
             sources.setdefault(target, []).append(short_name(url))
-    rows = [
-        QueueRow(
+
+    def row_of(url: str, found: dict[str, str]) -> QueueRow:
+        key = queue_key_from_url(url)
+        return QueueRow(
             name=short_name(url),
             url=url,
             visible=int(found.get("ApproximateNumberOfMessages", 0)),
             in_flight=int(found.get("ApproximateNumberOfMessagesNotVisible", 0)),
             delayed=int(found.get("ApproximateNumberOfMessagesDelayed", 0)),
+            oldest_message_age_s=None if key is None else ages_s.get(key),
             dead_letter_queue_of=sorted(sources.get(found.get("QueueArn", ""), ())),
         )
-        for url, found in attributes.items()
-    ]
-    return sorted(rows, key=lambda row: row.name)
+
+    return sorted((row_of(*item) for item in attributes.items()), key=lambda row: row.name)
 
 
 def _shown(rows: list[QueueRow], sqs: Connection, prefix: str | None) -> RenderableType:
@@ -175,15 +186,23 @@ def _shown(rows: list[QueueRow], sqs: Connection, prefix: str | None) -> Rendera
     table.add_column("queue", overflow="fold")
     for heading in ("visible", "in flight", "delayed"):
         table.add_column(heading, justify="right")
+    aged = any(row.oldest_message_age_s is not None for row in rows)
+    if aged:
+        table.add_column("oldest", justify="right")
     table.add_column("dead letters of")
     for row in rows:
         table.add_row(
             row.name,
             *(_count(number) for number in (row.visible, row.in_flight, row.delayed)),
+            *([_age(row.oldest_message_age_s)] if aged else []),
             ", ".join(row.dead_letter_queue_of),
             style="red" if row.dead_letter_queue_of and row.visible else None,
         )
     return table
+
+
+def _age(age_s: float | None) -> str:
+    return readable_age(age_s) if age_s else ""
 
 
 def _count(number: int) -> Text:
