@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients check format bench docs lock clean
+.PHONY: help demo serve test test-clients soak check format bench docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ check: $(VENV)/.dev ## formatting, lint, types and the dependency rule
 format: $(VENV)/.dev ## format the code and apply the safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+soak: $(VENV)/.dev ## the long proofs: 200 SIGKILLs under load, a million fuzzed inputs (10 minutes)
+	$(BIN)/pytest -n 0 --timeout 1800 tests/acceptance/test_broker_sigkill.py --kills 200
+	$(BIN)/python -m tests.fuzz --inputs 1000000
 
 bench: $(VENV)/.dev ## the benchmarks, side by side; tables here, JSON in bench/results (ARGS="broker")
 	$(BIN)/python -m bench $(ARGS)

@@ -10,10 +10,9 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import pytest
 
 from tests.acceptance.serve_process import ServeProcess, free_port
-
-KILLS = 20
 
 #: How long the broker lives between two kills, in seconds: at least, at most.
 LIFE_S = (0.2, 0.6)
@@ -161,7 +160,7 @@ async def drain(client: Client, queue: str) -> list[str]:
                 await client.call("DeleteMessage", QueueUrl=queue, ReceiptHandle=handle)
 
 
-async def kill_again_and_again(data: Path, rng: random.Random) -> Ledger:
+async def kill_again_and_again(data: Path, rng: random.Random, kills: int) -> Ledger:
     port = free_port()
     arguments = ("--port", str(port), "--data", str(data))
     ledger, stop = Ledger(), asyncio.Event()
@@ -182,7 +181,7 @@ async def kill_again_and_again(data: Path, rng: random.Random) -> Ledger:
                 load.create_task(send_in_order(client, ledger, f"group-{number}", stop))
             for _ in range(RECEIVERS):
                 load.create_task(receive(client, ledger, rng, stop))
-            for _ in range(KILLS):
+            for _ in range(kills):
                 await asyncio.sleep(rng.uniform(*LIFE_S))
                 await asyncio.to_thread(broker.kill)
                 broker = await asyncio.to_thread(start, arguments)
@@ -214,11 +213,15 @@ def check_fifo(ledger: Ledger, left: list[str]) -> None:
         assert [body for body in left if body.startswith(f"{group}-")] == bodies
 
 
-async def test_twenty_kills_lose_nothing_and_bring_nothing_back(tmp_path: Path) -> None:
-    ledger = await kill_again_and_again(tmp_path / "data", random.Random(20))
+async def test_kills_lose_nothing_and_bring_nothing_back(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """Twenty kills, or as many as `--kills` says."""
+    kills: int = pytestconfig.getoption("--kills")
+    ledger = await kill_again_and_again(tmp_path / "data", random.Random(20), kills)
     assert ledger.broken == []
     # The kills hit a broker at work, or all of this proved nothing.
-    assert len(ledger.sent) > 100 * KILLS
-    assert len(ledger.deleted) > 10 * KILLS
+    assert len(ledger.sent) > 100 * kills
+    assert len(ledger.deleted) > 10 * kills
     assert ledger.perhaps_sent
     assert max(ledger.receive_counts.values()) > 1
