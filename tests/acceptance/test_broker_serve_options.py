@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,3 +134,23 @@ def test_options_that_are_refused(tmp_path: Path, arguments: list[str], text: st
     assert output == ""
     assert text in errors
     assert "Traceback" not in errors
+
+
+def test_time_runs_as_fast_as_asked() -> None:
+    with ServeProcess("--port", "0", "--durability", "memory", "--time-scale", "600") as broker:
+        sqs = client(broker.endpoint_url, "any")
+        queue = sqs.create_queue(QueueName="jobs", Attributes={"VisibilityTimeout": "600"})
+        url = queue["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="a")
+        assert len(sqs.receive_message(QueueUrl=url)["Messages"]) == 1
+        deadline = time.monotonic() + 20
+        while "Messages" not in sqs.receive_message(QueueUrl=url):
+            assert time.monotonic() < deadline, "ten minutes did not pass in twenty seconds"
+            time.sleep(0.05)
+
+
+def test_a_deleted_name_is_free_at_once_when_asked() -> None:
+    with ServeProcess("--port", "0", "--durability", "memory", "--recreate-wait", "0") as broker:
+        sqs = client(broker.endpoint_url, "any")
+        for _ in range(3):
+            sqs.delete_queue(QueueUrl=sqs.create_queue(QueueName="jobs")["QueueUrl"])

@@ -40,7 +40,8 @@ class Broker:
     The constructor reads the journal and raises JournalError when it cannot. `executor` runs
     whatever waits for a disk. Engine time is wall time at the start plus the monotonic clock since,
     and never falls behind what the journal has seen, so that a step of the machine's clock neither
-    loses nor releases a message.
+    loses nor releases a message. With a `time_scale` of 60 it runs a minute in a second, so that
+    tests of long settings are short.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Broker:
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         recreate_interval_ms: int = RECREATE_INTERVAL_MS,
+        time_scale: float = 1.0,
         endpoint_url: str = DEFAULT_ENDPOINT_URL,
     ) -> None:
         self._journal = journal
@@ -62,7 +64,8 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         snapshot = journal.load()
         start_ms = max(self._clock.wall_ms(), snapshot.clock_ms)
-        self._origin_ms = start_ms - self._clock.monotonic_ms()
+        self._time_scale = time_scale
+        self._origin_ms = start_ms - self._scaled_ms()
         #: None while the journal cannot be read.
         self._engine: Engine | None = self._engine_from(snapshot)
         self._rebuilding = False
@@ -175,7 +178,12 @@ class Broker:
             self._timer.cancel()
 
     def _now_ms(self) -> int:
-        return self._origin_ms + self._clock.monotonic_ms()
+        return self._origin_ms + self._scaled_ms()
+
+    def _scaled_ms(self) -> int:
+        if self._time_scale == 1:
+            return self._clock.monotonic_ms()
+        return int(self._clock.monotonic_ms() * self._time_scale)
 
     def _apply(self, engine: Engine, request: AnyRequest, caller: Caller) -> Answer | Wait:
         try:
@@ -234,7 +242,8 @@ class Broker:
                 return
             self._timer.cancel()
         self._timer_due_ms = due_ms
-        self._timer = self._loop.call_later(max(due_ms - now_ms, 1) / 1000, self._timer_fired)
+        delay_s = max(due_ms - now_ms, 1) / 1000 / self._time_scale
+        self._timer = self._loop.call_later(delay_s, self._timer_fired)
 
     def _timer_fired(self) -> None:
         self._timer = None

@@ -18,6 +18,7 @@ from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.journal.sqlite import SqliteJournal
 from forebay.broker.server import HttpServer
 from forebay.errors import SettingsError
+from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 
 def open_journal(data: Path | None, durability: Durability | None = None) -> Journal:
@@ -65,6 +66,8 @@ async def running_broker(
     port: int = 0,
     access: Access | None = None,
     tls: SSLContext | None = None,
+    time_scale: float = 1.0,
+    recreate_interval_s: float = RECREATE_INTERVAL_MS / 1000,
     declared: Sequence[DeclaredQueue] = (),
     declared_done: Callable[[list[Outcome]], None] = _nothing,
 ) -> AsyncIterator[HttpServer]:
@@ -76,7 +79,12 @@ async def running_broker(
     journal = open_journal(data, durability)
     executor = _executor(journal)
     try:
-        broker = Broker(journal, executor=executor)
+        broker = Broker(
+            journal,
+            executor=executor,
+            time_scale=time_scale,
+            recreate_interval_ms=round(recreate_interval_s * 1000),
+        )
         server = HttpServer(broker, access=access, tls=tls)
         if declared:
             declared_done(await create_declared(broker.call, declared))

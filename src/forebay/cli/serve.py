@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
-import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -24,7 +23,9 @@ from forebay.broker.journal.base import Durability
 from forebay.broker.keys import load_keys
 from forebay.broker.running import running_broker, tls_context
 from forebay.broker.server import HttpServer
+from forebay.cli.logs import LogFormat, set_up_logs
 from forebay.errors import SettingsError
+from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 #: Where the data goes unless the user says otherwise.
 DEFAULT_DATA = Path(".forebay")
@@ -94,6 +95,26 @@ def serve(
             help="Queues that must be there: a TOML file. What differs is changed, and shown.",
         ),
     ] = None,
+    time_scale: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=100_000,
+            help="How much faster than a clock the broker's time runs, for tests: with 60, a"
+            " visibility timeout of a minute ends after a second.",
+        ),
+    ] = 1.0,
+    recreate_wait: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long the name of a deleted queue stays taken. AWS says 60.",
+        ),
+    ] = RECREATE_INTERVAL_MS / 1000,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Log lines for people, or a JSON object a line.")
+    ] = LogFormat.TEXT,
 ) -> None:
     """Serve SQS on this machine, for every AWS SDK, the AWS CLI and Terraform.
 
@@ -115,7 +136,7 @@ def serve(
     declared = read_declarations(config) if config is not None else []
     if data is None and durability is not Durability.MEMORY:
         data = DEFAULT_DATA
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logs(log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(
             _serve(
@@ -126,6 +147,8 @@ def serve(
                     port=port,
                     access=access,
                     tls=tls,
+                    time_scale=time_scale,
+                    recreate_interval_s=recreate_wait,
                     declared=declared,
                     declared_done=_show_queues,
                 ),
