@@ -18,6 +18,7 @@ from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.journal.sqlite import SqliteJournal
 from forebay.broker.server import HttpServer
 from forebay.errors import SettingsError
+from forebay.fault_injection import FaultPlane
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 
@@ -66,6 +67,7 @@ async def running_broker(
     port: int = 0,
     access: Access | None = None,
     tls: SSLContext | None = None,
+    faults: FaultPlane | None = None,
     time_scale: float = 1.0,
     recreate_interval_s: float = RECREATE_INTERVAL_MS / 1000,
     declared: Sequence[DeclaredQueue] = (),
@@ -85,7 +87,7 @@ async def running_broker(
             time_scale=time_scale,
             recreate_interval_ms=round(recreate_interval_s * 1000),
         )
-        server = HttpServer(broker, access=access, tls=tls)
+        server = HttpServer(broker, access=access, tls=tls, faults=faults)
         if declared:
             declared_done(await create_declared(broker.call, declared))
         await server.start(host, port)

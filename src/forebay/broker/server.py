@@ -12,12 +12,14 @@ from forebay.broker.access import Access, Identity
 from forebay.broker.broker import Broker
 from forebay.broker.callers import Callers
 from forebay.broker.connection import Exchange, HttpConnection
+from forebay.broker.faults import FaultySubmit
 from forebay.broker.http import Answers
 from forebay.broker.pages import is_page, permission_for, show
 from forebay.broker.policy import Context
 from forebay.broker.polls import ParkedPoll
 from forebay.clock import Clock, SystemClock
 from forebay.errors import AddressInUse, ForebayError
+from forebay.fault_injection import FaultPlane
 from forebay.protocol import awsquery, errors
 from forebay.protocol.actions import ACTIONS, AnyRequest, add_trace_header
 from forebay.protocol.awsjson import TARGET_HEADER, TARGET_PREFIX, decode_request
@@ -53,7 +55,8 @@ class HttpServer:
     """Serves a broker on a TCP port, in both protocols of SQS and with a few pages of its own.
 
     With `access` that has keys, every request but /health must be signed. With `tls` it speaks
-    HTTPS only. More than `connections_max` connections at a time are turned away.
+    HTTPS only. More than `connections_max` connections at a time are turned away. `faults` is for
+    tests of clients.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class HttpServer:
         access: Access | None = None,
         tls: SSLContext | None = None,
         connections_max: int = CONNECTIONS_MAX,
+        faults: FaultPlane | None = None,
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -73,6 +77,7 @@ class HttpServer:
         self._scheme = "http" if tls is None else "https"
         self._connections_max = connections_max
         self._clock = clock or SystemClock()
+        self._faults = FaultySubmit(broker, faults, self._clock) if faults is not None else None
         self._answers = Answers(entropy(16))
         self._callers = Callers(self._scheme)
         self._connections: set[HttpConnection] = set()
@@ -168,7 +173,12 @@ class HttpServer:
         if trace_header is not None:
             add_trace_header(request, trace_header.decode("latin-1"))
         caller = self._callers.caller(path, headers, identity, self.endpoint_url)
-        exchange.poll = self._broker.submit(request, caller, exchange.reply)
+        if self._faults is None:
+            exchange.poll = self._broker.submit(request, caller, exchange.reply)
+        else:
+            exchange.poll = self._faults.submit(
+                request, caller, exchange.reply, exchange.connection.abort
+            )
 
     def abandon(self, poll: ParkedPoll) -> None:
         self._broker.abandon(poll)

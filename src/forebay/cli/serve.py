@@ -19,12 +19,14 @@ from rich.console import Console
 import forebay
 from forebay.broker.access import Access
 from forebay.broker.bootstrap import Outcome, read_declarations
+from forebay.broker.faults import read_rates
 from forebay.broker.journal.base import Durability
 from forebay.broker.keys import load_keys
 from forebay.broker.running import running_broker, tls_context
 from forebay.broker.server import HttpServer
 from forebay.cli.logs import LogFormat, set_up_logs
 from forebay.errors import SettingsError
+from forebay.fault_injection import SeededFaults
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 #: Where the data goes unless the user says otherwise.
@@ -112,6 +114,14 @@ def serve(
             help="How long the name of a deleted queue stays taken. AWS says 60.",
         ),
     ] = RECREATE_INTERVAL_MS / 1000,
+    faults: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Misbehave as a TOML file says, to test clients: duplicates, disorder, lost"
+            " answers, latency, throttling.",
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat, typer.Option(help="Log lines for people, or a JSON object a line.")
     ] = LogFormat.TEXT,
@@ -134,6 +144,7 @@ def serve(
     access = Access(load_keys(keys)) if keys is not None else Access()
     tls = tls_context(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     declared = read_declarations(config) if config is not None else []
+    plane = SeededFaults(read_rates(faults)) if faults is not None else None
     if data is None and durability is not Durability.MEMORY:
         data = DEFAULT_DATA
     set_up_logs(log_format)
@@ -147,6 +158,7 @@ def serve(
                     port=port,
                     access=access,
                     tls=tls,
+                    faults=plane,
                     time_scale=time_scale,
                     recreate_interval_s=recreate_wait,
                     declared=declared,
