@@ -42,7 +42,7 @@ soak: $(VENV)/.dev ## the long proofs: 200 SIGKILLs under load, a million fuzzed
 	$(BIN)/pytest -n 0 --timeout 1800 tests/acceptance/test_broker_sigkill.py --kills 200
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 
-bench: $(VENV)/.dev ## the benchmarks, side by side; tables here, JSON in bench/results (ARGS="broker")
+bench: $(VENV)/.dev ## the benchmarks, side by side; tables here, JSON in bench/results (ARGS="polls")
 	$(BIN)/python -m bench $(ARGS)
 
 docs: $(VENV)/.dev ## draw the pages that are made from the code

@@ -9,24 +9,48 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import broker
+from bench import broker, idle_polls
 
 RESULTS = Path(__file__).parent / "results"
 
+app = typer.Typer(add_completion=False)
 
-def main(
+
+@app.callback(invoke_without_command=True)
+def all_of_them(context: typer.Context) -> None:
+    """Measure the broker. Without a name, every benchmark runs."""
+    if context.invoked_subcommand is None:
+        measure_broker()
+        measure_idle_polls()
+
+
+@app.command("broker")
+def measure_broker(
     seconds: Annotated[float, typer.Option(help="Length of one measurement, in seconds.")] = 3.0,
     rounds: Annotated[int, typer.Option(help="How often each subject is measured.")] = 3,
 ) -> None:
-    """Measure the broker beside a bare HTTP echo and write bench/results/broker.json."""
+    """SendMessage and the life cycle beside a bare HTTP echo and other brokers."""
     console = Console()
     report = broker.run(seconds, rounds, console)
     broker.print_table(report, console)
+    _write("broker", report, console)
+
+
+@app.command("polls")
+def measure_idle_polls() -> None:
+    """Ten thousand idle long polls."""
+    console = Console()
+    report = idle_polls.run()
+    idle_polls.print_table(report, console)
+    _write("polls", report, console)
+
+
+def _write(name: str, report: msgspec.Struct, console: Console) -> None:
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "broker.json"
+    path = RESULTS / f"{name}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    console.print(f"written to {path.relative_to(Path.cwd())}")
+    console.print(f"written to bench/results/{path.name}")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -9,6 +9,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Server(NamedTuple):
+    """A server under test."""
+
+    url: str
+    pid: int
 
 
 def free_port() -> int:
@@ -28,35 +37,59 @@ def echo_server() -> Iterator[str]:
 
 
 @contextmanager
-def broker(durability: str) -> Iterator[str]:
-    """A broker with a fresh data directory; yields its endpoint URL."""
+def broker(durability: str) -> Iterator[Server]:
+    """A broker with a fresh data directory."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as directory:
         command = [sys.executable, "-m", "forebay", "serve", "--port", str(port)]
         command += ["--durability", durability]
         command += [] if durability == "memory" else ["--data", directory]
-        with _running(command, port):
-            yield f"http://127.0.0.1:{port}"
+        with _running(command, port) as pid:
+            yield Server(f"http://127.0.0.1:{port}", pid)
 
 
 @contextmanager
-def _running(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        _wait_until_listening(process, port)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+def moto_server() -> Iterator[Server]:
+    """moto's server, from an environment of its own that is made on first use."""
+    bin_directory = environment("moto")
+    port = free_port()
+    with _running([str(bin_directory / "moto_server"), "--port", str(port)], port) as pid:
+        yield Server(f"http://127.0.0.1:{port}", pid)
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+def environment(name: str) -> Path:
+    """The bin directory of a virtual environment with what `bench/peers/NAME.lock` locks."""
+    lock = Path(__file__).parent / "peers" / f"{name}.lock"
+    directory = Path(__file__).parents[1] / f".venv-{name}"
+    stamp = directory / "lock"
+    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(directory)], check=True)
+        pip = [str(directory / "bin" / "pip"), "install", "-qq", "--require-hashes"]
+        subprocess.run([*pip, "-r", str(lock)], check=True)
+        stamp.write_bytes(lock.read_bytes())
+    return directory / "bin"
+
+
+@contextmanager
+def _running(command: list[str], port: int) -> Iterator[int]:
+    """Run a server and wait until it listens; yields its process id."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            if not _listens(process, port):
+                log.seek(0)
+                raise RuntimeError(f"{command} does not listen:\n{log.read().decode()}")
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
     deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
+    while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                return True
         time.sleep(0.02)
-    raise RuntimeError(f"{process.args!r} did not listen on port {port} within 15 s")
+    return False
