@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
 
@@ -27,12 +28,13 @@ class ServeProcess:
     """One run of `forebay serve`, killed at the end of the block if it still runs."""
 
     def __init__(self, *arguments: str, directory: Path | None = None) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `kill`
         self._process = subprocess.Popen(
             [sys.executable, "-m", "forebay", "serve", *arguments],
             cwd=directory,
             env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
 
@@ -73,10 +75,17 @@ class ServeProcess:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end: exit code, and what is left of its output and of its errors."""
-        output, errors = self._process.communicate(timeout=PATIENCE_S)
-        return self._process.returncode, output, errors
+        # Not `communicate`, which passes over what earlier reads of a line have buffered.
+        assert self._process.stdout is not None
+        output = self._process.stdout.read()
+        code = self._process.wait(PATIENCE_S)
+        self._errors.seek(0)
+        return code, output, self._errors.read()
 
     def kill(self) -> None:
         """SIGKILL, as a crash."""
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.close()
