@@ -103,7 +103,9 @@ class Story:
             "second plan": self._then(self._terraform, "plan", "-detailed-exitcode"),
             "forget": self._then(self._terraform, "state", "rm", "aws_sqs_queue.dead"),
             "update": self._then(self._import, "apply", "-auto-approve", *update),
-            "destroy": self._then(self._terraform, "destroy", "-auto-approve", *update),
+            "destroy": self._then(
+                self._terraform, "destroy", "-auto-approve", "-refresh=false", *update
+            ),
         }
 
     def outcome(self, command: str) -> Outcome:
