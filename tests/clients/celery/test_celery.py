@@ -108,6 +108,7 @@ def test_a_worker_that_is_told_to_end_leaves_nothing_hidden(
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE_S) == 0
     with celery.worker():
-        celery.wait_for("napped", 20)
         celery.wait_until_acknowledged(sqs)
-    assert sorted(event.argument for event in celery.events("napped")) == list(range(20))
+    # A task that ends as its worker does may run again: the worker's processes wait 30 s for their
+    # last results to be read, and sometimes in vain.
+    assert {event.argument for event in celery.events("napped")} == set(range(20))
