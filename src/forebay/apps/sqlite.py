@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 
 from forebay.apps.errors import StoreError
+from forebay.idempotency.sqlite import use_write_ahead_log
 
 #: How long a transaction waits for other processes to let go of the file, in seconds.
 _LOCK_WAIT_S = 30.0
@@ -30,7 +31,7 @@ def open_database(path: Path, schema: str) -> apsw.Connection:
         return tries < tries_max
 
     connection.set_busy_handler(wait_for_the_lock)
-    connection.execute("PRAGMA journal_mode = WAL")
+    use_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(schema)
     return connection

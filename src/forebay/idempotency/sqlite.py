@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ T = TypeVar("T")
 
 #: How long a transaction waits for those of other processes, in milliseconds.
 BUSY_TIMEOUT_MS = 5_000
+
+#: Pause before asking for the write-ahead log again, in milliseconds.
+_LOCK_RETRY_MS = 10
 
 #: The form of the tables. Raise it with every change of them.
 _FORMAT = 1
@@ -113,6 +117,23 @@ def complete_within(
         "SELECT 1 FROM idempotency_record WHERE key = ? AND token = ?", (key, token)
     ).fetchone()
     return done is not None
+
+
+def use_write_ahead_log(connection: apsw.Connection) -> None:
+    """Have a file keep its changes in a write-ahead log, which lets processes read and write it.
+
+    Several processes may do this to a new file at once. SQLite then fails all but one at once,
+    without asking the busy handler, since two that wait for each other would wait for ever.
+    Raises apsw.BusyError when the file stays locked for BUSY_TIMEOUT_MS.
+    """
+    for _ in range(BUSY_TIMEOUT_MS // _LOCK_RETRY_MS):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except apsw.BusyError:
+            time.sleep(_LOCK_RETRY_MS / 1000)
+        else:
+            return
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 class SqliteIdempotencyStore:
@@ -203,7 +224,7 @@ class SqliteIdempotencyStore:
             raise self._unusable(error) from error
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            connection.execute("PRAGMA journal_mode = WAL")
+            use_write_ahead_log(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with _transaction(connection):
                 create_tables(connection)
