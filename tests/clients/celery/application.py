@@ -51,6 +51,6 @@ def outlive(number: int) -> None:
 
 
 app.task(name="add")(add)
-app.task(name="nap")(nap)
+app.task(name="nap", acks_late=True)(nap)
 app.task(name="fail_twice", bind=True, max_retries=5)(fail_twice)
 app.task(name="outlive", acks_late=True, reject_on_worker_lost=True)(outlive)
