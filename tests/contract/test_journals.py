@@ -263,14 +263,19 @@ def test_closing_twice_does_nothing(opened: tuple[Journal, Reopen]) -> None:
 
 @st.composite
 def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
-    """Change sets as an engine makes them: each sequence is used once."""
+    """Change sets as an engine makes them: each sequence is used once, and purges' marks rise."""
     sets = []
     following = 1
+    marks: dict[int, int] = {}
     for _ in range(draw(st.integers(1, 8))):
         queues = draw(st.lists(st.integers(1, 3), max_size=6))
         rows = [message(following + n, queue) for n, queue in enumerate(queues)]
         following += len(rows)
         known = st.integers(1, max(1, following - 1))
+        purged: dict[int, int] = {}
+        for number, mark in draw(st.dictionaries(st.integers(1, 3), known, max_size=1)).items():
+            purged = {number: max(mark, marks.get(number, 0))}
+            marks.update(purged)
         received = draw(st.sets(known, max_size=3))
         sets.append(
             changes(
@@ -280,7 +285,7 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
                 deduplications=[deduplication(row[0], row[1]) for row in rows[::2]],
                 deliveries={sequence: delivery(sequence) for sequence in received},
                 removed_messages=draw(st.lists(known, max_size=3, unique=True)),
-                purged=draw(st.dictionaries(st.integers(1, 3), known, max_size=1)),
+                purged=purged,
                 forgotten_deduplications=draw(st.one_of(st.just(0), known)),
             )
         )
