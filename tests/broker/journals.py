@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
 
-from forebay.broker.core.changes import ChangeSet, Snapshot
+from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.errors import JournalError
 
@@ -21,6 +21,7 @@ class FailingJournal(MemoryJournal):
         super().__init__()
         self.failing_commits = 0
         self.failing_loads = 0
+        self.failing_pages = 0
         #: What was committed, one entry for each commit.
         self.commits: list[ChangeSet] = []
 
@@ -36,6 +37,12 @@ class FailingJournal(MemoryJournal):
             self.failing_loads -= 1
             raise JournalError("The disk is gone.")
         return super().load()
+
+    def page(self, request: PageRequest) -> Page:
+        if self.failing_pages:
+            self.failing_pages -= 1
+            raise JournalError("The disk is gone.")
+        return super().page(request)
 
 
 class HeldExecutor(Executor):

@@ -11,7 +11,9 @@ import pytest
 
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
+from forebay.broker.core.changes import PageRequest
 from forebay.broker.core.engine import Caller, Engine
+from forebay.broker.core.window import Window
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.polls import Answer
 from forebay.protocol.actions import (
@@ -34,14 +36,24 @@ _P = ParamSpec("_P")
 CALLER = Caller("000000000000", "us-east-1", "http://sqs.test")
 
 
-def broker_on(journal: MemoryJournal, executor: HeldExecutor | None = None) -> Broker:
+def broker_on(
+    journal: MemoryJournal,
+    executor: HeldExecutor | None = None,
+    window: Window = Window(),  # noqa: B008 - frozen
+) -> Broker:
     return Broker(
         journal,
         executor=executor or InlineExecutor(),
         clock=LoopClock(),
         entropy=bytes,
         recreate_interval_ms=0,
+        window=window,
     )
+
+
+def bodies_in(journal: MemoryJournal) -> list[str]:
+    """The messages that the first queue of a journal holds and nobody received."""
+    return [row[3] for row in journal.page(PageRequest(1, 1, (0, 0), 100, 1_000_000)).rows]
 
 
 def send(queue: str, body: str = "hello", **members: Any) -> SendMessageRequest:
@@ -188,7 +200,7 @@ async def test_a_failed_commit_refuses_all_that_waited_and_the_broker_recovers()
     executor.release()
     await settle()
     assert isinstance(kept.answer, SendMessageResult)
-    assert [row[3] for row, _ in journal.load().messages] == ["kept"]
+    assert bodies_in(journal) == ["kept"]
 
 
 @in_virtual_time
@@ -355,7 +367,7 @@ async def test_closing_answers_polls_empty_commits_and_refuses_what_comes_after(
     late = Asked(broker, send("jobs"))
     await settle()
     assert late.code == "ServiceUnavailable"
-    assert len(list(journal.load().messages)) == 1
+    assert len(bodies_in(journal)) == 1
 
 
 def test_time_goes_on_from_the_journal_even_when_the_clock_was_set_back() -> None:
@@ -413,3 +425,52 @@ async def test_ten_thousand_waiting_polls_share_one_timer(monkeypatch: pytest.Mo
     assert len([timer for timer in timers if not timer.cancelled()]) == 1
     await asyncio.sleep(20.1)
     assert [poll.answer for poll in polls] == [ReceiveMessageResult()] * 10_000
+
+
+SMALL = Window(messages=4, page_messages=3)
+
+
+@in_virtual_time
+async def test_what_is_beyond_the_window_is_received_without_a_wait() -> None:
+    broker = broker_on(MemoryJournal(), window=SMALL)
+    await create(broker)
+    for index in range(30):
+        await broker.call(send("jobs", f"m{index}"))
+    received = []
+    while more := await bodies(broker.call(receive("jobs", limit=10))):
+        received += more
+    assert received == [f"m{index}" for index in range(30)]
+
+
+@in_virtual_time
+async def test_a_backlog_is_there_after_a_restart() -> None:
+    journal = MemoryJournal()
+    broker = broker_on(journal, window=SMALL)
+    await create(broker)
+    for index in range(10):
+        await broker.call(send("jobs", f"m{index}"))
+    assert await bodies(broker.call(receive("jobs"))) == ["m0"]
+    await broker.close()
+    broker = broker_on(journal, window=SMALL)
+    assert (broker.view_queues()[0].visible, broker.view_queues()[0].in_flight) == (9, 1)
+    assert await bodies(broker.call(receive("jobs"))) == ["m1"]
+
+
+@in_virtual_time
+async def test_a_page_that_cannot_be_read_costs_no_message() -> None:
+    journal = FailingJournal()
+    broker = broker_on(journal, window=SMALL)
+    await create(broker)
+    for index in range(10):
+        await broker.call(send("jobs", f"m{index}"))
+    received = await bodies(broker.call(receive("jobs")))
+    journal.failing_pages = 1
+    refused = []
+    while len(received) < 10:
+        try:
+            received += await bodies(broker.call(receive("jobs", wait_s=5)))
+        except SqsError as error:
+            refused.append(error.code)
+    assert sorted(received) == [f"m{index}" for index in range(10)]
+    assert journal.failing_pages == 0
+    assert set(refused) <= {"ServiceUnavailable"}

@@ -12,14 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.broker.core.changes import (
+    BacklogRecord,
     ChangeSet,
     DeduplicationRow,
     DeliveryRow,
     MessageExtras,
     MessageRow,
     MoveTaskRecord,
+    Page,
+    PageRequest,
     QueueRecord,
     Snapshot,
+    Tally,
 )
 from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.journal.memory import MemoryJournal
@@ -90,8 +94,17 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Jou
     last[-1].close()
 
 
-def message(sequence: int, queue: int = 1, body: str = "hello") -> MessageRow:
-    return (sequence, queue, f"id-{sequence}", body, 10, 11, 12, "0", None, None, None)
+def message(
+    sequence: int, queue: int = 1, body: str = "hello", page_key: int | None = None
+) -> MessageRow:
+    key = sequence if page_key is None else page_key
+    return (sequence, queue, f"id-{sequence}", body, 10, 11, 12, "0", None, None, None, key)
+
+
+def page_of(
+    queue: int = 1, after: tuple[int, int] = (0, 0), messages_max: int = 10_000, size: int = 1 << 30
+) -> PageRequest:
+    return PageRequest(1, queue, after, messages_max, size)
 
 
 def delivery(sequence: int, count: int = 1) -> DeliveryRow:
@@ -117,8 +130,8 @@ def whole(snapshot: Snapshot) -> Snapshot:
     )
 
 
-def sequences(journal: Journal) -> list[int]:
-    return [row[0] for row, _ in journal.load().messages]
+def sequences(journal: Journal, queue: int = 1) -> list[int]:
+    return [row[0] for row in journal.page(page_of(queue)).rows]
 
 
 def test_a_new_journal_is_empty(opened: tuple[Journal, Reopen]) -> None:
@@ -134,12 +147,13 @@ def test_what_is_committed_is_loaded_after_a_restart(opened: tuple[Journal, Reop
         "id-2",
         "naïve \U0001f389 \t\n",
         10,
-        900_010,
+        910,
         12,
         "123456789012",
         "group",
         "dedup",
         msgspec.msgpack.encode(MessageExtras(trace_header="Root=1")),
+        910,
     )
     attempt: DeliveryRow = (2, 3, 20, 21, 22, "attempt")
     journal.commit(
@@ -149,16 +163,18 @@ def test_what_is_committed_is_loaded_after_a_restart(opened: tuple[Journal, Reop
             deliveries={2: attempt},
             deduplications=[deduplication(2)],
             move_tasks={1: TASK},
+            tallies={1: Tally(1, 0)},
         )
     )
     assert whole(reopen(journal).load()) == Snapshot(
         queues=[JOBS],
-        messages=[(message(1), None), (full, attempt)],
+        messages=[(full, attempt)],
         deduplications=[deduplication(2)],
         next_sequence=100,
         next_queue_number=5,
         clock_ms=1000,
         move_tasks=[TASK],
+        backlogs=[BacklogRecord(1, Tally(1, 0), enqueued_at_ms=10)],
     )
 
 
@@ -181,10 +197,9 @@ def test_a_removed_message_is_gone_with_its_delivery(opened: tuple[Journal, Reop
     rows = [message(sequence) for sequence in range(1, 201)]
     journal.commit(changes(messages=rows, deliveries={1: delivery(1), 200: delivery(200)}))
     journal.commit(changes(removed_messages=list(range(1, 150))))
-    journal.commit(changes(messages=[message(1)]))
-    loaded = list(reopen(journal).load().messages)
-    assert loaded[0] == (message(1), None)
-    assert [row[0] for row, _ in loaded] == [1, *range(150, 201)]
+    journal = reopen(journal)
+    assert list(journal.load().messages) == [(message(200), delivery(200))]
+    assert sequences(journal) == [*range(150, 200)]
 
 
 def test_what_comes_and_goes_in_one_commit_is_gone(opened: tuple[Journal, Reopen]) -> None:
@@ -217,9 +232,11 @@ def test_a_removed_queue_takes_its_messages_along(opened: tuple[Journal, Reopen]
     marks = [deduplication(1), deduplication(2, queue=2)]
     journal.commit(changes(queues={1: JOBS}, messages=rows, deduplications=marks))
     journal.commit(changes(removed_queues=[1]))
-    snapshot = whole(reopen(journal).load())
+    journal = reopen(journal)
+    snapshot = whole(journal.load())
     assert snapshot.queues == []
-    assert snapshot.messages == [(message(2, queue=2), None)]
+    assert sequences(journal) == []
+    assert sequences(journal, queue=2) == [2]
     assert snapshot.deduplications == [deduplication(2, queue=2)]
 
 
@@ -232,7 +249,7 @@ def test_a_purge_takes_what_is_there_and_no_other_queue(opened: tuple[Journal, R
     left = [sequence for sequence in range(1, 21) if sequence % 2 or sequence > 10]
     for _ in range(2):
         snapshot = whole(journal.load())
-        assert [row[0] for row, _ in snapshot.messages] == left
+        assert sorted(sequences(journal) + sequences(journal, queue=2)) == left
         assert [row[0] for row in snapshot.deduplications] == left
         journal = reopen(journal)
 
@@ -255,6 +272,77 @@ def test_deduplications_are_forgotten_up_to_a_sequence(opened: tuple[Journal, Re
     assert list(reopen(journal).load().deduplications) == marks[6:]
 
 
+def test_a_page_is_in_order_of_page_key_and_then_of_sequence(
+    opened: tuple[Journal, Reopen],
+) -> None:
+    journal, reopen = opened
+    keys = {1: 30, 2: 10, 3: 20, 4: 10, 5: 40}
+    journal.commit(changes(messages=[message(n, page_key=key) for n, key in keys.items()]))
+    journal.commit(changes(messages=[message(6, page_key=20), message(7, queue=2, page_key=15)]))
+    journal = reopen(journal)
+    assert sequences(journal) == [2, 4, 3, 6, 1, 5]
+    behind = journal.page(page_of(after=(10, 2)))
+    assert [row[0] for row in behind.rows] == [4, 3, 6, 1, 5]
+    assert behind.rows[0] == message(4, page_key=10)
+
+
+@pytest.mark.parametrize(
+    ("messages_max", "size", "pages"),
+    [
+        (2, 1000, [[1, 2], [3, 4], [5]]),
+        (5, 1000, [[1, 2, 3, 4, 5]]),
+        (6, 1000, [[1, 2, 3, 4, 5]]),
+        (9, 1, [[1], [2], [3], [4], [5]]),
+        (9, 10, [[1], [2], [3], [4], [5]]),
+        (9, 11, [[1, 2], [3, 4], [5]]),
+    ],
+)
+def test_a_page_ends_with_the_message_that_fills_it(
+    opened: tuple[Journal, Reopen], messages_max: int, size: int, pages: list[list[int]]
+) -> None:
+    journal, _ = opened
+    journal.commit(changes(messages=[message(n, body="x" * 10) for n in range(1, 6)]))
+    read: list[Page] = []
+    after = (0, 0)
+    while not read or not read[-1].is_last:
+        read.append(journal.page(page_of(1, after, messages_max, size)))
+        after = (read[-1].rows[-1][11], read[-1].rows[-1][0])
+    assert [[row[0] for row in page.rows] for page in read] == pages
+
+
+def test_a_page_leaves_out_what_was_received_removed_or_purged(
+    opened: tuple[Journal, Reopen],
+) -> None:
+    journal, _ = opened
+    journal.commit(changes(messages=[message(n) for n in range(1, 9)], purged={1: 2}))
+    journal.commit(changes(deliveries={4: delivery(4), 8: delivery(8)}, removed_messages=[6]))
+    assert journal.page(page_of()) == Page([message(3), message(5), message(7)], is_last=True)
+    assert journal.page(page_of(after=(7, 7))) == Page([], is_last=True)
+
+
+def test_a_backlog_is_loaded_without_its_messages(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    delays = {1: 11, 2: 2000, 3: 2000, 4: 3000, 5: 900}
+    rows = [
+        (n, 1, f"id-{n}", "", 10 + n, until, 12, "0", None, None, None, until)
+        for n, until in delays.items()
+    ]
+    journal.commit(changes(queues={1: JOBS}, messages=rows, tallies={1: Tally(5, 10)}))
+    [backlog] = reopen(journal).load().backlogs
+    assert backlog == BacklogRecord(1, Tally(5, 10), 11, [(2000, 2), (3000, 1)])
+
+
+def test_a_tally_is_the_latest_and_goes_with_its_queue(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    journal.commit(changes(queues={1: JOBS}, tallies={1: Tally(5, 0), 2: Tally(7, 0)}))
+    journal.commit(changes(messages=[message(1)], tallies={1: Tally(6, 3)}, removed_queues=[2]))
+    journal = reopen(journal)
+    [backlog] = journal.load().backlogs
+    assert (backlog.queue_number, backlog.tally) == (1, Tally(6, 3))
+    journal.commit(changes(tallies={1: Tally(0, 3)}))
+    assert journal.load().backlogs == []
+
+
 def test_closing_twice_does_nothing(opened: tuple[Journal, Reopen]) -> None:
     journal, _ = opened
     journal.close()
@@ -269,7 +357,8 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
     marks: dict[int, int] = {}
     for _ in range(draw(st.integers(1, 8))):
         queues = draw(st.lists(st.integers(1, 3), max_size=6))
-        rows = [message(following + n, queue) for n, queue in enumerate(queues)]
+        keys = draw(st.lists(st.integers(0, 3), min_size=6, max_size=6))
+        rows = [message(following + n, queue, page_key=keys[n]) for n, queue in enumerate(queues)]
         following += len(rows)
         known = st.integers(1, max(1, following - 1))
         purged: dict[int, int] = {}
@@ -285,6 +374,13 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
                 deduplications=[deduplication(row[0], row[1]) for row in rows[::2]],
                 deliveries={sequence: delivery(sequence) for sequence in received},
                 removed_messages=draw(st.lists(known, max_size=3, unique=True)),
+                tallies=draw(
+                    st.dictionaries(
+                        st.integers(1, 3),
+                        st.builds(Tally, st.integers(0, 2), st.integers(0, 3)),
+                        max_size=2,
+                    )
+                ),
                 purged=purged,
                 forgotten_deduplications=draw(st.one_of(st.just(0), known)),
             )
@@ -292,10 +388,26 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
     return sets
 
 
-@given(sets=_change_sets(), restarts=st.sets(st.integers(0, 7)))
+_requests = st.builds(
+    page_of,
+    st.integers(1, 3),
+    st.tuples(st.integers(0, 3), st.integers(0, 20)),
+    st.integers(1, 5),
+    st.integers(1, 20),
+)
+
+
+@given(
+    sets=_change_sets(),
+    restarts=st.sets(st.integers(0, 7)),
+    requests=st.lists(_requests, max_size=5),
+)
 @settings(max_examples=50, deadline=None)
 def test_sqlite_holds_what_dicts_hold(
-    tmp_path_factory: pytest.TempPathFactory, sets: list[ChangeSet], restarts: set[int]
+    tmp_path_factory: pytest.TempPathFactory,
+    sets: list[ChangeSet],
+    restarts: set[int],
+    requests: list[PageRequest],
 ) -> None:
     directory = tmp_path_factory.mktemp("journal")
     memory = MemoryJournal()
@@ -308,5 +420,7 @@ def test_sqlite_holds_what_dicts_hold(
                 disk.close()
                 disk = SqliteJournal(directory, Durability.OS)
             assert whole(disk.load()) == whole(memory.load())
+            for request in requests:
+                assert disk.page(request) == memory.page(request)
     finally:
         disk.close()

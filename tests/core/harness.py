@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 
+from forebay.broker.core.changes import Page, PageRequest, Snapshot
 from forebay.broker.core.engine import Caller, Engine, Wait
+from forebay.broker.core.window import Window
+from forebay.broker.journal.memory import MemoryJournal
 from forebay.protocol.actions import (
     AnyRequest,
     AnyResult,
@@ -146,3 +150,67 @@ class Sqs:
             int(attributes["ApproximateNumberOfMessagesNotVisible"]),
             int(attributes["ApproximateNumberOfMessagesDelayed"]),
         )
+
+
+class JournaledSqs(Sqs):
+    """An engine with a journal behind it. Pages are read and brought when a receive needs them.
+
+    A page can be taken, read and brought step by step as well, with other requests in between.
+    """
+
+    def __init__(self, window: Window | None = None) -> None:
+        self.journal = MemoryJournal()
+        self._window = window or Window()
+        self._entropy = random.Random(1).randbytes
+        super().__init__(self._new_engine(None))
+        #: The pages that were taken from the engine and not read, and those not brought back.
+        self.to_read: deque[PageRequest] = deque()
+        self.to_bring: deque[tuple[PageRequest, Page]] = deque()
+
+    def _new_engine(self, snapshot: Snapshot | None) -> Engine:
+        return Engine(
+            entropy=self._entropy,
+            recreate_interval_ms=0,
+            window=self._window,
+            snapshot=snapshot,
+        )
+
+    def call(self, request: AnyRequest) -> AnyResult | Wait:
+        result = super().call(request)
+        while isinstance(result, Wait) and self.bring_all():
+            result = super().call(request)
+        return result
+
+    def restart(self) -> None:
+        """Lose the engine and build it anew from what was committed."""
+        self.commit()
+        self.to_read.clear()
+        self.to_bring.clear()
+        self.engine = self._new_engine(self.journal.load())
+
+    def commit(self) -> None:
+        self.journal.commit(self.engine.take_changes())
+
+    def take(self) -> None:
+        """Take what the engine asks for, and commit what it has changed until then."""
+        self.to_read.extend(self.engine.take_pages())
+        self.commit()
+
+    def read(self) -> None:
+        if self.to_read:
+            request = self.to_read.popleft()
+            self.to_bring.append((request, self.journal.page(request)))
+
+    def bring(self) -> None:
+        if self.to_bring:
+            request, page = self.to_bring.popleft()
+            self.engine.page_in(request, page, self.now_ms)
+
+    def bring_all(self) -> bool:
+        """Bring every page that was asked for; False when there is none."""
+        self.take()
+        steps: list[Callable[[], None]] = [self.read] * len(self.to_read)
+        steps += [self.bring] * (len(self.to_read) + len(self.to_bring))
+        for step in steps:
+            step()
+        return bool(steps)

@@ -7,9 +7,8 @@ from base64 import urlsafe_b64decode
 
 import pytest
 
-from forebay.broker.core.engine import Engine
 from forebay.broker.core.move_tasks import _allowance
-from forebay.broker.journal.memory import MemoryJournal
+from forebay.broker.core.window import Window
 from forebay.protocol import errors
 from forebay.protocol.actions import (
     CancelMessageMoveTaskRequest,
@@ -23,12 +22,12 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.errors import Fault, SqsError
 from forebay.protocol.identifiers import TaskHandle, decode_task_handle, encode_task_handle
-from tests.core.harness import Sqs, arn_of, url_of
+from tests.core.harness import JournaledSqs, Sqs, arn_of, url_of
 
 
-def with_dead_letters(count: int, suffix: str = "") -> Sqs:
+def with_dead_letters(count: int, suffix: str = "", sqs: Sqs | None = None) -> Sqs:
     """Messages m1, m2… in dead, each received once from jobs."""
-    sqs = Sqs()
+    sqs = sqs or Sqs()
     sqs.create(f"dead{suffix}")
     sqs.create(f"other{suffix}")
     policy = {"deadLetterTargetArn": arn_of(f"dead{suffix}"), "maxReceiveCount": 1}
@@ -58,6 +57,8 @@ def run(sqs: Sqs, seconds: float) -> None:
     end_ms = sqs.now_ms + round(seconds * 1000)
     while (due_ms := sqs.engine.next_due()) is not None and due_ms <= end_ms:
         sqs.engine.tick(due_ms)
+        if isinstance(sqs, JournaledSqs):
+            sqs.bring_all()
     sqs.now_ms = end_ms
 
 
@@ -200,14 +201,14 @@ def test_only_as_many_tasks_are_kept_as_can_be_listed() -> None:
     assert len(tasks(sqs)) == 10
 
 
-def test_a_restart_goes_on_with_the_task() -> None:
-    sqs = with_dead_letters(100)
-    journal = MemoryJournal()
+@pytest.mark.parametrize("window", [Window(), Window(messages=4, page_messages=3)])
+def test_a_restart_goes_on_with_the_task(window: Window) -> None:
+    sqs = JournaledSqs(window)
+    with_dead_letters(100, sqs=sqs)
     start(sqs, rate=10)
     run(sqs, 2)
-    journal.commit(sqs.engine.take_changes())
     before = sqs.counts("jobs")
-    sqs.engine = Engine(entropy=bytes, snapshot=journal.load())
+    sqs.restart()
     assert sqs.counts("jobs") == before
     run(sqs, 20)
     assert sqs.counts("jobs") == (100, 0, 0)

@@ -10,8 +10,9 @@ from concurrent.futures import Executor, Future
 
 from forebay.broker.access import ProtectedQueue
 from forebay.broker.commit import GroupCommit
-from forebay.broker.core.changes import Snapshot
+from forebay.broker.core.changes import Page, PageRequest, Snapshot
 from forebay.broker.core.engine import Caller, Engine, MessageView, QueueView, Wait
+from forebay.broker.core.window import Window
 from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
 from forebay.clock import Clock, SystemClock
@@ -54,8 +55,10 @@ class Broker:
         recreate_interval_ms: int = RECREATE_INTERVAL_MS,
         time_scale: float = 1.0,
         endpoint_url: str = DEFAULT_ENDPOINT_URL,
+        window: Window = Window(),  # noqa: B008 - frozen
     ) -> None:
         self._journal = journal
+        self._window = window
         self._executor = executor
         self._clock = clock or SystemClock()
         self._entropy = entropy
@@ -72,6 +75,8 @@ class Broker:
         self._polls = ParkedPolls()
         self._commits = GroupCommit(
             commit=journal.commit,
+            read=journal.page,
+            paged=self._page_in,
             executor=executor,
             loop=self._loop,
             committed=self._turn,
@@ -207,7 +212,7 @@ class Broker:
             self._commits.add(poll.reply, ReceiveMessageResult())
         if engine is not None:
             if not self._commits.in_flight:
-                self._commits.start(engine.take_changes())
+                self._commits.start(engine.take_changes(), engine.take_pages())
         elif not self._rebuilding:
             self._commits.refuse(SERVICE_UNAVAILABLE)
         self._set_timer(now_ms)
@@ -231,6 +236,10 @@ class Broker:
                     self._polls.remove(poll)
                     self._commits.add(poll.reply, answer)
 
+    def _page_in(self, request: PageRequest, page: Page) -> None:
+        if self._engine is not None:
+            self._engine.page_in(request, page, self._now_ms())
+
     def _set_timer(self, now_ms: int) -> None:
         engine_due_ms = self._engine.next_due() if self._engine is not None else None
         times_ms = [ms for ms in (engine_due_ms, self._polls.next_due()) if ms is not None]
@@ -250,7 +259,7 @@ class Broker:
         self._turn()
 
     def _commit_failed(self, error: BaseException) -> None:
-        _log.error("A commit failed; going back to what the journal holds", exc_info=error)
+        _log.error("The journal failed; going back to what it holds", exc_info=error)
         self._engine = None
         self._rebuild()
 
@@ -266,6 +275,7 @@ class Broker:
         engine = Engine(
             entropy=self._entropy,
             recreate_interval_ms=self._recreate_interval_ms,
+            window=self._window,
             snapshot=snapshot,
         )
         engine.wall_offset_ms = self._clock.wall_ms() - self._now_ms()

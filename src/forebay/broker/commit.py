@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
 
-from forebay.broker.core.changes import ChangeSet
+from forebay.broker.core.changes import ChangeSet, Page, PageRequest
 from forebay.broker.polls import Answer, Reply
 from forebay.protocol.errors import Fault, SqsError
 
@@ -34,32 +34,38 @@ class InlineExecutor(Executor):
 
 
 class GroupCommit:
-    """Gathers answers and lets them go in groups, each after its commit.
+    """Gathers answers and lets them go in groups, each after its commit, and reads pages between.
 
     One group is being committed while the next one gathers, so that a group grows with the load and
     a lone request waits for nobody. An answer without changes of its own waits as well: it may tell
     of changes that are not durable yet, as the answer to a duplicate send does.
 
-    `committed` is called when a group is done, and `failed` when its commit raised. After a failure
-    the answers of the group, and all that gathered behind it, are held until `refuse`.
+    `paged` is given each page that was read. `committed` is called when a group is done, and
+    `failed` when its commit or a read raised. After a failure the answers of the group, and all
+    that gathered behind it, are held until `refuse`.
     """
 
     def __init__(
         self,
         *,
         commit: Callable[[ChangeSet], None],
+        read: Callable[[PageRequest], Page],
+        paged: Callable[[PageRequest, Page], None],
         executor: Executor,
         loop: asyncio.AbstractEventLoop,
         committed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._commit = commit
+        self._read = read
+        self._paged = paged
         self._executor = executor
         self._loop = loop
         self._committed = committed
         self._failed = failed
         self._gathering: list[tuple[Reply, Answer]] = []
         self._in_flight: list[tuple[Reply, Answer]] | None = None
+        self._page_requests: Sequence[PageRequest] = ()
 
     @property
     def in_flight(self) -> bool:
@@ -75,15 +81,22 @@ class GroupCommit:
         """Hold an answer back until all changes made so far are durable."""
         self._gathering.append((reply, answer))
 
-    def start(self, changes: ChangeSet) -> None:
-        """Commit `changes` and then let go what has gathered. Call when nothing is in flight."""
+    def start(self, changes: ChangeSet, page_requests: Sequence[PageRequest] = ()) -> None:
+        """Commit `changes`, then let go what has gathered, then read the pages.
+
+        Call when nothing is in flight.
+        """
         group, self._gathering = self._gathering, []
-        if not changes:
-            _let_go(group)
+        if changes:
+            self._in_flight = group
+            self._page_requests = page_requests
+            future = self._executor.submit(self._commit, changes)
+            future.add_done_callback(self._done_in_thread)
             return
-        self._in_flight = group
-        future = self._executor.submit(self._commit, changes)
-        future.add_done_callback(self._done_in_thread)
+        _let_go(group)
+        if page_requests:
+            self._in_flight = []
+            self._read_pages(page_requests)
 
     def refuse(self, fault: Fault) -> None:
         """Answer everything that is held back with an error."""
@@ -99,14 +112,38 @@ class GroupCommit:
         if error is None:
             self._in_flight = []
             _let_go(group)
+            if self._page_requests:
+                page_requests, self._page_requests = self._page_requests, ()
+                self._read_pages(page_requests)
+                return
             # The answers that just left bring the next requests. Two turns of the event loop, with
             # a read between them, let those join one large group; otherwise the clients fall into
             # two groups that take turns, for twice the commits.
             self._loop.call_soon(self._loop.call_soon, self._land)
         else:
+            self._page_requests = ()
             self._in_flight = None
             self._gathering = group + self._gathering
             self._failed(error)
+
+    def _read_pages(self, requests: Sequence[PageRequest]) -> None:
+        def read() -> list[Page]:
+            return [self._read(request) for request in requests]
+
+        def read_in_thread(future: Future[list[Page]]) -> None:
+            self._loop.call_soon_threadsafe(self._pages_read, requests, future)
+
+        self._executor.submit(read).add_done_callback(read_in_thread)
+
+    def _pages_read(self, requests: Sequence[PageRequest], future: Future[list[Page]]) -> None:
+        error = future.exception()
+        self._in_flight = None
+        if error is not None:
+            self._failed(error)
+            return
+        for request, page in zip(requests, future.result(), strict=True):
+            self._paged(request, page)
+        self._committed()
 
     def _land(self) -> None:
         self._in_flight = None

@@ -18,13 +18,13 @@ from msgspec import Struct, field
 from forebay.protocol.actions import MessageAttributes
 
 #: (sequence, queue number, message id, body, enqueued at, available at, sent at, sender id,
-#:  message group id, deduplication id, extras)
+#:  message group id, deduplication id, extras, page key)
 #:
 #: Sequences are unique over all queues and rise. "Enqueued at" and "available at" are engine time
 #: in ms; "sent at" is wall time in ms, as SentTimestamp shows it. Extras are an encoded
-#: MessageExtras, or None when there are none.
+#: MessageExtras, or None when there are none. Pages are read in order of page key and sequence.
 MessageRow: TypeAlias = tuple[
-    int, int, str, str, int, int, int, str, str | None, str | None, bytes | None
+    int, int, str, str, int, int, int, str, str | None, str | None, bytes | None, int
 ]
 
 #: (sequence, receive count, first received at, taken at, visible at, receive request attempt id)
@@ -47,6 +47,9 @@ class MessageExtras(Struct, omit_defaults=True, array_like=True, gc=False):
     attributes: MessageAttributes | None = None
     trace_header: str | None = None
     dead_letter_source_arn: str | None = None
+    #: Receive count, wall time of the first receive and engine time of the latest, both in ms, of
+    #: a dead letter: what happened to it in the queue that it comes from.
+    received_before: tuple[int, int, int] | None = None
 
 
 class QueueRecord(Struct, gc=False, kw_only=True):
@@ -85,6 +88,36 @@ class MoveTaskRecord(Struct, gc=False, kw_only=True):
     failure_reason: str | None
 
 
+class Tally(Struct, frozen=True, gc=False):
+    """What a queue knows of its messages without reading them."""
+
+    #: Messages that were never received from this queue.
+    unreceived: int = 0
+    #: No message of the queue has a smaller page key.
+    floor_key: int = 0
+
+
+class PageRequest(Struct, frozen=True, gc=False):
+    """Which messages the engine wants to see next."""
+
+    #: Tells this request from every other one of the same engine.
+    number: int
+    queue_number: int
+    #: The page begins behind this page key and sequence.
+    after: tuple[int, int]
+    messages_max: int
+    #: The page ends with the message that brings its bodies to this size, in characters.
+    body_size_max: int
+
+
+class Page(Struct, gc=False):
+    """Messages of a queue that were never received, in order of page key and sequence."""
+
+    rows: list[MessageRow]
+    #: Whether nothing stands behind the last row.
+    is_last: bool
+
+
 class ChangeSet(Struct):
     """Everything that one commit makes durable, together or not at all."""
 
@@ -102,6 +135,8 @@ class ChangeSet(Struct):
     deduplications: list[DeduplicationRow] = field(default_factory=list)
     #: The latest record of each message move task, by number; None for one that is forgotten.
     move_tasks: dict[int, MoveTaskRecord | None] = field(default_factory=dict)
+    #: The latest tally of each queue whose tally changed, by number. It changes with the messages.
+    tallies: dict[int, Tally] = field(default_factory=dict)
     #: Deduplication rows up to this sequence have expired, in every queue. 0 when none have. No
     #: reply depends on it, so it waits for the next commit.
     forgotten_deduplications: int = 0
@@ -125,15 +160,28 @@ class ChangeSet(Struct):
         )
 
 
+class BacklogRecord(Struct, gc=False):
+    """The messages of a queue that were never received, without the messages."""
+
+    queue_number: int
+    tally: Tally
+    #: When retention began for the first of them in order of page key, in ms.
+    enqueued_at_ms: int
+    #: (available at, how many) of those whose delay has not ended, in ms.
+    delayed: list[tuple[int, int]] = field(default_factory=list)
+
+
 class Snapshot(Struct):
-    """All that a journal holds, as the engine is rebuilt from it."""
+    """What an engine is rebuilt from: all that a journal holds but the backlogs' messages."""
 
     queues: list[QueueRecord]
-    #: Every message in order of its sequence, with its latest delivery.
-    messages: Iterable[tuple[MessageRow, DeliveryRow | None]]
+    #: Every message that was received, in order of its sequence, with its latest delivery.
+    messages: Iterable[tuple[MessageRow, DeliveryRow]]
     #: In order of sequence.
     deduplications: Iterable[DeduplicationRow]
     next_sequence: int = 1
     next_queue_number: int = 1
     clock_ms: int = 0
     move_tasks: list[MoveTaskRecord] = field(default_factory=list)
+    #: Of every queue that has one, by queue number.
+    backlogs: list[BacklogRecord] = field(default_factory=list)

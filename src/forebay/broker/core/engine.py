@@ -3,7 +3,8 @@
 A driver applies requests, has the journal commit what `take_changes` gives, and lets the answers
 go after that. When `take_readable` names a queue it tries that queue's waiting receives again. It
 calls `tick` at the time that `next_due` says, so that delays and visibility timeouts end on time
-even when nobody asks.
+even when nobody asks. When `take_pages` gives requests, it has the journal answer them after it has
+committed all changes up to then, and brings the answers to `page_in`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from forebay.broker.core import (
     tags,
     views,
 )
-from forebay.broker.core.changes import ChangeSet, Snapshot
+from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
 from forebay.broker.core.receive import Wait
 from forebay.broker.core.state import Caller, EngineState
 from forebay.broker.core.views import PEEK_MESSAGES_MAX, MessageView, QueueView
+from forebay.broker.core.window import Window
 from forebay.protocol import actions
 from forebay.protocol.actions import AnyRequest, AnyResult
 from forebay.protocol.identifiers import QueueKey
@@ -64,7 +66,8 @@ class Engine:
     """All queues of a broker.
 
     `entropy` gives that many random bytes; it makes the message ids. `recreate_interval_ms` is how
-    long the name of a deleted queue stays taken. `snapshot` is what the journal held.
+    long the name of a deleted queue stays taken. `window` bounds what is in memory of each queue.
+    `snapshot` is what the journal held.
     """
 
     def __init__(
@@ -72,10 +75,14 @@ class Engine:
         *,
         entropy: Callable[[int], bytes],
         recreate_interval_ms: int = RECREATE_INTERVAL_MS,
+        window: Window = Window(),  # noqa: B008 - frozen
         snapshot: Snapshot | None = None,
     ) -> None:
         self._state = EngineState(
-            entropy=entropy, recreate_interval_ms=recreate_interval_ms, snapshot=snapshot
+            entropy=entropy,
+            recreate_interval_ms=recreate_interval_ms,
+            window=window,
+            snapshot=snapshot,
         )
 
     @property
@@ -143,8 +150,20 @@ class Engine:
         changes.next_queue_number = state.next_queue_number
         changes.clock_ms = state.clock_ms
         if changes:
+            state.save_tallies()
             state.changes = ChangeSet()
         return changes
+
+    def take_pages(self) -> list[PageRequest]:
+        """Which pages to read, after all changes up to now were committed."""
+        requests = self._state.page_requests
+        if requests:
+            self._state.page_requests = []
+        return requests
+
+    def page_in(self, request: PageRequest, page: Page, now_ms: int) -> None:
+        """Take in what the journal answered to a request."""
+        self._state.page_in(request, page, self._at(now_ms))
 
     def take_readable(self) -> list[int]:
         """Numbers of the queues where a waiting receive may now succeed, or fail for good."""

@@ -21,6 +21,7 @@ from forebay.broker.core.changes import QueueRecord
 from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.message import Message, State
 from forebay.broker.core.queue import Queue
+from forebay.broker.core.window import Window
 
 
 class MessageGroup:
@@ -51,12 +52,22 @@ class MessageGroup:
 class FifoQueue(Queue):
     """Exactly-once processing within the deduplication window, in order within a message group."""
 
-    def __init__(self, record: QueueRecord) -> None:
-        super().__init__(record)
+    def __init__(self, record: QueueRecord, window: Window) -> None:
+        super().__init__(record, window)
         self.deduplication: DeduplicationWindow = DeduplicationWindow()
         self.attempts: ReceiveAttempts = ReceiveAttempts()
         self._groups: dict[str, MessageGroup] = {}
         self._ready: OrderedDict[str, MessageGroup] = OrderedDict()
+
+    def page_key(self, message: Message) -> int:
+        return message.sequence
+
+    def wants_page(self) -> bool:
+        if self.backlog is None or self.backlog.asked is not None:
+            return False
+        return self._is_low() or (
+            not self._ready and len(self.messages) < self.window.searched_messages
+        )
 
     def has_ready(self) -> bool:
         return bool(self._ready)
@@ -79,8 +90,8 @@ class FifoQueue(Queue):
                     chosen.append(message)
         return chosen, exhausted
 
-    def purge(self) -> None:
-        super().purge()
+    def purge(self, floor_key: int) -> None:
+        super().purge(floor_key)
         self._groups.clear()
         self._ready.clear()
         self.deduplication.clear()

@@ -150,8 +150,9 @@ def _step(state: EngineState, task: MoveTaskRecord, now_ms: int) -> None:
             return
         _move(state, message, source, destination, now_ms)
         task.moved += 1
+    state.ask_for_page(source)
     state.reschedule(source)
-    if source.has_ready():
+    if source.has_ready() or source.awaits_page:
         state.save_move_task(task)
         state.move_task_agenda.add(task.number, now_ms + _STEP_MS)
     else:

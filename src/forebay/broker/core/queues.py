@@ -127,11 +127,13 @@ def purge_queue(
             f"Only one PurgeQueue operation on {queue.key.name} is allowed every"
             f" {limits.PURGE_INTERVAL_MS // 1000} seconds.",
         )
-    queue.purge()
+    # What is sent from now on is available from now on, and has a sequence of its own.
+    queue.purge(state.next_sequence if queue.settings.fifo else now_ms)
     queue.purged_at_ms = wall_ms
     state.changes.purged[queue.number] = state.next_sequence - 1
     state.save_queue(queue)
     state.reschedule(queue)
+    state.readable[queue.number] = None
     return EmptyResult()
 
 

@@ -131,7 +131,7 @@ def _delete(state: EngineState, queue: Queue, text: str, now_ms: int) -> None:
     queue.remove(message, Event.DELETED, now_ms)
     queue.totals.deleted += 1
     state.forget_message(message)
-    if queue.has_ready():
+    if queue.is_readable():
         state.readable[queue.number] = None
 
 
@@ -164,7 +164,7 @@ def _change(
         )
     if timeout_s == 0:
         queue.release(message, now_ms)
-        if queue.has_ready():
+        if queue.is_readable():
             state.readable[queue.number] = None
     else:
         queue.hide(message, now_ms, visible_at_ms)

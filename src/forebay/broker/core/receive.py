@@ -39,11 +39,18 @@ SYSTEM_ATTRIBUTES = frozenset(
     }
 )
 
+#: How long a receive waits for messages from the journal though it asked not to wait, in ms. A page
+#: takes a few; only a disk that hangs takes so long.
+_PAGE_WAIT_MS = 2_000
+
 _ALL_ATTRIBUTES = frozenset({"All", "*", ".*"})
 
 
 class Wait(Struct, frozen=True, gc=False):
-    """A long poll that found nothing: ask again when the queue is readable, or give up."""
+    """A receive that found nothing: ask again when the queue is readable, or give up.
+
+    It is a long poll, or messages are on their way from the journal.
+    """
 
     queue_number: int
     #: Engine time at which the poll is answered empty, in ms.
@@ -57,11 +64,16 @@ def receive_message(
     limit, timeout_ms, wait_s, system_names = _check(queue, request)
     messages = _repeat(state, queue, request, now_ms, timeout_ms)
     if not messages:
-        messages = _deliver(state, queue, _room(queue, limit), request, now_ms, timeout_ms)
+        limit = _room(queue, limit)
+        messages = _deliver(state, queue, limit, request, now_ms, timeout_ms)
+    state.ask_for_page(queue)
     state.reschedule(queue)
     if not messages:
-        if wait_s > 0:
-            return Wait(queue.number, now_ms + wait_s * 1000)
+        wait_ms = wait_s * 1000
+        if limit > 0 and queue.awaits_page:
+            wait_ms = max(wait_ms, _PAGE_WAIT_MS)
+        if wait_ms > 0:
+            return Wait(queue.number, now_ms + wait_ms)
         return ReceiveMessageResult()
     if queue.has_ready():
         # Others may be waiting for what this receive left, or gave back at once.

@@ -198,7 +198,7 @@ def _store(
     state.save_message(queue, message)
     if window is not None:
         _remember(state, queue, window, scope, message)
-    if queue.has_ready():
+    if queue.is_readable():
         state.readable[queue.number] = None
     state.reschedule(queue)
     return sequence, identifier

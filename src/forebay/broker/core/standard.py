@@ -10,14 +10,18 @@ from forebay.broker.core.changes import QueueRecord
 from forebay.broker.core.fair import FairOrder
 from forebay.broker.core.message import Message
 from forebay.broker.core.queue import Queue
+from forebay.broker.core.window import Window
 
 
 class StandardQueue(Queue):
     """At-least-once delivery in best-effort order."""
 
-    def __init__(self, record: QueueRecord) -> None:
-        super().__init__(record)
+    def __init__(self, record: QueueRecord, window: Window) -> None:
+        super().__init__(record, window)
         self._order = FairOrder()
+
+    def page_key(self, message: Message) -> int:
+        return message.available_at_ms
 
     def has_ready(self) -> bool:
         return bool(self._order)
@@ -36,8 +40,8 @@ class StandardQueue(Queue):
                 chosen.append(message)
         return chosen, exhausted
 
-    def purge(self) -> None:
-        super().purge()
+    def purge(self, floor_key: int) -> None:
+        super().purge(floor_key)
         self._order.clear()
 
     def _appear(self, message: Message) -> None:

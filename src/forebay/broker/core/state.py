@@ -16,6 +16,8 @@ from forebay.broker.core.changes import (
     MessageExtras,
     MessageRow,
     MoveTaskRecord,
+    Page,
+    PageRequest,
     QueueRecord,
     Snapshot,
 )
@@ -25,6 +27,7 @@ from forebay.broker.core.fifo import FifoQueue
 from forebay.broker.core.message import Event, Message
 from forebay.broker.core.queue import NEVER_MS, Queue
 from forebay.broker.core.standard import StandardQueue
+from forebay.broker.core.window import Window
 from forebay.protocol import errors
 from forebay.protocol.checksums import md5_of_attributes, md5_of_body
 from forebay.protocol.errors import SqsError
@@ -56,10 +59,12 @@ class EngineState:
         *,
         entropy: Callable[[int], bytes],
         recreate_interval_ms: int,
+        window: Window,
         snapshot: Snapshot | None = None,
     ) -> None:
         self.entropy = entropy
         self.recreate_interval_ms = recreate_interval_ms
+        self.window = window
         #: Wall time minus engine time, for the times that SQS shows to people.
         self.wall_offset_ms = 0
         self.clock_ms = 0
@@ -77,6 +82,11 @@ class EngineState:
         self.move_tasks: dict[int, MoveTaskRecord] = {}
         #: When each running move task takes its next step, by number.
         self.move_task_agenda = Deadlines()
+        #: The pages that the journal should be asked for.
+        self.page_requests: list[PageRequest] = []
+        self._next_page_number = 1
+        #: Numbers of the queues whose tally may have changed since the last commit.
+        self._touched: set[int] = set()
         self._queues_by_url: dict[str, Queue] = {}
         if snapshot is not None:
             self._restore(snapshot)
@@ -104,12 +114,45 @@ class EngineState:
 
     def settle(self, queue: Queue, now_ms: int) -> None:
         """Do what time has brought to a queue, and note what must be journaled and woken."""
+        self._touched.add(queue.number)
+        if queue.backlog is not None:
+            queue.backlog.settle(now_ms)
         if now_ms < queue.due_ms:
             return
         self.changes.removed_messages.extend(message.sequence for message in queue.settle(now_ms))
-        if queue.has_ready():
+        if queue.backlog_expires(now_ms):
+            self.ask_for_page(queue)
+        if queue.is_readable():
             self.readable[queue.number] = None
         self.reschedule(queue)
+
+    def ask_for_page(self, queue: Queue) -> None:
+        """Have messages of a queue read from the journal, if its window has room for them."""
+        request = queue.ask_for_page(self._next_page_number)
+        if request is not None:
+            self._next_page_number += 1
+            self.page_requests.append(request)
+
+    def page_in(self, request: PageRequest, page: Page, now_ms: int) -> None:
+        """Take in the messages that a request brought."""
+        queue = self.queues_by_number.get(request.queue_number)
+        if queue is None:
+            return
+        self._touched.add(queue.number)
+        messages = [_message_from_row(row) for row in page.rows]
+        for message in queue.page_in(request, messages, now_ms, is_last=page.is_last):
+            self.forget_message(message)
+        self.readable[queue.number] = None
+        self.reschedule(queue)
+
+    def save_tallies(self) -> None:
+        """Have the journal keep the tallies that changed."""
+        for number in self._touched:
+            queue = self.queues_by_number.get(number)
+            if queue is not None and (tally := queue.tally) != queue.saved_tally:
+                queue.saved_tally = tally
+                self.changes.tallies[number] = tally
+        self._touched.clear()
 
     def reschedule(self, queue: Queue) -> None:
         """Note when the queue next needs a tick. Call after its deadlines may have changed."""
@@ -122,14 +165,14 @@ class EngineState:
     def add_queue(self, record: QueueRecord) -> Queue:
         """Open a queue."""
         fifo = settings_of(record.attributes).fifo
-        queue = FifoQueue(record) if fifo else StandardQueue(record)
+        queue = FifoQueue(record, self.window) if fifo else StandardQueue(record, self.window)
         self.queues[queue.key] = queue
         self.queues_by_number[queue.number] = queue
         return queue
 
     def remove_queue(self, queue: Queue, now_ms: int) -> None:
         """Close a queue and drop all that is in it; receives waiting on it are woken to fail."""
-        queue.purge()
+        queue.purge(0)
         del self.queues[queue.key]
         del self.queues_by_number[queue.number]
         self._queues_by_url.clear()
@@ -141,6 +184,7 @@ class EngineState:
         }
         self.deleted_at_ms[queue.key] = now_ms
         self.changes.queues.pop(queue.number, None)
+        self.changes.tallies.pop(queue.number, None)
         self.changes.removed_queues.append(queue.number)
         self.readable[queue.number] = None
 
@@ -156,6 +200,7 @@ class EngineState:
 
     def save_message(self, queue: Queue, message: Message) -> None:
         """Have the journal keep a message that was just added to a queue."""
+        self._touched.add(queue.number)
         extras = message.extras
         self.changes.messages.append(
             (
@@ -170,6 +215,7 @@ class EngineState:
                 message.group_id,
                 message.deduplication_id,
                 _extras_encoder.encode(extras) if extras is not None else None,
+                queue.page_key(message),
             )
         )
 
@@ -209,7 +255,8 @@ class EngineState:
     def dead_letter(self, source: Queue, message: Message, target: Queue, now_ms: int) -> None:
         """Move a message to its dead-letter queue, where it is visible at once.
 
-        It keeps its id, its attributes and its receive count. On a standard queue retention goes on
+        It keeps its id, its attributes and its receive count, and counts as never received from
+        the queue that it is in now. On a standard queue retention goes on
         from the first enqueue; on a FIFO queue it starts anew.
         """
         source.remove(message, Event.DEAD_LETTERED, now_ms)
@@ -227,7 +274,12 @@ class EngineState:
             sender_id=message.sender_id,
             group_id=message.group_id,
             deduplication_id=message.deduplication_id,
-            extras=MessageExtras(extras.attributes, extras.trace_header, source.arn),
+            extras=MessageExtras(
+                extras.attributes,
+                extras.trace_header,
+                source.arn,
+                (message.receive_count, message.first_received_at_ms, message.taken_at_ms),
+            ),
             attributes_md5=message.attributes_md5,
         )
         moved.receive_count = message.receive_count
@@ -235,7 +287,6 @@ class EngineState:
         moved.taken_at_ms = message.taken_at_ms
         target.add(moved, now_ms)
         self.save_message(target, moved)
-        self.save_delivery(moved, now_ms, None)
         self.readable[target.number] = None
         self.reschedule(target)
 
@@ -257,6 +308,8 @@ class EngineState:
             window = self.queues_by_number[number].deduplication
             if window is not None:
                 window.restore(scope, deduplication_id, Original(sequence, identifier, expires_at))
+        for backlog in snapshot.backlogs:
+            self.queues_by_number[backlog.queue_number].restore_backlog(backlog, self.clock_ms)
         for queue in self.queues.values():
             self.reschedule(queue)
         for task in snapshot.move_tasks:
@@ -264,16 +317,14 @@ class EngineState:
             if task.status == "RUNNING":
                 self.move_task_agenda.add(task.number, self.clock_ms)
 
-    def _restore_messages(self, rows: Iterable[tuple[MessageRow, DeliveryRow | None]]) -> None:
+    def _restore_messages(self, rows: Iterable[tuple[MessageRow, DeliveryRow]]) -> None:
         for row, delivery in rows:
             queue = self.queues_by_number[row[1]]
             message = _message_from_row(row)
-            visible_at_ms, attempt_id = 0, None
-            if delivery is not None:
-                _, count, first_received_at_ms, taken_at_ms, visible_at_ms, attempt_id = delivery
-                message.receive_count = count
-                message.first_received_at_ms = first_received_at_ms
-                message.taken_at_ms = taken_at_ms
+            _, count, first_received_at_ms, taken_at_ms, visible_at_ms, attempt_id = delivery
+            message.receive_count = count
+            message.first_received_at_ms = first_received_at_ms
+            message.taken_at_ms = taken_at_ms
             queue.restore(message, self.clock_ms, visible_at_ms)
             if attempt_id is not None and queue.attempts is not None:
                 delivered = Delivered(
@@ -283,9 +334,11 @@ class EngineState:
 
 
 def _message_from_row(row: MessageRow) -> Message:
-    sequence, _, identifier, body, enqueued, available, sent, sender, group, dedup, encoded = row
+    sequence, _, identifier, body, enqueued, available, sent, sender, group, dedup, encoded, _ = row
     extras = _extras_decoder.decode(encoded) if encoded is not None else None
     attributes = extras.attributes if extras is not None else None
+    before = extras.received_before if extras is not None else None
+    receive_count, first_received_at_ms, taken_at_ms = before or (0, 0, 0)
     return Message(
         sequence=sequence,
         message_id=identifier,
@@ -299,4 +352,7 @@ def _message_from_row(row: MessageRow) -> Message:
         deduplication_id=dedup,
         extras=extras,
         attributes_md5=md5_of_attributes(attributes) if attributes else None,
+        receive_count=receive_count,
+        first_received_at_ms=first_received_at_ms,
+        taken_at_ms=taken_at_ms,
     )

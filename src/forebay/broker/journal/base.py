@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Protocol
 
-from forebay.broker.core.changes import ChangeSet, Snapshot
+from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
 
 
 class Durability(Enum):
@@ -33,7 +33,7 @@ class Journal(Protocol):
         ...
 
     def load(self) -> Snapshot:
-        """All that was committed, as the engine is rebuilt from it.
+        """What was committed, as the engine is rebuilt from it.
 
         Raises JournalError, also while the rows are iterated.
         """
@@ -44,6 +44,14 @@ class Journal(Protocol):
 
         Raises JournalError when that is not possible. Then nothing of the changes is kept, and the
         journal goes on from what was committed before.
+        """
+        ...
+
+    def page(self, request: PageRequest) -> Page:
+        """The messages of a queue behind a position, those alone that were never received.
+
+        It sees everything that was committed. At least one message is in it, whatever its size,
+        unless there is none. Raises JournalError when it cannot be read.
         """
         ...
 

@@ -19,13 +19,17 @@ import apsw
 import msgspec
 
 from forebay.broker.core.changes import (
+    BacklogRecord,
     ChangeSet,
     DeduplicationRow,
     DeliveryRow,
     MessageRow,
     MoveTaskRecord,
+    Page,
+    PageRequest,
     QueueRecord,
     Snapshot,
+    Tally,
 )
 from forebay.broker.journal.base import Durability
 from forebay.broker.journal.directory import DataDirectory
@@ -43,16 +47,41 @@ _ROWS_MAX = 64
 #: Most rows of a purged queue that one commit deletes, so that a purge holds up nobody.
 _SWEPT_ROWS_MAX = 500
 
+#: CROSS JOIN has SQLite go through the deliveries, which are few, and not through the messages.
 _LOAD_MESSAGES = """
-    SELECT message.sequence, message.queue_number, message_id, body, enqueued_at_ms,
-           available_at_ms, sent_at_ms, sender_id, message_group_id, deduplication_id, extras,
-           delivery.sequence, receive_count, first_received_at_ms, taken_at_ms, visible_at_ms,
-           attempt_id
-    FROM message
-    LEFT JOIN delivery ON delivery.sequence = message.sequence
+    SELECT message.*, delivery.*
+    FROM delivery
+    CROSS JOIN message ON message.sequence = delivery.sequence
     LEFT JOIN sweep ON sweep.queue_number = message.queue_number
     WHERE message.sequence > coalesce(through_sequence, 0)
-    ORDER BY message.sequence
+    ORDER BY delivery.sequence
+"""
+
+#: The messages of a queue behind a position.
+_PAGE = """
+    SELECT *
+    FROM message
+    WHERE queue_number = :queue_number
+        AND (page_key, sequence) > (:after_key, :after_sequence)
+        AND sequence > :through_sequence
+        AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.sequence = message.sequence)
+    ORDER BY page_key, sequence
+"""
+
+_SWEPT_THROUGH = """
+    SELECT coalesce(max(through_sequence), 0) FROM sweep WHERE queue_number = ?
+"""
+
+_LOAD_TALLIES = """
+    SELECT queue_number, unreceived, floor_key FROM tally WHERE unreceived > 0 ORDER BY queue_number
+"""
+
+_LOAD_DELAYED = """
+    SELECT available_at_ms, count(*)
+    FROM message
+    WHERE queue_number = ? AND available_at_ms > ? AND available_at_ms > enqueued_at_ms
+        AND sequence > ?
+    GROUP BY available_at_ms
 """
 
 _LOAD_DEDUPLICATIONS = """
@@ -118,6 +147,10 @@ class SqliteJournal:
                 next_queue_number=next_queue_number,
                 clock_ms=clock_ms,
                 move_tasks=self._records("move_task", MoveTaskRecord),
+                backlogs=[
+                    self._backlog(number, Tally(unreceived, floor_key), clock_ms)
+                    for number, unreceived, floor_key in self._tallies()
+                ],
             )
 
     def commit(self, changes: ChangeSet) -> None:
@@ -139,6 +172,17 @@ class SqliteJournal:
                     execute("ROLLBACK")
                 raise
 
+    def page(self, request: PageRequest) -> Page:
+        rows: list[MessageRow] = []
+        body_size = 0
+        with self._errors("read"):
+            for row in self._rows_behind(request.queue_number, request.after):
+                if len(rows) == request.messages_max or body_size >= request.body_size_max:
+                    return Page(rows, is_last=False)
+                rows.append(row)
+                body_size += len(row[3])
+        return Page(rows, is_last=True)
+
     def close(self) -> None:
         with self._errors("closed"):
             self._database.close()
@@ -156,6 +200,10 @@ class SqliteJournal:
             if record is not None
         ]
         self._write("INSERT OR REPLACE INTO move_task VALUES", tasks)
+        tallies = [
+            (number, tally.unreceived, tally.floor_key) for number, tally in changes.tallies.items()
+        ]
+        self._write("INSERT OR REPLACE INTO tally VALUES", tallies)
 
     def _remove(self, changes: ChangeSet) -> None:
         removed = [(sequence,) for sequence in changes.removed_messages]
@@ -165,6 +213,7 @@ class SqliteJournal:
         self._write("DELETE FROM move_task WHERE number IN", forgotten)
         queues = [(number,) for number in changes.removed_queues]
         self._write("DELETE FROM queue WHERE number IN", queues)
+        self._write("DELETE FROM tally WHERE queue_number IN", queues)
         sweeps = dict(changes.purged)
         sweeps.update(dict.fromkeys(changes.removed_queues, changes.next_sequence - 1))
         for sweep in sweeps.items():
@@ -203,10 +252,29 @@ class SqliteJournal:
         rows = self._database.execute(f"SELECT record FROM {table} ORDER BY number")  # noqa: S608
         return [msgspec.json.decode(cast(str, text), type=kind) for (text,) in rows]
 
-    def _messages(self) -> Iterator[tuple[MessageRow, DeliveryRow | None]]:
+    def _messages(self) -> Iterator[tuple[MessageRow, DeliveryRow]]:
         with self._errors("read"):
             for row in cast("Iterable[Any]", self._database.execute(_LOAD_MESSAGES)):
-                yield row[:11], row[11:] if row[11] is not None else None
+                yield row[:12], row[12:18]
+
+    def _tallies(self) -> list[tuple[int, int, int]]:
+        return cast("list[tuple[int, int, int]]", self._database.execute(_LOAD_TALLIES).fetchall())
+
+    def _rows_behind(self, number: int, after: tuple[int, int]) -> Iterator[MessageRow]:
+        bindings = {
+            "queue_number": number,
+            "after_key": after[0],
+            "after_sequence": after[1],
+            "through_sequence": self._database.execute(_SWEPT_THROUGH, (number,)).get,
+        }
+        return cast("Iterator[MessageRow]", self._database.execute(_PAGE, bindings))
+
+    def _backlog(self, number: int, tally: Tally, clock_ms: int) -> BacklogRecord:
+        first = next(self._rows_behind(number, (tally.floor_key, 0)), None)
+        through = self._database.execute(_SWEPT_THROUGH, (number,)).get
+        delayed = self._database.execute(_LOAD_DELAYED, (number, clock_ms, through)).fetchall()
+        enqueued_at_ms = clock_ms if first is None else first[4]
+        return BacklogRecord(number, tally, enqueued_at_ms, cast("list[tuple[int, int]]", delayed))
 
     def _deduplications(self) -> Iterator[DeduplicationRow]:
         with self._errors("read"):

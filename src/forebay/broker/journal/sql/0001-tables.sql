@@ -30,7 +30,20 @@ CREATE TABLE message (
     sender_id TEXT NOT NULL,
     message_group_id TEXT,
     deduplication_id TEXT,
-    extras BLOB -- MessagePack
+    extras BLOB, -- MessagePack
+    page_key INTEGER NOT NULL
+) STRICT;
+
+-- SQLite adds the sequence, which is the row's id, to both.
+CREATE INDEX message_page ON message (queue_number, page_key);
+
+CREATE INDEX message_delayed ON message (queue_number, available_at_ms)
+    WHERE available_at_ms > enqueued_at_ms;
+
+CREATE TABLE tally (
+    queue_number INTEGER PRIMARY KEY,
+    unreceived INTEGER NOT NULL,
+    floor_key INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE delivery (
