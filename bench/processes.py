@@ -39,13 +39,28 @@ def echo_server() -> Iterator[str]:
 @contextmanager
 def broker(durability: str) -> Iterator[Server]:
     """A broker with a fresh data directory."""
-    port = free_port()
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as directory:
-        command = [sys.executable, "-m", "forebay", "serve", "--port", str(port)]
-        command += ["--durability", durability]
-        command += [] if durability == "memory" else ["--data", directory]
-        with _running(command, port) as pid:
-            yield Server(f"http://127.0.0.1:{port}", pid)
+        data = None if durability == "memory" else Path(directory)
+        with broker_on(data, durability) as server:
+            yield server
+
+
+@contextmanager
+def broker_on(data: Path | None, durability: str) -> Iterator[Server]:
+    """A broker with a data directory."""
+    port = free_port()
+    command = [sys.executable, "-m", "forebay", "serve", "--port", str(port)]
+    command += ["--durability", durability]
+    command += [] if data is None else ["--data", str(data)]
+    with _running(command, port) as pid:
+        yield Server(f"http://127.0.0.1:{port}", pid)
+
+
+def resident_mb(server: Server) -> float:
+    """The memory that a server holds, in MB."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) / 1000
 
 
 @contextmanager

@@ -260,6 +260,28 @@ class DeepQueueMachine(QueueMachine):
     def see_the_backlog(self) -> None:
         """The receives see to that."""
 
+    @rule(
+        group=GROUPS,
+        delay_s=st.integers(0, 4),
+        again=st.booleans(),
+        when=st.sampled_from(["asked", "taken", "read"]),
+        then_commit=st.booleans(),
+    )
+    def send_while_a_page_comes(
+        self, group: str, delay_s: int, again: bool, when: str, then_commit: bool
+    ) -> None:
+        self.sqs.engine.peek(url_of(self.jobs), CALLER, self.sqs.now_ms)
+        for step, act in {
+            "asked": self.sqs.take,
+            "taken": self.sqs.read,
+            "read": self.sqs.bring,
+        }.items():
+            if step == when:
+                self.send(group, delay_s, again)
+                if then_commit:
+                    self.sqs.commit()
+            act()
+
     @rule()
     def take_page(self) -> None:
         self.sqs.take()
