@@ -302,7 +302,7 @@ class DeepFifoQueueMachine(DeepQueueMachine):
 
 
 THOROUGH = settings(
-    max_examples=int(__import__("os").environ.get("EX", "400")),
+    max_examples=400,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

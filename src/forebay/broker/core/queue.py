@@ -126,16 +126,17 @@ class Queue(ABC):
 
     def add(self, message: Message, now_ms: int) -> None:
         """Take in a message that was sent or moved here."""
-        position = self.position(message)
-        if self.backlog is None and self._is_full() and position > self._last_position:
-            self.backlog = Backlog(self._last_position, self.window.delay_step_ms)
-        backlog = self.backlog
-        if backlog is not None and position > backlog.horizon:
-            backlog.add(message, now_ms)
-            if backlog.asked is not None:
-                backlog.arriving[message.sequence] = message
-            return
         is_full = self._is_full()
+        if is_full or self.backlog is not None:
+            position = self.position(message)
+            if self.backlog is None and position > self._last_position:
+                self.backlog = Backlog(self._last_position, self.window.delay_step_ms)
+            backlog = self.backlog
+            if backlog is not None and position > backlog.horizon:
+                backlog.add(message, now_ms)
+                if backlog.asked is not None:
+                    backlog.arriving[message.sequence] = message
+                return
         self._admit(message, now_ms)
         if is_full:
             self._evict(now_ms)
@@ -412,7 +413,8 @@ class Queue(ABC):
         if not message.received_here:
             self._unreceived += 1
             self._unreceived_size += size_of(message)
-            self._last_position = max(self._last_position, self.position(message))
+            position = self.position(message)
+            self._last_position = max(self._last_position, position)
         self._enqueued.add(message.sequence, message.enqueued_at_ms)
         self._note_due(message.enqueued_at_ms + self.settings.retention_ms)
 

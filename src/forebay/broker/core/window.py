@@ -50,6 +50,8 @@ class Window(Struct, frozen=True):
 def size_of(message: Message) -> int:
     """What a message counts for in a window, in characters."""
     size = len(message.body)
+    if message.extras is None:
+        return size
     for name, value in (message.attributes or {}).items():
         size += len(name) + len(value.string_value or value.binary_value or "")
     return size
