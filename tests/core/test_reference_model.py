@@ -261,6 +261,7 @@ class DeepQueueMachine(QueueMachine):
         """The receives see to that."""
 
     @rule(
+        count=st.integers(1, 5),
         group=GROUPS,
         delay_s=st.integers(0, 4),
         again=st.booleans(),
@@ -268,7 +269,7 @@ class DeepQueueMachine(QueueMachine):
         then_commit=st.booleans(),
     )
     def send_while_a_page_comes(
-        self, group: str, delay_s: int, again: bool, when: str, then_commit: bool
+        self, count: int, group: str, delay_s: int, again: bool, when: str, then_commit: bool
     ) -> None:
         self.sqs.engine.peek(url_of(self.jobs), CALLER, self.sqs.now_ms)
         for step, act in {
@@ -277,7 +278,8 @@ class DeepQueueMachine(QueueMachine):
             "read": self.sqs.bring,
         }.items():
             if step == when:
-                self.send(group, delay_s, again)
+                for _ in range(count):
+                    self.send(group, delay_s, again)
                 if then_commit:
                     self.sqs.commit()
             act()

@@ -127,19 +127,17 @@ class Queue(ABC):
     def add(self, message: Message, now_ms: int) -> None:
         """Take in a message that was sent or moved here."""
         is_full = self._is_full()
-        if is_full or self.backlog is not None:
-            position = self.position(message)
-            if self.backlog is None and position > self._last_position:
-                self.backlog = Backlog(self._last_position, self.window.delay_step_ms)
-            backlog = self.backlog
-            if backlog is not None and position > backlog.horizon:
-                backlog.add(message, now_ms)
-                if backlog.asked is not None:
-                    backlog.arriving[message.sequence] = message
-                return
+        if is_full and self.backlog is None:
+            self.backlog = Backlog(self._last_position, self.window.delay_step_ms)
+        backlog = self.backlog
+        if backlog is not None and self.position(message) > backlog.horizon:
+            backlog.add(message, now_ms)
+            if backlog.asked is not None:
+                backlog.arriving[message.sequence] = message
+            return
         self._admit(message, now_ms)
-        if is_full:
-            self._evict(now_ms)
+        if is_full and backlog is not None:
+            self._evict(backlog, now_ms)
 
     def restore(self, message: Message, now_ms: int, visible_at_ms: int) -> None:
         """Put back a message that was received; `visible_at_ms` is of its latest delivery."""
@@ -178,14 +176,11 @@ class Queue(ABC):
 
     def page_in(
         self, request: PageRequest, messages: list[Message], now_ms: int, *, is_last: bool
-    ) -> list[Message]:
-        """Take in a page that was asked for, unless what happened since has made it void.
-
-        Answers the messages of it that have expired; they are not taken in.
-        """
+    ) -> None:
+        """Take in a page that was asked for, unless what happened since has made it void."""
         backlog = self.backlog
         if backlog is None or backlog.asked != request:
-            return []
+            return
         backlog.settle(now_ms)
         arriving = {message.sequence: message for message in messages}
         if is_last:
@@ -198,19 +193,11 @@ class Queue(ABC):
                     arriving[sequence] = message
         backlog.asked = None
         backlog.arriving = {}
-        expiry_ms = now_ms - self.settings.retention_ms
-        expired = []
         for message in sorted(arriving.values(), key=self.position):
             backlog.remove(message)
             backlog.enqueued_at_ms = message.enqueued_at_ms
-            if message.enqueued_at_ms <= expiry_ms:
-                transition(message, Event.EXPIRED)
-                expired.append(message)
-            else:
-                self._admit(message, now_ms)
-        self.totals.expired += len(expired)
+            self._admit(message, now_ms)
         self.due_ms = self._earliest()
-        return expired
 
     def position(self, message: Message) -> Position:
         """Where a message stands in the page order."""
@@ -377,7 +364,7 @@ class Queue(ABC):
         window = self.window
         return self._unreceived * 2 <= window.messages and self._unreceived_size * 2 <= window.size
 
-    def _evict(self, now_ms: int) -> None:
+    def _evict(self, backlog: Backlog, now_ms: int) -> None:
         """Leave the rear half of the window to the journal."""
         unreceived = [message for message in self.messages.values() if not message.received_here]
         unreceived.sort(key=self.position)
@@ -387,11 +374,7 @@ class Queue(ABC):
             if kept and (2 * kept >= self.window.messages or 2 * size > self.window.size):
                 break
             kept += 1
-        horizon = self.position(unreceived[kept - 1])
-        if self.backlog is None:
-            self.backlog = Backlog(horizon, self.window.delay_step_ms)
-        backlog = self.backlog
-        backlog.horizon = horizon
+        backlog.horizon = self.position(unreceived[kept - 1])
         backlog.asked = None
         backlog.arriving = {}
         for message in unreceived[kept:]:

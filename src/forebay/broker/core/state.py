@@ -140,9 +140,9 @@ class EngineState:
             return
         self._touched.add(queue.number)
         messages = [_message_from_row(row) for row in page.rows]
-        for message in queue.page_in(request, messages, now_ms, is_last=page.is_last):
-            self.forget_message(message)
+        queue.page_in(request, messages, now_ms, is_last=page.is_last)
         self.readable[queue.number] = None
+        self.settle(queue, now_ms)
         self.reschedule(queue)
 
     def save_tallies(self) -> None:
