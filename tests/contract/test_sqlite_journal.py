@@ -17,7 +17,12 @@ import pytest
 
 from forebay.broker.journal.base import Durability
 from forebay.broker.journal.schema import APPLICATION_ID, migrations, open_database
-from forebay.broker.journal.sqlite import JOURNAL_FILE, SqliteJournal
+from forebay.broker.journal.sqlite import (
+    _PAGE,
+    _SWEEP_SLICE,
+    JOURNAL_FILE,
+    SqliteJournal,
+)
 from forebay.errors import DataDirectoryInUse, JournalError, JournalTooNew
 from tests.contract.test_journals import changes, message, sequences
 
@@ -192,3 +197,29 @@ def test_a_purge_deletes_its_rows_in_slices_behind_later_commits(
     reader.close()
     assert counts == [1500, 1250, 1000]
     assert len(sequences(journal) + sequences(journal, queue=2)) == 1000
+
+
+def plan(journal: SqliteJournal, statement: str) -> str:
+    """How SQLite finds the rows of a statement."""
+    database = apsw.Connection(str(journal.path))
+    parameters: dict[str, int] | list[int] = [0] * statement.count("?")
+    if not parameters:
+        parameters = dict.fromkeys(
+            ("queue_number", "after_key", "after_sequence", "through_sequence"), 0
+        )
+    rows = list(database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+    database.close()
+    return "\n".join(str(row[3]) for row in rows)
+
+
+@pytest.mark.parametrize("statement", _SWEEP_SLICE)
+def test_a_slice_of_a_purge_reads_its_own_rows_alone(
+    journal: SqliteJournal, statement: str
+) -> None:
+    assert "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan(journal, statement)
+
+
+def test_a_page_is_found_without_reading_what_stands_before_it(journal: SqliteJournal) -> None:
+    steps = plan(journal, _PAGE)
+    assert "USING INDEX message_page (queue_number=? AND page_key>?)" in steps
+    assert "TEMP B-TREE" not in steps
