@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients soak check format bench docs lock clean
+.PHONY: help demo serve test test-clients soak check format bench bench-deep docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ soak: $(VENV)/.dev ## the long proofs: 200 SIGKILLs under load, a million fuzzed
 
 bench: $(VENV)/.dev ## the benchmarks, side by side; tables here, JSON in bench/results (ARGS="polls")
 	$(BIN)/python -m bench $(ARGS)
+
+bench-deep: $(VENV)/.dev ## a queue with a deep backlog beside an empty one (ARGS="--messages 3000000")
+	$(BIN)/python -m bench.deep $(ARGS)
 
 docs: $(VENV)/.dev ## draw the pages that are made from the code
 	$(BIN)/python -m docs.draw_life_cycle
