@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import apsw
 import msgspec
 import pytest
 
+from forebay.broker.journal.sqlite import JOURNAL_FILE
 from tests.acceptance.serve_process import ServeProcess, free_port
 
 #: How long the broker lives between two kills, in seconds: at least, at most.
@@ -23,6 +26,15 @@ FIFO_GROUPS = 4
 
 #: Short, so that messages are received many times.
 VISIBILITY_TIMEOUT_S = 1
+
+
+COUNT_UNRECEIVED = """
+    SELECT queue_number, unreceived, (
+        SELECT count(*) FROM message LEFT JOIN delivery USING (sequence)
+        WHERE message.queue_number = tally.queue_number AND receive_count IS NULL
+    )
+    FROM tally
+"""
 
 
 class Unanswered(Exception):
@@ -184,6 +196,7 @@ async def kill_again_and_again(data: Path, rng: random.Random, kills: int) -> Le
             for _ in range(kills):
                 await asyncio.sleep(rng.uniform(*LIFE_S))
                 await asyncio.to_thread(broker.kill)
+                ledger.broken += miscounted(data / JOURNAL_FILE)
                 broker = await asyncio.to_thread(start, arguments)
             stop.set()
         try:
@@ -192,6 +205,16 @@ async def kill_again_and_again(data: Path, rng: random.Random, kills: int) -> Le
         finally:
             await asyncio.to_thread(broker.kill)
     return ledger
+
+
+def miscounted(journal: Path) -> list[str]:
+    """The queues of which the journal says another number of messages than it holds."""
+    with closing(apsw.Connection(str(journal))) as database:
+        return [
+            f"{unreceived} messages are counted in queue {number}, {held} are there"
+            for number, unreceived, held in database.execute(COUNT_UNRECEIVED)
+            if unreceived != held
+        ]
 
 
 def start(arguments: tuple[str, ...]) -> ServeProcess:

@@ -474,3 +474,29 @@ async def test_a_page_that_cannot_be_read_costs_no_message() -> None:
     assert sorted(received) == [f"m{index}" for index in range(10)]
     assert journal.failing_pages == 0
     assert set(refused) <= {"ServiceUnavailable"}
+
+
+@in_virtual_time
+async def test_a_page_is_read_after_the_sends_that_it_was_asked_behind() -> None:
+    """Whatever is being committed when it is asked for."""
+    journal = MemoryJournal()
+    broker = broker_on(journal)
+    await create(broker)
+    await broker.call(send("jobs", "before the restart"))
+    await broker.close()
+    executor = HeldExecutor()
+    broker = broker_on(journal, executor)
+    answers: list[Answer] = []
+    broker.submit(send("jobs", "in the commit under way"), CALLER, answers.append)
+    await settle()
+    broker.submit(send("jobs", "in the next commit"), CALLER, answers.append)
+    broker.submit(receive("jobs", limit=10), CALLER, answers.append)
+    while executor.held:
+        executor.release()
+        await settle()
+    assert isinstance(answers[-1], ReceiveMessageResult)
+    assert [message.body for message in answers[-1].messages or []] == [
+        "before the restart",
+        "in the commit under way",
+        "in the next commit",
+    ]

@@ -157,8 +157,7 @@ class Engine:
     def take_pages(self) -> list[PageRequest]:
         """Which pages to read, after all changes up to now were committed."""
         requests = self._state.page_requests
-        if requests:
-            self._state.page_requests = []
+        self._state.page_requests = []
         return requests
 
     def page_in(self, request: PageRequest, page: Page, now_ms: int) -> None:
