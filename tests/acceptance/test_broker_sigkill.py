@@ -14,7 +14,7 @@ import apsw
 import msgspec
 import pytest
 
-from forebay.broker.journal.sqlite import JOURNAL_FILE
+from forebay.broker.journal.sqlite import TABLES_FILE, SqliteJournal
 from tests.acceptance.serve_process import ServeProcess, free_port
 
 #: How long the broker lives between two kills, in seconds: at least, at most.
@@ -196,7 +196,7 @@ async def kill_again_and_again(data: Path, rng: random.Random, kills: int) -> Le
             for _ in range(kills):
                 await asyncio.sleep(rng.uniform(*LIFE_S))
                 await asyncio.to_thread(broker.kill)
-                ledger.broken += miscounted(data / JOURNAL_FILE)
+                ledger.broken += miscounted(data)
                 broker = await asyncio.to_thread(start, arguments)
             stop.set()
         try:
@@ -207,9 +207,13 @@ async def kill_again_and_again(data: Path, rng: random.Random, kills: int) -> Le
     return ledger
 
 
-def miscounted(journal: Path) -> list[str]:
+def miscounted(data: Path) -> list[str]:
     """The queues of which the journal says another number of messages than it holds."""
-    with closing(apsw.Connection(str(journal))) as database:
+    with (
+        closing(SqliteJournal(data)) as journal,
+        closing(apsw.Connection(str(data / TABLES_FILE))) as database,
+    ):
+        journal.load()
         return [
             f"{unreceived} messages are counted in queue {number}, {held} are there"
             for number, unreceived, held in database.execute(COUNT_UNRECEIVED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -27,6 +28,7 @@ from forebay.broker.core.changes import (
 )
 from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.journal.memory import MemoryJournal
+from forebay.broker.journal.pending import PendingChanges
 from forebay.broker.journal.sqlite import SqliteJournal
 
 #: Closes a journal and gives what a broker would find after a restart.
@@ -351,16 +353,19 @@ def test_closing_twice_does_nothing(opened: tuple[Journal, Reopen]) -> None:
 
 @st.composite
 def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
-    """Change sets as an engine makes them: each sequence is used once, and purges' marks rise."""
+    """Change sets as an engine makes them: each sequence is used once, and purges' marks rise.
+
+    The first sequence is of a message that is gone.
+    """
     sets = []
-    following = 1
+    following = 2
     marks: dict[int, int] = {}
     for _ in range(draw(st.integers(1, 8))):
         queues = draw(st.lists(st.integers(1, 3), max_size=6))
         keys = draw(st.lists(st.integers(0, 3), min_size=6, max_size=6))
         rows = [message(following + n, queue, page_key=keys[n]) for n, queue in enumerate(queues)]
         following += len(rows)
-        known = st.integers(1, max(1, following - 1))
+        known = st.integers(1, following - 1)
         purged: dict[int, int] = {}
         for number, mark in draw(st.dictionaries(st.integers(1, 3), known, max_size=1)).items():
             purged = {number: max(mark, marks.get(number, 0))}
@@ -399,28 +404,63 @@ _requests = st.builds(
 
 @given(
     sets=_change_sets(),
+    looks=st.sets(st.integers(0, 7)),
     restarts=st.sets(st.integers(0, 7)),
+    crashes=st.sets(st.integers(0, 7)),
     requests=st.lists(_requests, max_size=5),
 )
 @settings(max_examples=50, deadline=None)
 def test_sqlite_holds_what_dicts_hold(
     tmp_path_factory: pytest.TempPathFactory,
     sets: list[ChangeSet],
+    looks: set[int],
     restarts: set[int],
+    crashes: set[int],
     requests: list[PageRequest],
 ) -> None:
+    """Whether it is read after a commit or not, closed, or killed."""
     directory = tmp_path_factory.mktemp("journal")
     memory = MemoryJournal()
-    disk = SqliteJournal(directory, Durability.OS)
+    disks = [SqliteJournal(directory, Durability.OS)]
     try:
         for number, change_set in enumerate(sets):
             memory.commit(change_set)
-            disk.commit(change_set)
+            disks[-1].commit(change_set)
             if number in restarts:
-                disk.close()
-                disk = SqliteJournal(directory, Durability.OS)
-            assert whole(disk.load()) == whole(memory.load())
-            for request in requests:
-                assert disk.page(request) == memory.page(request)
+                disks[-1].close()
+                disks.append(SqliteJournal(directory, Durability.OS))
+            if number in crashes:
+                directory = shutil.copytree(directory, directory / f"after-{number}")
+                disks.append(SqliteJournal(directory, Durability.OS))
+            if number in looks or number == len(sets) - 1:
+                assert whole(disks[-1].load()) == whole(memory.load())
+                for request in requests:
+                    assert disks[-1].page(request) == memory.page(request)
     finally:
-        disk.close()
+        for disk in disks:
+            disk.close()
+
+
+@given(sets=_change_sets(), ends=st.sets(st.integers(0, 7)))
+def test_the_sum_of_commits_is_all_of_them(sets: list[ChangeSet], ends: set[int]) -> None:
+    one_by_one, summed = MemoryJournal(), MemoryJournal()
+    pending, total = PendingChanges(), PendingChanges()
+    for number, change_set in enumerate(sets):
+        one_by_one.commit(change_set)
+        pending.add(number, change_set, 1)
+        if number in ends:
+            total.add_all(pending)
+            pending = PendingChanges()
+    total.add_all(pending)
+    assert (total.through, total.size_bytes) == (len(sets) - 1, len(sets))
+    summed.commit(total.changes())
+    assert whole(summed.load()) == whole(one_by_one.load())
+
+
+def test_the_sum_leaves_out_what_did_not_stay() -> None:
+    pending = PendingChanges()
+    pending.add(1, changes(messages=[message(1), message(2)], deliveries={1: delivery(1)}), 10)
+    pending.add(2, changes(removed_messages=[1, 7]), 10)
+    total = pending.changes()
+    assert (total.messages, total.deliveries) == ([message(2)], {})
+    assert total.removed_messages == [7]

@@ -15,15 +15,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from forebay.broker.journal.base import Durability
-from forebay.broker.journal.schema import APPLICATION_ID, migrations, open_database
-from forebay.broker.journal.sqlite import (
-    _PAGE,
-    _SWEEP_SLICE,
-    JOURNAL_FILE,
-    SqliteJournal,
-)
+from forebay.broker.journal import schema, sqlite
+from forebay.broker.journal.schema import migrations
+from forebay.broker.journal.sqlite import LOG_FILE, TABLES_FILE, SqliteJournal
 from forebay.errors import DataDirectoryInUse, JournalError, JournalTooNew
+from tests.broker.journals import HeldExecutor
 from tests.contract.test_journals import changes, message, sequences
 
 _HOLD_A_JOURNAL = """
@@ -56,17 +52,7 @@ def files_at_most(size_bytes: int) -> Iterator[None]:
 
 def crash_image(journal: SqliteJournal, directory: Path) -> Path:
     """The files as they are now, as a crash would leave them."""
-    return shutil.copytree(journal.path.parent, directory)
-
-
-def test_a_failed_commit_keeps_nothing_and_the_next_one_works(journal: SqliteJournal) -> None:
-    journal.commit(changes(messages=[message(1)]))
-    with pytest.raises(JournalError, match="could not be written") as failure:
-        journal.commit(changes(messages=[message(2), message(1)], removed_messages=[1]))
-    assert isinstance(failure.value.__cause__, apsw.Error)
-    assert sequences(journal) == [1]
-    journal.commit(changes(messages=[message(2)]))
-    assert sequences(journal) == [1, 2]
+    return shutil.copytree(journal.directory, directory)
 
 
 def test_a_value_that_cannot_be_stored_fails_the_commit_alone(journal: SqliteJournal) -> None:
@@ -80,7 +66,7 @@ def test_a_full_disk_fails_the_commit_and_keeps_what_was_there(
     journal: SqliteJournal, tmp_path: Path
 ) -> None:
     journal.commit(changes(messages=[message(1)]))
-    log_bytes = (tmp_path / "data" / f"{JOURNAL_FILE}-wal").stat().st_size
+    log_bytes = (tmp_path / "data" / f"{LOG_FILE}-wal").stat().st_size
     with files_at_most(log_bytes + 1_000), pytest.raises(JournalError):
         journal.commit(changes(messages=[message(2, body="x" * 100_000)]))
     assert sequences(journal) == [1]
@@ -103,7 +89,7 @@ def test_a_torn_write_costs_the_commit_that_was_being_written_and_no_other(
     journal.commit(changes(messages=[message(1)]))
     journal.commit(changes(messages=[message(2), message(3)], removed_messages=[1]))
     image = crash_image(journal, tmp_path / "image")
-    log = image / f"{JOURNAL_FILE}-wal"
+    log = image / f"{LOG_FILE}-wal"
     os.truncate(log, log.stat().st_size - torn_bytes)
     assert sequences(SqliteJournal(image)) == [1]
 
@@ -137,89 +123,121 @@ def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> Non
         SqliteJournal(tmp_path / "file" / "data")
 
 
-def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / JOURNAL_FILE).write_text("somebody's notes\n" * 100)
+@pytest.mark.parametrize("file", [TABLES_FILE, LOG_FILE])
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_text("somebody's notes\n" * 100)
     with pytest.raises(JournalError, match="is not a journal"):
         SqliteJournal(tmp_path)
-    assert (tmp_path / JOURNAL_FILE).read_text().startswith("somebody's notes")
+    assert (tmp_path / file).read_text().startswith("somebody's notes")
 
 
-def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:
-    with apsw.Connection(str(tmp_path / JOURNAL_FILE)) as other:
+@pytest.mark.parametrize("file", [TABLES_FILE, LOG_FILE])
+def test_somebody_elses_database_is_left_alone(tmp_path: Path, file: str) -> None:
+    with apsw.Connection(str(tmp_path / file)) as other:
         other.execute("CREATE TABLE notes (text)")
     with pytest.raises(JournalError, match="is not a journal"):
         SqliteJournal(tmp_path)
-    assert list(apsw.Connection(str(tmp_path / JOURNAL_FILE)).execute("SELECT * FROM notes")) == []
+    assert list(apsw.Connection(str(tmp_path / file)).execute("SELECT * FROM notes")) == []
 
 
-def test_a_newer_format_is_refused_and_the_directory_is_free_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("file", "kind"), [(TABLES_FILE, "tables"), (LOG_FILE, "log")])
+def test_a_newer_format_is_refused_and_the_directory_is_free_again(
+    tmp_path: Path, file: str, kind: str
+) -> None:
     SqliteJournal(tmp_path).close()
-    database = apsw.Connection(str(tmp_path / JOURNAL_FILE))
-    database.pragma("user_version", len(migrations()) + 1)
+    database = apsw.Connection(str(tmp_path / file))
+    database.pragma("user_version", len(migrations(kind)) + 1)
     database.close()
     for _ in range(2):
         with pytest.raises(JournalTooNew, match="Upgrade Forebay"):
             SqliteJournal(tmp_path)
 
 
-def test_an_older_format_is_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / JOURNAL_FILE
-    open_database(path, Durability.OS, migrations()).close()
-    later = [*migrations(), "ALTER TABLE message ADD COLUMN priority INTEGER"]
-    database = open_database(path, Durability.OS, later)
-    assert database.pragma("user_version") == len(later)
-    assert database.pragma("application_id") == APPLICATION_ID
-    assert list(database.execute("SELECT priority FROM message")) == []
-    database.close()
+@pytest.fixture
+def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the log be stored in the tables after every few commits."""
+    monkeypatch.setattr(sqlite, "FOLD_BYTES", 500)
+    monkeypatch.setattr(sqlite, "LOG_BYTES_MAX", 2_000)
 
 
-def test_a_migration_that_fails_leaves_the_older_format(tmp_path: Path) -> None:
-    path = tmp_path / JOURNAL_FILE
-    open_database(path, Durability.OS, migrations()).close()
-    broken = [*migrations(), "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1)"]
-    with pytest.raises(JournalError, match="no such table: nowhere"):
-        open_database(path, Durability.OS, broken)
-    database = open_database(path, Durability.OS, migrations())
-    assert not database.table_exists(None, "half")
-    database.close()
-
-
-def test_a_purge_deletes_its_rows_in_slices_behind_later_commits(
+@pytest.mark.usefixtures("small_log")
+def test_what_was_stored_in_the_tables_leaves_the_log(
     journal: SqliteJournal, tmp_path: Path
 ) -> None:
-    journal.commit(changes(messages=[message(n, queue=1 + n % 2) for n in range(1, 2001)]))
-    reader = apsw.Connection(str(tmp_path / "data" / JOURNAL_FILE))
-    journal.commit(changes(purged={1: 2000}))
-    counts: list[int] = []
-    while not counts or counts[-1] > 1000:
-        journal.commit(changes(deliveries={}))
-        counts.append(reader.execute("SELECT count(*) FROM message").get)
-    reader.close()
-    assert counts == [1500, 1250, 1000]
-    assert len(sequences(journal) + sequences(journal, queue=2)) == 1000
+    for sequence in range(1, 200):
+        journal.commit(changes(messages=[message(sequence)]))
+    image = crash_image(journal, tmp_path / "image")
+    log = apsw.Connection(str(image / LOG_FILE))
+    assert log.execute("SELECT count(*) FROM log").get < 100
+    log.close()
+    assert sequences(SqliteJournal(image)) == list(range(1, 200))
 
 
-def plan(journal: SqliteJournal, statement: str) -> str:
-    """How SQLite finds the rows of a statement."""
-    database = apsw.Connection(str(journal.path))
-    parameters: dict[str, int] | list[int] = [0] * statement.count("?")
-    if not parameters:
-        parameters = dict.fromkeys(
-            ("queue_number", "after_key", "after_sequence", "through_sequence"), 0
-        )
-    rows = list(database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
-    database.close()
-    return "\n".join(str(row[3]) for row in rows)
-
-
-@pytest.mark.parametrize("statement", _SWEEP_SLICE)
-def test_a_slice_of_a_purge_reads_its_own_rows_alone(
-    journal: SqliteJournal, statement: str
+def test_a_crash_after_the_log_was_stored_and_before_it_forgets_does_nothing_twice(
+    journal: SqliteJournal, tmp_path: Path
 ) -> None:
-    assert "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan(journal, statement)
+    journal.commit(changes(messages=[message(1), message(2)]))
+    journal.load()
+    journal.close()
+    image = crash_image(journal, tmp_path / "image")
+    log = apsw.Connection(str(image / LOG_FILE))
+    assert log.execute("SELECT count(*) FROM log").get == 1
+    log.close()
+    journal = SqliteJournal(image)
+    journal.commit(changes(removed_messages=[1]))
+    assert sequences(journal) == [2]
+    journal.close()
 
 
-def test_a_page_is_found_without_reading_what_stands_before_it(journal: SqliteJournal) -> None:
-    steps = plan(journal, _PAGE)
-    assert "USING INDEX message_page (queue_number=? AND page_key>?)" in steps
-    assert "TEMP B-TREE" not in steps
+def test_a_commit_of_the_log_that_cannot_be_read_is_a_clear_error(
+    journal: SqliteJournal, tmp_path: Path
+) -> None:
+    journal.commit(changes(messages=[message(1)]))
+    image = crash_image(journal, tmp_path / "image")
+    log = apsw.Connection(str(image / LOG_FILE))
+    log.execute("UPDATE log SET changes = x'c1'")
+    log.close()
+    with pytest.raises(JournalError, match=r"log\.db could not be read"):
+        SqliteJournal(image)
+
+
+@pytest.mark.usefixtures("small_log")
+def test_tables_that_cannot_be_written_cost_nothing_and_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "_BUSY_TIMEOUT_MS", 0)
+    journal = SqliteJournal(tmp_path)
+    somebody = apsw.Connection(str(tmp_path / TABLES_FILE))
+    somebody.execute("BEGIN IMMEDIATE")
+    committed: list[int] = []
+
+    def commit_until_the_log_is_full() -> None:
+        while len(committed) < 1_000:
+            journal.commit(changes(messages=[message(len(committed) + 1)]))
+            committed.append(len(committed) + 1)
+
+    with pytest.raises(JournalError, match=r"journal\.db could not be written"):
+        commit_until_the_log_is_full()
+    with pytest.raises(JournalError, match=r"journal\.db could not be written"):
+        journal.load()
+    somebody.close()
+    assert sequences(journal) == committed
+    journal.commit(changes(messages=[message(5000)]))
+    assert sequences(journal) == [*committed, 5000]
+    journal.close()
+
+
+def test_a_purge_is_swept_out_of_the_tables_while_nobody_asks_for_anything(tmp_path: Path) -> None:
+    executor = HeldExecutor()
+    journal = SqliteJournal(tmp_path, executor=executor)
+    journal.commit(changes(messages=[message(n) for n in range(1, 3001)], purged={1: 2900}))
+    held = 0
+    while executor.held:
+        executor.release()
+        held += 1
+    reader = apsw.Connection(str(tmp_path / TABLES_FILE))
+    assert reader.execute("SELECT count(*) FROM message").get == 100
+    assert reader.execute("SELECT count(*) FROM sweep").get == 0
+    reader.close()
+    assert held > 3
+    journal.close()

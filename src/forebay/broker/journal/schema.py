@@ -38,9 +38,9 @@ _STATEMENTS_MAX = 512
 _SYNCHRONOUS = {Durability.FSYNC: "FULL", Durability.OS: "NORMAL"}
 
 
-def migrations() -> list[str]:
-    """The scripts that make a journal of this version, oldest first."""
-    folder = resources.files(__package__) / "sql"
+def migrations(database: str) -> list[str]:
+    """The scripts that make a database of this version, "tables" or "log", oldest first."""
+    folder = resources.files(__package__) / "sql" / database
     scripts = sorted(folder.iterdir(), key=lambda script: script.name)
     return [script.read_text() for script in scripts]
 

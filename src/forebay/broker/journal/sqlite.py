@@ -1,302 +1,175 @@
-"""The journal on disk: one SQLite database, one transaction per commit.
+"""The journal on disk: a commit log that every commit is written to, and tables behind it.
 
-A thread that runs Python pays for every statement: it gives up the interpreter while SQLite works
-and then queues for it behind the thread that serves requests. So the rows of a table are written by
-one statement with many rows, not by many statements; docs/decisions/0001-journal.md has the
-figures.
+To store the rows of a commit in tables takes SQLite three times as long as to append all of them
+to a log as one value, and most messages do not live for long. So an answer waits for the log alone.
+A thread stores what many commits did in one transaction; a message that was sent and deleted
+meanwhile is never stored at all. docs/decisions/0005-a-commit-log.md has the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
-from itertools import chain
+import logging
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
-import apsw
-import msgspec
-
-from forebay.broker.core.changes import (
-    BacklogRecord,
-    ChangeSet,
-    DeduplicationRow,
-    DeliveryRow,
-    MessageRow,
-    MoveTaskRecord,
-    Page,
-    PageRequest,
-    QueueRecord,
-    Snapshot,
-    Tally,
-)
+from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
 from forebay.broker.journal.base import Durability
 from forebay.broker.journal.directory import DataDirectory
-from forebay.broker.journal.schema import migrations, open_database
+from forebay.broker.journal.log import CommitLog
+from forebay.broker.journal.pending import PendingChanges
+from forebay.broker.journal.tables import Tables
 from forebay.errors import JournalError
 
-_Record = TypeVar("_Record", QueueRecord, MoveTaskRecord)
+#: The database with the tables, in the data directory.
+TABLES_FILE = "journal.db"
 
-#: The database in the data directory.
-JOURNAL_FILE = "journal.db"
+#: The database with the commit log.
+LOG_FILE = "log.db"
 
-#: Most rows that one statement writes. Each number of rows is a statement that stays prepared.
-_ROWS_MAX = 64
+#: What the log holds before it is stored in tables, in bytes.
+FOLD_BYTES = 4_194_304
 
-#: Most rows of a purged queue that one commit deletes, so that a purge holds up nobody.
-_SWEPT_ROWS_MAX = 500
+#: What the log holds before commits wait until it is stored, in bytes.
+LOG_BYTES_MAX = 67_108_864
 
-#: CROSS JOIN has SQLite go through the deliveries, which are few, and not through the messages.
-_LOAD_MESSAGES = """
-    SELECT message.*, delivery.*
-    FROM delivery
-    CROSS JOIN message ON message.sequence = delivery.sequence
-    LEFT JOIN sweep ON sweep.queue_number = message.queue_number
-    WHERE message.sequence > coalesce(through_sequence, 0)
-    ORDER BY delivery.sequence
-"""
-
-#: The messages of a queue behind a position.
-_PAGE = """
-    SELECT *
-    FROM message
-    WHERE queue_number = :queue_number
-        AND (page_key, sequence) > (:after_key, :after_sequence)
-        AND sequence > :through_sequence
-        AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.sequence = message.sequence)
-    ORDER BY page_key, sequence
-"""
-
-_SWEPT_THROUGH = """
-    SELECT coalesce(max(through_sequence), 0) FROM sweep WHERE queue_number = ?
-"""
-
-_LOAD_TALLIES = """
-    SELECT queue_number, unreceived, floor_key FROM tally WHERE unreceived > 0 ORDER BY queue_number
-"""
-
-_LOAD_DELAYED = """
-    SELECT available_at_ms, count(*)
-    FROM message
-    WHERE queue_number = ? AND available_at_ms > ? AND available_at_ms > enqueued_at_ms
-        AND sequence > ?
-    GROUP BY available_at_ms
-"""
-
-_LOAD_DEDUPLICATIONS = """
-    SELECT deduplication.*
-    FROM deduplication
-    LEFT JOIN sweep ON sweep.queue_number = deduplication.queue_number
-    WHERE deduplication.sequence > coalesce(through_sequence, 0)
-    ORDER BY deduplication.sequence
-"""
-
-#: A later purge of the same queue raises the mark and starts the sweep anew.
-_START_SWEEP = "INSERT OR REPLACE INTO sweep VALUES (?, ?, 0)"
-
-_NEXT_SWEEP = "SELECT queue_number, through_sequence, swept_sequence FROM sweep"
-
-#: The sequence of the last row that the next slice of a sweep looks at.
-_SLICE_END = """
-    SELECT max(sequence)
-    FROM (
-        SELECT sequence FROM message WHERE sequence > ? AND sequence <= ?
-        ORDER BY sequence LIMIT ?
-    )
-"""
-
-#: Deletes a slice of a sweep: after a sequence, through a sequence, of a queue. The plus sign keeps
-#: SQLite from going through the whole queue by an index of the queue's number.
-_SWEEP_SLICE = (
-    "DELETE FROM delivery WHERE sequence IN (SELECT sequence FROM message"
-    " WHERE sequence > ? AND sequence <= ? AND +queue_number = ?)",
-    "DELETE FROM message WHERE sequence > ? AND sequence <= ? AND +queue_number = ?",
-    "DELETE FROM deduplication WHERE sequence > ? AND sequence <= ? AND queue_number = ?",
-)
+_log = logging.getLogger(__name__)
 
 
 class SqliteJournal:
     """A Journal in a directory. The directory belongs to this journal until `close`.
 
-    Raises DataDirectoryInUse, JournalTooNew or JournalError when it cannot be opened.
+    `executor` stores the log in the tables, one call at a time; a thread of the journal's own does
+    it when there is none. Raises DataDirectoryInUse, JournalTooNew or JournalError when the journal
+    cannot be opened.
     """
 
-    def __init__(self, directory: Path, durability: Durability = Durability.FSYNC) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        durability: Durability = Durability.FSYNC,
+        *,
+        executor: Executor | None = None,
+    ) -> None:
         self.durability = durability
-        self._directory = DataDirectory(directory)
-        self.path = directory / JOURNAL_FILE
-        #: Whether purged rows may be left to delete.
-        self._sweeping = True
-        try:
-            self._database = open_database(self.path, durability, migrations())
-        except BaseException:
-            self._directory.release()
-            raise
+        self.directory = directory
+        self._lock = DataDirectory(directory)
+        #: Commits that are in the log and not in the tables, but for those of `_folding`.
+        self._pending = PendingChanges()
+        with ExitStack() as opened:
+            opened.callback(self._lock.release)
+            self._tables = Tables(directory / TABLES_FILE)
+            opened.callback(self._tables.close)
+            self._log = CommitLog(directory / LOG_FILE, durability)
+            opened.callback(self._log.close)
+            self._number = self._tables.folded_through()
+            for number, changes, size_bytes in self._log.read(self._number):
+                self._pending.add(number, changes, size_bytes)
+                self._number = number
+            self._close_files = opened.pop_all().close
+        self._executor = executor or ThreadPoolExecutor(1, "forebay-tables")
+        self._owns_executor = executor is None
+        #: What is being stored in the tables.
+        self._folding: tuple[PendingChanges, Future[None]] | None = None
+        #: What has to be pending before it is stored: less after a purge, whose rows can then be
+        #: deleted, and more after a failure.
+        self._fold_at_bytes = FOLD_BYTES
+        #: The log's commits up to this number are in the tables; None when it has none of those.
+        self._forget_through: int | None = None
+        self._sweeping = False
+        #: Whether rows that count for nothing may be deleted while nobody asks for anything.
+        self._may_sweep = False
+        self._closed = False
 
     def load(self) -> Snapshot:
-        with self._errors("read"):
-            execute = self._database.execute
-            next_sequence, next_queue_number, clock_ms = execute(
-                "SELECT next_sequence, next_queue_number, clock_ms FROM meta"
-            ).get
-            return Snapshot(
-                queues=self._records("queue", QueueRecord),
-                messages=self._messages(),
-                deduplications=self._deduplications(),
-                next_sequence=next_sequence,
-                next_queue_number=next_queue_number,
-                clock_ms=clock_ms,
-                move_tasks=self._records("move_task", MoveTaskRecord),
-                backlogs=[
-                    self._backlog(number, Tally(unreceived, floor_key), clock_ms)
-                    for number, unreceived, floor_key in self._tallies()
-                ],
-            )
+        self._may_sweep = False
+        self._fold_all()
+        return self._executor.submit(self._tables.load).result()
 
     def commit(self, changes: ChangeSet) -> None:
-        execute = self._database.execute
-        with self._errors("written"):
-            execute("BEGIN IMMEDIATE")
-            try:
-                self._store(changes)
-                self._remove(changes)
-                execute(
-                    "UPDATE meta SET next_sequence = ?, next_queue_number = ?, clock_ms = ?",
-                    (changes.next_sequence, changes.next_queue_number, changes.clock_ms),
-                )
-                if self._sweeping:
-                    self._sweep()
-                execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    execute("ROLLBACK")
-                raise
+        if self._log_bytes() >= LOG_BYTES_MAX:
+            self._fold_all()
+        number = self._number + 1
+        size_bytes = self._log.append(number, changes, self._forget_through)
+        self._forget_through = None
+        self._number = number
+        self._pending.add(number, changes, size_bytes)
+        self._may_sweep = True
+        if changes.purged or changes.removed_queues:
+            self._fold_at_bytes = 0
+        if self._pending.size_bytes >= self._fold_at_bytes:
+            self._fold()
 
     def page(self, request: PageRequest) -> Page:
-        rows: list[MessageRow] = []
-        body_size = 0
-        with self._errors("read"):
-            for row in self._rows_behind(request.queue_number, request.after):
-                if len(rows) == request.messages_max or body_size >= request.body_size_max:
-                    return Page(rows, is_last=False)
-                rows.append(row)
-                body_size += len(row[3])
-        return Page(rows, is_last=True)
+        self._fold_all()
+        return self._executor.submit(self._tables.page, request).result()
 
     def close(self) -> None:
-        with self._errors("closed"):
-            self._database.close()
-        self._directory.release()
+        if self._closed:
+            return
+        self._closed = True
+        self._may_sweep = False
+        try:
+            self._fold_all()
+        except JournalError:
+            _log.exception("The latest commits stay in the log until the next start")
+        if self._owns_executor:
+            self._executor.shutdown()
+        self._close_files()
 
-    def _store(self, changes: ChangeSet) -> None:
-        self._write("INSERT INTO message VALUES", changes.messages)
-        self._write("INSERT INTO deduplication VALUES", changes.deduplications)
-        self._write("INSERT OR REPLACE INTO delivery VALUES", list(changes.deliveries.values()))
-        queues = [_record_row(number, record) for number, record in changes.queues.items()]
-        self._write("INSERT OR REPLACE INTO queue VALUES", queues)
-        tasks = [
-            _record_row(number, record)
-            for number, record in changes.move_tasks.items()
-            if record is not None
-        ]
-        self._write("INSERT OR REPLACE INTO move_task VALUES", tasks)
-        tallies = [
-            (number, tally.unreceived, tally.floor_key) for number, tally in changes.tallies.items()
-        ]
-        self._write("INSERT OR REPLACE INTO tally VALUES", tallies)
+    def _log_bytes(self) -> int:
+        """What the log holds that is not in the tables."""
+        folding_bytes = self._folding[0].size_bytes if self._folding is not None else 0
+        return self._pending.size_bytes + folding_bytes
 
-    def _remove(self, changes: ChangeSet) -> None:
-        removed = [(sequence,) for sequence in changes.removed_messages]
-        self._write("DELETE FROM message WHERE sequence IN", removed)
-        self._write("DELETE FROM delivery WHERE sequence IN", removed)
-        forgotten = [(number,) for number, record in changes.move_tasks.items() if record is None]
-        self._write("DELETE FROM move_task WHERE number IN", forgotten)
-        queues = [(number,) for number in changes.removed_queues]
-        self._write("DELETE FROM queue WHERE number IN", queues)
-        self._write("DELETE FROM tally WHERE queue_number IN", queues)
-        sweeps = dict(changes.purged)
-        sweeps.update(dict.fromkeys(changes.removed_queues, changes.next_sequence - 1))
-        for sweep in sweeps.items():
-            self._database.execute(_START_SWEEP, sweep)
+    def _fold(self) -> None:
+        """Begin to store what is pending in the tables, unless something is being stored."""
+        if self._folding is not None:
+            if not self._folding[1].done():
+                return
+            self._end_fold()
+        folding, self._pending = self._pending, PendingChanges()
+        stored = self._executor.submit(self._store, folding.changes(), folding.through)
+        self._folding = folding, stored
+
+    def _end_fold(self) -> BaseException | None:
+        """Wait until what is being stored is in the tables. Answers the error that kept it out."""
+        if self._folding is None:
+            return None
+        folding, stored = self._folding
+        self._folding = None
+        error = stored.exception()
+        if error is None:
+            self._forget_through = folding.through
+            self._fold_at_bytes = FOLD_BYTES
+        else:
+            _log.error("The log could not be stored in the tables yet", exc_info=error)
+            folding.add_all(self._pending)
+            self._pending = folding
+            self._fold_at_bytes = folding.size_bytes + FOLD_BYTES
+        return error
+
+    def _fold_all(self) -> None:
+        """Have every commit in the tables. Raises JournalError when that is not possible."""
+        while self._folding is not None or self._pending:
+            if self._folding is None:
+                self._fold()
+            if (error := self._end_fold()) is not None:
+                raise error
+
+    def _store(self, changes: ChangeSet, through: int) -> None:
+        self._tables.commit(changes, through)
+        if self._tables.sweeping and not self._sweeping:
             self._sweeping = True
-        if changes.forgotten_deduplications:
-            self._database.execute(
-                "DELETE FROM deduplication WHERE sequence <= ?", (changes.forgotten_deduplications,)
-            )
-
-    def _write(self, statement: str, rows: Sequence[tuple[apsw.SQLiteValue, ...]]) -> None:
-        for start in range(0, len(rows), _ROWS_MAX):
-            some = rows[start : start + _ROWS_MAX]
-            self._database.execute(
-                _with_rows(statement, len(some), len(some[0])), tuple(chain.from_iterable(some))
-            )
+            self._executor.submit(self._sweep)
 
     def _sweep(self) -> None:
-        """Delete a slice of the rows that purges and removed queues left behind."""
-        execute = self._database.execute
-        sweep = execute(_NEXT_SWEEP).fetchone()
-        if sweep is None:
-            self._sweeping = False
-            return
-        number, through, swept = sweep
-        end = execute(_SLICE_END, (swept, through, _SWEPT_ROWS_MAX)).get
-        if end is None:
-            execute("DELETE FROM sweep WHERE queue_number = ?", (number,))
-            end = through
-        else:
-            execute("UPDATE sweep SET swept_sequence = ? WHERE queue_number = ?", (end, number))
-        for statement in _SWEEP_SLICE:
-            execute(statement, (swept, end, number))
-
-    def _records(self, table: str, kind: type[_Record]) -> list[_Record]:
-        rows = self._database.execute(f"SELECT record FROM {table} ORDER BY number")  # noqa: S608
-        return [msgspec.json.decode(cast(str, text), type=kind) for (text,) in rows]
-
-    def _messages(self) -> Iterator[tuple[MessageRow, DeliveryRow]]:
-        with self._errors("read"):
-            for row in cast("Iterable[Any]", self._database.execute(_LOAD_MESSAGES)):
-                yield row[:12], row[12:18]
-
-    def _tallies(self) -> list[tuple[int, int, int]]:
-        return cast("list[tuple[int, int, int]]", self._database.execute(_LOAD_TALLIES).fetchall())
-
-    def _rows_behind(self, number: int, after: tuple[int, int]) -> Iterator[MessageRow]:
-        bindings = {
-            "queue_number": number,
-            "after_key": after[0],
-            "after_sequence": after[1],
-            "through_sequence": self._database.execute(_SWEPT_THROUGH, (number,)).get,
-        }
-        return cast("Iterator[MessageRow]", self._database.execute(_PAGE, bindings))
-
-    def _backlog(self, number: int, tally: Tally, clock_ms: int) -> BacklogRecord:
-        first = next(self._rows_behind(number, (tally.floor_key, 0)), None)
-        through = self._database.execute(_SWEPT_THROUGH, (number,)).get
-        delayed = self._database.execute(_LOAD_DELAYED, (number, clock_ms, through)).fetchall()
-        enqueued_at_ms = clock_ms if first is None else first[4]
-        return BacklogRecord(number, tally, enqueued_at_ms, cast("list[tuple[int, int]]", delayed))
-
-    def _deduplications(self) -> Iterator[DeduplicationRow]:
-        with self._errors("read"):
-            yield from cast("Iterable[Any]", self._database.execute(_LOAD_DEDUPLICATIONS))
-
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
+        """Delete some rows that count for nothing, let others have their turn, and go on."""
         try:
-            yield
-        except apsw.Error as error:
-            raise JournalError(f"The journal {self.path} could not be {doing}: {error}.") from error
-
-
-@cache
-def _with_rows(statement: str, rows: int, columns: int) -> str:
-    """The statement, ended by a list of so many rows of parameters."""
-    row = f"({', '.join('?' * columns)})"
-    if statement.endswith(" IN"):
-        return f"{statement} ({', '.join('?' * rows)})"
-    return f"{statement} {', '.join([row] * rows)}"
-
-
-def _record_row(number: int, record: QueueRecord | MoveTaskRecord) -> tuple[int, str]:
-    return number, msgspec.json.encode(record).decode()
+            self._tables.sweep()
+        except JournalError:
+            _log.exception("Purged messages could not be deleted yet")
+            self._may_sweep = False
+        self._sweeping = self._tables.sweeping and self._may_sweep
+        if self._sweeping:
+            self._executor.submit(self._sweep)

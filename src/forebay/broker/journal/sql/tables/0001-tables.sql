@@ -4,10 +4,11 @@ CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     next_sequence INTEGER NOT NULL,
     next_queue_number INTEGER NOT NULL,
-    clock_ms INTEGER NOT NULL
+    clock_ms INTEGER NOT NULL,
+    folded_through INTEGER NOT NULL -- commits of the log up to this number are in these tables
 ) STRICT;
 
-INSERT INTO meta VALUES (1, 1, 1, 0);
+INSERT INTO meta VALUES (1, 1, 1, 0, 0);
 
 CREATE TABLE queue (
     number INTEGER PRIMARY KEY,

@@ -1,0 +1,4 @@
+CREATE TABLE log (
+    number INTEGER PRIMARY KEY,
+    changes BLOB NOT NULL -- MessagePack
+) STRICT;

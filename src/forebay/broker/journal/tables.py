@@ -1,0 +1,311 @@
+"""What the journal on disk holds, row by row: an SQLite database that pages are read from.
+
+A thread that runs Python pays for every statement: it gives up the interpreter while SQLite works
+and then queues for it behind the thread that serves requests. So the rows of a table are written by
+one statement with many rows, not by many statements; docs/decisions/0001-journal.md has the
+figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import apsw
+import msgspec
+
+from forebay.broker.core.changes import (
+    BacklogRecord,
+    ChangeSet,
+    DeduplicationRow,
+    DeliveryRow,
+    MessageRow,
+    MoveTaskRecord,
+    Page,
+    PageRequest,
+    QueueRecord,
+    Snapshot,
+    Tally,
+)
+from forebay.broker.journal.base import Durability
+from forebay.broker.journal.schema import migrations, open_database
+from forebay.errors import JournalError
+
+_Record = TypeVar("_Record", QueueRecord, MoveTaskRecord)
+
+#: Most rows that one statement writes. Each number of rows is a statement that stays prepared.
+_ROWS_MAX = 64
+
+#: Most rows of a purged queue that are deleted at once, so that a purge holds up nobody.
+_SWEPT_ROWS_MAX = 2_000
+
+#: CROSS JOIN has SQLite go through the deliveries, which are few, and not through the messages.
+_LOAD_MESSAGES = """
+    SELECT message.*, delivery.*
+    FROM delivery
+    CROSS JOIN message ON message.sequence = delivery.sequence
+    LEFT JOIN sweep ON sweep.queue_number = message.queue_number
+    WHERE message.sequence > coalesce(through_sequence, 0)
+    ORDER BY delivery.sequence
+"""
+
+#: The messages of a queue behind a position.
+_PAGE = """
+    SELECT *
+    FROM message
+    WHERE queue_number = :queue_number
+        AND (page_key, sequence) > (:after_key, :after_sequence)
+        AND sequence > :through_sequence
+        AND NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.sequence = message.sequence)
+    ORDER BY page_key, sequence
+"""
+
+_SWEPT_THROUGH = """
+    SELECT coalesce(max(through_sequence), 0) FROM sweep WHERE queue_number = ?
+"""
+
+_LOAD_TALLIES = """
+    SELECT queue_number, unreceived, floor_key FROM tally WHERE unreceived > 0 ORDER BY queue_number
+"""
+
+_LOAD_DELAYED = """
+    SELECT available_at_ms, count(*)
+    FROM message
+    WHERE queue_number = ? AND available_at_ms > ? AND available_at_ms > enqueued_at_ms
+        AND sequence > ?
+    GROUP BY available_at_ms
+"""
+
+_LOAD_DEDUPLICATIONS = """
+    SELECT deduplication.*
+    FROM deduplication
+    LEFT JOIN sweep ON sweep.queue_number = deduplication.queue_number
+    WHERE deduplication.sequence > coalesce(through_sequence, 0)
+    ORDER BY deduplication.sequence
+"""
+
+#: A later purge of the same queue raises the mark and starts the sweep anew.
+_START_SWEEP = "INSERT OR REPLACE INTO sweep VALUES (?, ?, 0)"
+
+_NEXT_SWEEP = "SELECT queue_number, through_sequence, swept_sequence FROM sweep"
+
+#: The sequence of the last row that the next slice of a sweep looks at.
+_SLICE_END = """
+    SELECT max(sequence)
+    FROM (
+        SELECT sequence FROM message WHERE sequence > ? AND sequence <= ?
+        ORDER BY sequence LIMIT ?
+    )
+"""
+
+#: Deletes a slice of a sweep: after a sequence, through a sequence, of a queue. The plus sign keeps
+#: SQLite from going through the whole queue by an index of the queue's number.
+_SWEEP_SLICE = (
+    "DELETE FROM delivery WHERE sequence IN (SELECT sequence FROM message"
+    " WHERE sequence > ? AND sequence <= ? AND +queue_number = ?)",
+    "DELETE FROM message WHERE sequence > ? AND sequence <= ? AND +queue_number = ?",
+    "DELETE FROM deduplication WHERE sequence > ? AND sequence <= ? AND queue_number = ?",
+)
+
+
+class Tables:
+    """The tables of a journal.
+
+    Every commit is durable when it returns, whatever the journal promises: the log forgets what is
+    here. Raises JournalTooNew or JournalError when the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        #: Whether rows of purged and removed queues may be left to delete.
+        self.sweeping = True
+        self._database = open_database(path, Durability.FSYNC, migrations("tables"))
+
+    def folded_through(self) -> int:
+        """The number of the latest commit that is here. Raises JournalError."""
+        with self._errors("read"):
+            return cast(int, self._database.execute("SELECT folded_through FROM meta").get)
+
+    def load(self) -> Snapshot:
+        """What was committed, as `Journal.load` answers it."""
+        with self._errors("read"):
+            execute = self._database.execute
+            next_sequence, next_queue_number, clock_ms = execute(
+                "SELECT next_sequence, next_queue_number, clock_ms FROM meta"
+            ).get
+            return Snapshot(
+                queues=self._records("queue", QueueRecord),
+                messages=self._messages(),
+                deduplications=self._deduplications(),
+                next_sequence=next_sequence,
+                next_queue_number=next_queue_number,
+                clock_ms=clock_ms,
+                move_tasks=self._records("move_task", MoveTaskRecord),
+                backlogs=[
+                    self._backlog(number, Tally(unreceived, floor_key), clock_ms)
+                    for number, unreceived, floor_key in self._tallies()
+                ],
+            )
+
+    def commit(self, changes: ChangeSet, through: int) -> None:
+        """Keep all of `changes`, the sum of the log's commits up to a number, or nothing.
+
+        Raises JournalError when that is not possible.
+        """
+        with self._transaction() as execute:
+            self._store(changes)
+            self._remove(changes)
+            execute(
+                "UPDATE meta SET next_sequence = ?, next_queue_number = ?, clock_ms = ?,"
+                " folded_through = ?",
+                (changes.next_sequence, changes.next_queue_number, changes.clock_ms, through),
+            )
+
+    def sweep(self) -> None:
+        """Delete some of the rows that purges and removed queues left behind.
+
+        `sweeping` is False once none are left. Raises JournalError.
+        """
+        with self._transaction() as execute:
+            sweep = execute(_NEXT_SWEEP).fetchone()
+            if sweep is None:
+                self.sweeping = False
+                return
+            number, through, swept = sweep
+            end = execute(_SLICE_END, (swept, through, _SWEPT_ROWS_MAX)).get
+            if end is None:
+                execute("DELETE FROM sweep WHERE queue_number = ?", (number,))
+                end = through
+            else:
+                execute("UPDATE sweep SET swept_sequence = ? WHERE queue_number = ?", (end, number))
+            for statement in _SWEEP_SLICE:
+                execute(statement, (swept, end, number))
+
+    def page(self, request: PageRequest) -> Page:
+        """The messages that `Journal.page` answers."""
+        rows: list[MessageRow] = []
+        body_size = 0
+        with self._errors("read"):
+            for row in self._rows_behind(request.queue_number, request.after):
+                if len(rows) == request.messages_max or body_size >= request.body_size_max:
+                    return Page(rows, is_last=False)
+                rows.append(row)
+                body_size += len(row[3])
+        return Page(rows, is_last=True)
+
+    def close(self) -> None:
+        """Let go of the file. A second call does nothing."""
+        with self._errors("closed"):
+            self._database.close()
+
+    def _store(self, changes: ChangeSet) -> None:
+        self._write("INSERT INTO message VALUES", changes.messages)
+        self._write("INSERT INTO deduplication VALUES", changes.deduplications)
+        self._write("INSERT OR REPLACE INTO delivery VALUES", list(changes.deliveries.values()))
+        queues = [_record_row(number, record) for number, record in changes.queues.items()]
+        self._write("INSERT OR REPLACE INTO queue VALUES", queues)
+        tasks = [
+            _record_row(number, record)
+            for number, record in changes.move_tasks.items()
+            if record is not None
+        ]
+        self._write("INSERT OR REPLACE INTO move_task VALUES", tasks)
+        tallies = [
+            (number, tally.unreceived, tally.floor_key) for number, tally in changes.tallies.items()
+        ]
+        self._write("INSERT OR REPLACE INTO tally VALUES", tallies)
+
+    def _remove(self, changes: ChangeSet) -> None:
+        removed = [(sequence,) for sequence in changes.removed_messages]
+        self._write("DELETE FROM message WHERE sequence IN", removed)
+        self._write("DELETE FROM delivery WHERE sequence IN", removed)
+        forgotten = [(number,) for number, record in changes.move_tasks.items() if record is None]
+        self._write("DELETE FROM move_task WHERE number IN", forgotten)
+        queues = [(number,) for number in changes.removed_queues]
+        self._write("DELETE FROM queue WHERE number IN", queues)
+        self._write("DELETE FROM tally WHERE queue_number IN", queues)
+        sweeps = dict(changes.purged)
+        sweeps.update(dict.fromkeys(changes.removed_queues, changes.next_sequence - 1))
+        for sweep in sweeps.items():
+            self._database.execute(_START_SWEEP, sweep)
+            self.sweeping = True
+        if changes.forgotten_deduplications:
+            self._database.execute(
+                "DELETE FROM deduplication WHERE sequence <= ?", (changes.forgotten_deduplications,)
+            )
+
+    def _write(self, statement: str, rows: Sequence[tuple[apsw.SQLiteValue, ...]]) -> None:
+        for start in range(0, len(rows), _ROWS_MAX):
+            some = rows[start : start + _ROWS_MAX]
+            self._database.execute(
+                _with_rows(statement, len(some), len(some[0])), tuple(chain.from_iterable(some))
+            )
+
+    def _records(self, table: str, kind: type[_Record]) -> list[_Record]:
+        rows = self._database.execute(f"SELECT record FROM {table} ORDER BY number")  # noqa: S608
+        return [msgspec.json.decode(cast(str, text), type=kind) for (text,) in rows]
+
+    def _messages(self) -> Iterator[tuple[MessageRow, DeliveryRow]]:
+        with self._errors("read"):
+            for row in cast("Iterable[Any]", self._database.execute(_LOAD_MESSAGES)):
+                yield row[:12], row[12:18]
+
+    def _tallies(self) -> list[tuple[int, int, int]]:
+        return cast("list[tuple[int, int, int]]", self._database.execute(_LOAD_TALLIES).fetchall())
+
+    def _rows_behind(self, number: int, after: tuple[int, int]) -> Iterator[MessageRow]:
+        bindings = {
+            "queue_number": number,
+            "after_key": after[0],
+            "after_sequence": after[1],
+            "through_sequence": self._database.execute(_SWEPT_THROUGH, (number,)).get,
+        }
+        return cast("Iterator[MessageRow]", self._database.execute(_PAGE, bindings))
+
+    def _backlog(self, number: int, tally: Tally, clock_ms: int) -> BacklogRecord:
+        first = next(self._rows_behind(number, (tally.floor_key, 0)), None)
+        through = self._database.execute(_SWEPT_THROUGH, (number,)).get
+        delayed = self._database.execute(_LOAD_DELAYED, (number, clock_ms, through)).fetchall()
+        enqueued_at_ms = clock_ms if first is None else first[4]
+        return BacklogRecord(number, tally, enqueued_at_ms, cast("list[tuple[int, int]]", delayed))
+
+    def _deduplications(self) -> Iterator[DeduplicationRow]:
+        with self._errors("read"):
+            yield from cast("Iterable[Any]", self._database.execute(_LOAD_DEDUPLICATIONS))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Callable[..., apsw.Cursor]]:
+        execute = self._database.execute
+        with self._errors("written"):
+            execute("BEGIN IMMEDIATE")
+            try:
+                yield execute
+                execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise JournalError(f"The journal {self.path} could not be {doing}: {error}.") from error
+
+
+@cache
+def _with_rows(statement: str, rows: int, columns: int) -> str:
+    """The statement, ended by a list of so many rows of parameters."""
+    row = f"({', '.join('?' * columns)})"
+    if statement.endswith(" IN"):
+        return f"{statement} ({', '.join('?' * rows)})"
+    return f"{statement} {', '.join([row] * rows)}"
+
+
+def _record_row(number: int, record: QueueRecord | MoveTaskRecord) -> tuple[int, str]:
+    return number, msgspec.json.encode(record).decode()

@@ -1,0 +1,96 @@
+"""The tables of the journal on disk: transactions, formats, purges and how rows are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from forebay.broker.journal.base import Durability
+from forebay.broker.journal.schema import APPLICATION_ID, migrations, open_database
+from forebay.broker.journal.tables import _PAGE, _SWEEP_SLICE, Tables
+from forebay.errors import JournalError
+from tests.contract.test_journals import changes, message, page_of
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Iterator[Tables]:
+    tables = Tables(tmp_path / "journal.db")
+    yield tables
+    tables.close()
+
+
+def sequences(tables: Tables, queue: int = 1) -> list[int]:
+    return [row[0] for row in tables.page(page_of(queue)).rows]
+
+
+def test_a_failed_commit_keeps_nothing_and_the_next_one_works(tables: Tables) -> None:
+    tables.commit(changes(messages=[message(1)]), 1)
+    with pytest.raises(JournalError, match="could not be written") as failure:
+        tables.commit(changes(messages=[message(2), message(1)], removed_messages=[1]), 2)
+    assert isinstance(failure.value.__cause__, apsw.Error)
+    assert sequences(tables) == [1]
+    tables.commit(changes(messages=[message(2)]), 2)
+    assert sequences(tables) == [1, 2]
+
+
+def test_an_older_format_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    open_database(path, Durability.OS, migrations("tables")).close()
+    later = [*migrations("tables"), "ALTER TABLE message ADD COLUMN priority INTEGER"]
+    database = open_database(path, Durability.OS, later)
+    assert database.pragma("user_version") == len(later)
+    assert database.pragma("application_id") == APPLICATION_ID
+    assert list(database.execute("SELECT priority FROM message")) == []
+    database.close()
+
+
+def test_a_migration_that_fails_leaves_the_older_format(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    open_database(path, Durability.OS, migrations("tables")).close()
+    broken = [*migrations("tables"), "CREATE TABLE half (a); INSERT INTO nowhere VALUES (1)"]
+    with pytest.raises(JournalError, match="no such table: nowhere"):
+        open_database(path, Durability.OS, broken)
+    database = open_database(path, Durability.OS, migrations("tables"))
+    assert not database.table_exists(None, "half")
+    database.close()
+
+
+def test_a_purge_deletes_its_rows_in_slices(tables: Tables) -> None:
+    tables.commit(changes(messages=[message(n, queue=1 + n % 2) for n in range(1, 8001)]), 1)
+    tables.commit(changes(purged={1: 8000}), 2)
+    reader = apsw.Connection(str(tables.path))
+    counts: list[int] = []
+    while tables.sweeping:
+        tables.sweep()
+        counts.append(reader.execute("SELECT count(*) FROM message").get)
+    reader.close()
+    assert counts == [7000, 6000, 5000, 4000, 4000, 4000]
+    assert sequences(tables, queue=1) == []
+    assert len(sequences(tables, queue=2)) == 4000
+
+
+def plan(tables: Tables, statement: str) -> str:
+    """How SQLite finds the rows of a statement."""
+    database = apsw.Connection(str(tables.path))
+    parameters: dict[str, int] | list[int] = [0] * statement.count("?")
+    if not parameters:
+        parameters = dict.fromkeys(
+            ("queue_number", "after_key", "after_sequence", "through_sequence"), 0
+        )
+    rows = list(database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+    database.close()
+    return "\n".join(str(row[3]) for row in rows)
+
+
+@pytest.mark.parametrize("statement", _SWEEP_SLICE)
+def test_a_slice_of_a_purge_reads_its_own_rows_alone(tables: Tables, statement: str) -> None:
+    assert "USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in plan(tables, statement)
+
+
+def test_a_page_is_found_without_reading_what_stands_before_it(tables: Tables) -> None:
+    steps = plan(tables, _PAGE)
+    assert "USING INDEX message_page (queue_number=? AND page_key>?)" in steps
+    assert "TEMP B-TREE" not in steps
