@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
 from struct import Struct as Layout
 from urllib.parse import unquote, urlsplit
 from zlib import crc32
@@ -28,9 +29,9 @@ _ACCOUNT_ID = re.compile(r"\d{12}")
 #: Added to the broker's own counter so that a SequenceNumber has SQS's 20 digits.
 _SEQUENCE_NUMBER_BASE = 18_850_000_000_000_000_000
 
-#: version, queue number, sequence, receive count, tag of the message id, checksum of the rest.
-_HANDLE = Layout(">BIQIQ")
-_CHECKSUM = Layout(">I")
+#: Version, queue number, sequence, receive count and tag of the message id.
+_HANDLE = Layout(">BIQI18s")
+_CHECKSUM_BYTES = 4
 _HANDLE_VERSION = 1
 
 
@@ -47,8 +48,8 @@ class ReceiptHandle(Struct, frozen=True, gc=False):
     queue_number: int
     sequence: int
     receive_count: int
-    #: The first 64 bits of the message id, so that a handle cannot be made up from counters.
-    message_tag: int
+    #: What `message_tag` says of the message, so that a handle cannot be made up from counters.
+    message_tag: bytes
 
 
 def is_queue_name(name: str) -> bool:
@@ -102,9 +103,9 @@ def message_id(entropy: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def message_tag(identifier: str) -> int:
-    """The part of a message id that its receipt handles carry."""
-    return int(identifier[:8] + identifier[9:13] + identifier[14:18], 16)
+def message_tag(identifier: str) -> bytes:
+    """The part of a message id that its receipt handles carry: its first 60 random bits."""
+    return identifier[:18].encode()
 
 
 def encode_receipt_handle(
@@ -114,21 +115,21 @@ def encode_receipt_handle(
     packed = _HANDLE.pack(
         _HANDLE_VERSION, queue_number, sequence, receive_count, message_tag(identifier)
     )
-    return urlsafe_b64encode(packed + _CHECKSUM.pack(crc32(packed))).decode()
+    checksum = crc32(packed).to_bytes(_CHECKSUM_BYTES)
+    return b2a_base64(packed + checksum, newline=False).decode()
 
 
 def decode_receipt_handle(handle: str) -> ReceiptHandle | None:
     """What a handle says; None when this broker never gave it out."""
     try:
-        packed = urlsafe_b64decode(handle)
-    except (Base64Error, ValueError):
+        packed = a2b_base64(handle, strict_mode=True)
+    except ValueError:
         return None
-    if len(packed) != _HANDLE.size + _CHECKSUM.size:
+    if len(packed) != _HANDLE.size + _CHECKSUM_BYTES:
         return None
-    body, checksum = packed[: _HANDLE.size], packed[_HANDLE.size :]
-    if _CHECKSUM.unpack(checksum)[0] != crc32(body):
+    if int.from_bytes(packed[_HANDLE.size :]) != crc32(packed[: _HANDLE.size]):
         return None
-    version, queue_number, sequence, receive_count, tag = _HANDLE.unpack(body)
+    version, queue_number, sequence, receive_count, tag = _HANDLE.unpack_from(packed)
     if version != _HANDLE_VERSION:
         return None
     return ReceiptHandle(queue_number, sequence, receive_count, tag)
