@@ -7,7 +7,6 @@ round's ratio to the echo of the same round.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import statistics
 from collections.abc import Callable, Coroutine
@@ -227,13 +226,8 @@ def _send_body(queue_url: str) -> bytes:
 
 
 async def _create_queue(url: str, name: str) -> str:
-    members: dict[str, object] = {"QueueName": name}
-    if name.endswith(".fifo"):
-        members["Attributes"] = {"FifoQueue": "true"}
-    request = http_load.request_bytes(url, msgspec.json.encode(members), "CreateQueue")
-    created: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    [connection] = await http_load.connect(url, 1, created.set_exception)
-    connection.ask(request, created.set_result)
-    queue_url: str = msgspec.json.decode(await created)["QueueUrl"]
-    connection.close()
+    attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+    async with http_load.Client(url) as client:
+        created = await client.ask("CreateQueue", QueueName=name, Attributes=attributes)
+    queue_url: str = created["QueueUrl"]
     return queue_url

@@ -129,6 +129,40 @@ async def connect(url: str, count: int, failed: Callable[[Exception], None]) -> 
     return connections
 
 
+async def exchange(connection: Connection, request: bytes) -> bytes:
+    """The body of the answer to a request."""
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    connection.ask(request, answer.set_result)
+    return await answer
+
+
+class Client:
+    """A connection for one request after the other, none of them timed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._answer: asyncio.Future[bytes] | None = None
+
+    async def __aenter__(self) -> Client:
+        [self._connection] = await connect(self._url, 1, self._failed)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._connection.close()
+
+    async def ask(self, action: str, **members: object) -> Any:
+        """The result of an action of SQS."""
+        request = request_bytes(self._url, msgspec.json.encode(members), action)
+        self._answer = asyncio.get_running_loop().create_future()
+        self._connection.ask(request, self._answer.set_result)
+        answer = await self._answer
+        return msgspec.json.decode(answer) if answer else None
+
+    def _failed(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+
 async def repeat(url: str, request: bytes, *, connections: int, seconds: float) -> Load:
     """Send the same request over and over on every connection at once."""
     clock = time.perf_counter
@@ -190,14 +224,14 @@ async def life_cycles(
     async def cycle(connection: Connection) -> None:
         nonlocal deleted
         while (begun := clock()) < deadline:
-            await _ask(connection, request_bytes(url, make_batch(), "SendMessageBatch"))
-            answer = await _ask(connection, receive)
+            await exchange(connection, request_bytes(url, make_batch(), "SendMessageBatch"))
+            answer = await exchange(connection, receive)
             handles = [
                 message.receipt_handle for message in _received_decoder.decode(answer).messages
             ]
             if handles:
                 delete = request_bytes(url, _delete_batch(queue_url, handles), "DeleteMessageBatch")
-                await _ask(connection, delete)
+                await exchange(connection, delete)
             deleted += len(handles)
             latencies_ms.append((clock() - begun) * 1000)
 
@@ -220,12 +254,6 @@ def _fail(future: asyncio.Future[None]) -> Callable[[Exception], None]:
             future.set_exception(error)
 
     return failed
-
-
-async def _ask(connection: Connection, request: bytes) -> bytes:
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    connection.ask(request, answer.set_result)
-    return await answer
 
 
 class _ReceivedMessage(Struct, rename="pascal"):

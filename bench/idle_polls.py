@@ -68,11 +68,15 @@ def print_table(report: Report, console: Console) -> None:
 
 
 async def _measure(url: str, pid: int) -> Report:
+    async with http_load.Client(url) as sender:
+        return await _measure_with(sender, url, pid)
+
+
+async def _measure_with(sender: http_load.Client, url: str, pid: int) -> Report:
     failure: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     names = [f"queue-{number}" for number in range(QUEUES)]
-    [sender] = await http_load.connect(url, 1, failure.set_exception)
     for name in names:
-        await _ask(sender, url, "CreateQueue", {"QueueName": name})
+        await sender.ask("CreateQueue", QueueName=name)
     arrivals: asyncio.Queue[float] = asyncio.Queue()
     for start in range(0, POLLS, 500):
         connections = await http_load.connect(url, 500, failure.set_exception)
@@ -88,7 +92,7 @@ async def _measure(url: str, pid: int) -> Report:
     for _ in range(DELIVERIES):
         name = rng.choice(names)
         sent_at = time.perf_counter()
-        await _ask(sender, url, "SendMessage", {"QueueUrl": name, "MessageBody": "x" * 1024})
+        await sender.ask("SendMessage", QueueUrl=name, MessageBody="x" * 1024)
         latencies_ms.append((await arrivals.get() - sent_at) * 1000)
     latencies_ms.sort()
     return Report(
@@ -112,13 +116,6 @@ def _poll(connection: Connection, url: str, name: str, arrivals: asyncio.Queue[f
             arrivals.put_nowait(time.perf_counter())
 
     connection.ask(request, answered)
-
-
-async def _ask(connection: Connection, url: str, action: str, members: dict[str, str]) -> bytes:
-    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    request = http_load.request_bytes(url, msgspec.json.encode(members), action)
-    connection.ask(request, answer.set_result)
-    return await answer
 
 
 def _processor_time_s(pid: int) -> float:
