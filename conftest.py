@@ -13,7 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
@@ -85,12 +84,11 @@ def run_command(command: list[str], namespace: dict[str, Any]) -> None:
 def wait_until_listening(server: subprocess.Popen[bytes], command: list[str]) -> None:
     """Wait for the port that `--port` names, or the default one."""
     port = int(command[command.index("--port") + 1]) if "--port" in command else 9324
-    address = urlsplit(f"//127.0.0.1:{port}")
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         assert server.poll() is None, f"{shlex.join(command)} ended with {server.returncode}"
         with socket.socket() as probe:
-            if probe.connect_ex((address.hostname, address.port)) == 0:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
     raise AssertionError(f"{shlex.join(command)} did not listen within {PATIENCE_S} s")

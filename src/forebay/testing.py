@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from botocore.session import Session
 
@@ -203,10 +203,6 @@ class BrokerForTests(EmbeddedBroker):
                 # Something that still runs may delete it first.
                 with suppress(SqsError):
                     self.call(DeleteQueueRequest(queue_url=queue_url(self.endpoint_url, key)))
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
 
     def stop(self) -> None:
         self._close_clients()
