@@ -25,12 +25,17 @@ def free_port() -> int:
 
 
 class ServeProcess:
-    """One run of `forebay serve`, killed at the end of the block if it still runs."""
+    """One run of `forebay serve`, killed at the end of the block if it still runs.
 
-    def __init__(self, *arguments: str, directory: Path | None = None) -> None:
+    `module` is what runs as `forebay`.
+    """
+
+    def __init__(
+        self, *arguments: str, directory: Path | None = None, module: str = "forebay"
+    ) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `kill`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "forebay", "serve", *arguments],
+            [sys.executable, "-m", module, "serve", *arguments],
             cwd=directory,
             env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
             stdout=subprocess.PIPE,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+import tempfile
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -209,20 +211,21 @@ async def kill_again_and_again(data: Path, rng: random.Random, kills: int) -> Le
 
 def miscounted(data: Path) -> list[str]:
     """The queues of which the journal says another number of messages than it holds."""
-    with (
-        closing(SqliteJournal(data)) as journal,
-        closing(apsw.Connection(str(data / TABLES_FILE))) as database,
-    ):
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(data, Path(folder, "copy")))
+        journal = SqliteJournal(copy)
         journal.load()
-        return [
-            f"{unreceived} messages are counted in queue {number}, {held} are there"
-            for number, unreceived, held in database.execute(COUNT_UNRECEIVED)
-            if unreceived != held
-        ]
+        journal.close()
+        with closing(apsw.Connection(str(copy / TABLES_FILE))) as tables:
+            return [
+                f"{unreceived} messages are counted in queue {number}, {held} are there"
+                for number, unreceived, held in tables.execute(COUNT_UNRECEIVED)
+                if unreceived != held
+            ]
 
 
 def start(arguments: tuple[str, ...]) -> ServeProcess:
-    broker = ServeProcess(*arguments)
+    broker = ServeProcess(*arguments, module="tests.acceptance.tight_broker")
     broker.wait_until_it_serves()
     return broker
 
