@@ -32,9 +32,9 @@ class CommitLog:
     cannot be opened.
     """
 
-    def __init__(self, path: Path, durability: Durability) -> None:
+    def __init__(self, path: Path, durability: Durability, vfs: str | None = None) -> None:
         self.path = path
-        self._database = open_database(path, durability, migrations("log"))
+        self._database = open_database(path, durability, migrations("log"), vfs)
 
     def read(self, after: int) -> Iterator[tuple[int, ChangeSet, int]]:
         """The commits behind a number, in order: number, changes and size in bytes.

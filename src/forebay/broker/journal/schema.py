@@ -45,14 +45,17 @@ def migrations(database: str) -> list[str]:
     return [script.read_text() for script in scripts]
 
 
-def open_database(path: Path, durability: Durability, scripts: Sequence[str]) -> apsw.Connection:
+def open_database(
+    path: Path, durability: Durability, scripts: Sequence[str], vfs: str | None = None
+) -> apsw.Connection:
     """The journal at `path`, made or brought up to the newest format.
 
+    `vfs` names what SQLite reads and writes files with; None is the operating system's own.
     Raises JournalTooNew when a newer Forebay wrote it, and JournalError when it is no journal or
     cannot be opened.
     """
     try:
-        database = apsw.Connection(str(path), statementcachesize=_STATEMENTS_MAX)
+        database = apsw.Connection(str(path), vfs=vfs, statementcachesize=_STATEMENTS_MAX)
     except apsw.Error as error:
         raise JournalError(f"The journal {path} could not be opened: {error}.") from error
     try:

@@ -40,8 +40,9 @@ class SqliteJournal:
     """A Journal in a directory. The directory belongs to this journal until `close`.
 
     `executor` stores the log in the tables, one call at a time; a thread of the journal's own does
-    it when there is none. Raises DataDirectoryInUse, JournalTooNew or JournalError when the journal
-    cannot be opened.
+    it when there is none. `vfs` names an SQLite VFS to use in place of the operating system's files,
+    for example one with faults. Raises DataDirectoryInUse, JournalTooNew or JournalError when the
+    journal cannot be opened.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SqliteJournal:
         durability: Durability = Durability.FSYNC,
         *,
         executor: Executor | None = None,
+        vfs: str | None = None,
     ) -> None:
         self.durability = durability
         self.directory = directory
@@ -58,9 +60,9 @@ class SqliteJournal:
         self._pending = PendingChanges()
         with ExitStack() as opened:
             opened.callback(self._lock.release)
-            self._tables = Tables(directory / TABLES_FILE)
+            self._tables = Tables(directory / TABLES_FILE, vfs)
             opened.callback(self._tables.close)
-            self._log = CommitLog(directory / LOG_FILE, durability)
+            self._log = CommitLog(directory / LOG_FILE, durability, vfs)
             opened.callback(self._log.close)
             self._number = self._tables.folded_through()
             for number, changes, size_bytes in self._log.read(self._number):

@@ -119,11 +119,11 @@ class Tables:
     here. Raises JournalTooNew or JournalError when the file cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vfs: str | None = None) -> None:
         self.path = path
         #: Whether rows of purged and removed queues may be left to delete.
         self.sweeping = True
-        self._database = open_database(path, Durability.FSYNC, migrations("tables"))
+        self._database = open_database(path, Durability.FSYNC, migrations("tables"), vfs)
 
     def folded_through(self) -> int:
         """The number of the latest commit that is here. Raises JournalError."""
