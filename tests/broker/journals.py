@@ -22,6 +22,7 @@ class FailingJournal(MemoryJournal):
         self.failing_commits = 0
         self.failing_loads = 0
         self.failing_pages = 0
+        self.loads = 0
         #: What was committed, one entry for each commit.
         self.commits: list[ChangeSet] = []
 
@@ -33,6 +34,7 @@ class FailingJournal(MemoryJournal):
         super().commit(changes)
 
     def load(self) -> Snapshot:
+        self.loads += 1
         if self.failing_loads:
             self.failing_loads -= 1
             raise JournalError("The disk is gone.")

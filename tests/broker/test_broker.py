@@ -12,7 +12,7 @@ import pytest
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.changes import PageRequest
-from forebay.broker.core.engine import Caller, Engine
+from forebay.broker.core.engine import Caller
 from forebay.broker.core.window import Window
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.polls import Answer
@@ -246,21 +246,6 @@ async def test_an_unreadable_journal_is_tried_again_until_it_can_be_read() -> No
         assert not broker.available
     await asyncio.sleep(5)
     assert broker.available
-    assert isinstance(await broker.call(send("jobs")), SendMessageResult)
-
-
-@in_virtual_time
-async def test_an_error_of_our_own_is_internal_failure_and_the_broker_stays_up(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    broker = broker_on(MemoryJournal())
-    await create(broker)
-    with monkeypatch.context() as patch:
-        patch.setattr(Engine, "apply", lambda *_: 1 // 0)
-        with pytest.raises(SqsError, match="InternalFailure"):
-            await broker.call(send("jobs"))
-    assert "SendMessageRequest failed" in caplog.text
-    assert "ZeroDivisionError" in caplog.text
     assert isinstance(await broker.call(send("jobs")), SendMessageResult)
 
 

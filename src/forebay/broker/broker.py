@@ -24,7 +24,8 @@ from forebay.protocol.limits import RECREATE_INTERVAL_MS
 #: Where queue URLs point when a caller in this process does not say, scheme, host and port.
 DEFAULT_ENDPOINT_URL = "http://127.0.0.1:9324"
 
-#: How long a journal that cannot be read is left alone before it is tried again, in seconds.
+#: How long a journal that cannot be read is left alone before it is tried again, and the least time
+#: from one engine to the next when they fail by themselves, in seconds.
 _REBUILD_RETRY_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,9 @@ class Broker:
     Every answer leaves after the changes that it tells of are durable at the journal's level. When
     a commit fails, the answers that waited for it and all that were applied since are
     ServiceUnavailable, the engine is rebuilt from the journal, and polls keep waiting; the broker
-    serves again as soon as the journal does.
+    serves again as soon as the journal does. An error of our own in the engine, which may leave it
+    half changed, is handled alike: the request that met it is answered InternalFailure, and nothing
+    that was not being committed already ever is.
 
     The constructor reads the journal and raises JournalError when it cannot. `executor` runs
     whatever waits for a disk. Engine time is wall time at the start plus the monotonic clock since,
@@ -71,6 +74,9 @@ class Broker:
         self._origin_ms = start_ms - self._scaled_ms()
         #: None while the journal cannot be read.
         self._engine: Engine | None = self._engine_from(snapshot)
+        self._engine_made_s = self._loop.time()
+        #: Loop time before which an engine that failed is not rebuilt.
+        self._rebuild_from_s = 0.0
         self._rebuilding = False
         self._polls = ParkedPolls()
         self._commits = GroupCommit(
@@ -79,7 +85,7 @@ class Broker:
             paged=self._page_in,
             executor=executor,
             loop=self._loop,
-            committed=self._turn,
+            committed=self._committed,
             failed=self._commit_failed,
         )
         self._turn_scheduled = False
@@ -111,11 +117,10 @@ class Broker:
         if self._engine is None:
             self._commits.add(reply, SqsError(SERVICE_UNAVAILABLE))
             return None
-        answer = self._apply(self._engine, request, caller)
-        if not isinstance(answer, Wait):
-            self._commits.add(reply, answer)
+        wait = self._apply(self._engine, request, caller, reply)
+        if wait is None:
             return None
-        poll = ParkedPoll(request, caller, reply, answer)
+        poll = ParkedPoll(request, caller, reply, wait)
         self._polls.park(poll)
         return poll
 
@@ -190,55 +195,69 @@ class Broker:
             return self._clock.monotonic_ms()
         return int(self._clock.monotonic_ms() * self._time_scale)
 
-    def _apply(self, engine: Engine, request: AnyRequest, caller: Caller) -> Answer | Wait:
+    def _apply(
+        self, engine: Engine, request: AnyRequest, caller: Caller, reply: Reply
+    ) -> Wait | None:
+        """Carry out a request and see to its answer, unless it has to wait for one."""
+        answer: Answer | Wait
         try:
-            return engine.apply(request, caller, self._now_ms())
+            answer = engine.apply(request, caller, self._now_ms())
         except SqsError as error:
-            return error
+            answer = error
         except Exception:
-            _log.exception("%s failed", type(request).__name__)
-            return SqsError(INTERNAL_FAILURE)
+            self._engine_failed(type(request).__name__)
+            # Not held back with the others, because it tells of no change.
+            self._loop.call_soon(reply, SqsError(INTERNAL_FAILURE))
+            return None
+        if isinstance(answer, Wait):
+            return answer
+        self._commits.add(reply, answer)
+        return None
 
     def _turn(self) -> None:
         """Do all that requests and time have made due."""
         self._turn_scheduled = False
         now_ms = self._now_ms()
-        engine = self._engine
-        if engine is not None:
-            engine.wall_offset_ms = self._clock.wall_ms() - now_ms
-            self._tick(engine, now_ms)
-            self._wake_polls(engine)
+        if self._engine is not None:
+            self._engine.wall_offset_ms = self._clock.wall_ms() - now_ms
+            self._advance(self._engine, now_ms)
         for poll in self._polls.take_due(now_ms):
             self._commits.add(poll.reply, ReceiveMessageResult())
-        if engine is not None:
+        if self._engine is not None:
             if not self._commits.in_flight:
-                self._commits.start(engine.take_changes(), engine.take_pages())
+                self._commits.start(self._engine.take_changes(), self._engine.take_pages())
         elif not self._rebuilding:
             self._commits.refuse(SERVICE_UNAVAILABLE)
         self._set_timer(now_ms)
         if self._idle is not None and self._commits.idle and not self._idle.done():
             self._idle.set_result(None)
 
-    def _tick(self, engine: Engine, now_ms: int) -> None:
+    def _advance(self, engine: Engine, now_ms: int) -> None:
         try:
             engine.tick(now_ms)
         except Exception:
-            _log.exception("What fell due could not be done")
+            self._engine_failed("What fell due", pace_s=_REBUILD_RETRY_S)
+        else:
+            self._wake_polls(engine)
 
     def _wake_polls(self, engine: Engine) -> None:
         """Try the polls of the queues that became readable again, longest waiting first."""
         while numbers := engine.take_readable():
             for number in numbers:
                 while (poll := self._polls.first(number)) is not None:
-                    answer = self._apply(engine, poll.request, poll.caller)
-                    if isinstance(answer, Wait):
+                    if self._apply(engine, poll.request, poll.caller, poll.reply) is not None:
                         break
                     self._polls.remove(poll)
-                    self._commits.add(poll.reply, answer)
+                    if self._engine is not engine:
+                        return
 
     def _page_in(self, request: PageRequest, page: Page) -> None:
-        if self._engine is not None:
+        if self._engine is None:
+            return
+        try:
             self._engine.page_in(request, page, self._now_ms())
+        except Exception:
+            self._engine_failed("Taking in a page", pace_s=_REBUILD_RETRY_S)
 
     def _set_timer(self, now_ms: int) -> None:
         engine_due_ms = self._engine.next_due() if self._engine is not None else None
@@ -256,6 +275,23 @@ class Broker:
 
     def _timer_fired(self) -> None:
         self._timer = None
+        self._turn()
+
+    def _engine_failed(self, doing: str, pace_s: float = 0.0) -> None:
+        """Go back to the journal because of the exception that is being handled.
+
+        `pace_s` is the least time from one engine to the next, for what fails without a request.
+        """
+        _log.exception("%s failed; going back to what the journal holds", doing)
+        self._engine = None
+        self._rebuild_from_s = self._engine_made_s + pace_s
+        if not self._commits.in_flight:
+            self._loop.call_at(self._rebuild_from_s, self._rebuild)
+
+    def _committed(self) -> None:
+        if self._engine is None:
+            # It failed meanwhile, and the journal does one thing at a time.
+            self._loop.call_at(self._rebuild_from_s, self._rebuild)
         self._turn()
 
     def _commit_failed(self, error: BaseException) -> None:
@@ -293,15 +329,16 @@ class Broker:
         self._commits.refuse(SERVICE_UNAVAILABLE)
         if error is None:
             self._engine = future.result()
-            self._park_again(self._engine)
+            self._engine_made_s = self._loop.time()
+            self._park_again()
         self._turn()
 
-    def _park_again(self, engine: Engine) -> None:
+    def _park_again(self) -> None:
         """Have the polls wait on a rebuilt engine, which may not know their queues any more."""
         for poll in self._polls.take_all():
-            answer = self._apply(engine, poll.request, poll.caller)
-            if isinstance(answer, Wait):
-                poll.queue_number = answer.queue_number
-                self._polls.park(poll)
-            else:
-                self._commits.add(poll.reply, answer)
+            if self._engine is not None:
+                wait = self._apply(self._engine, poll.request, poll.caller, poll.reply)
+                if wait is None:
+                    continue
+                poll.queue_number = wait.queue_number
+            self._polls.park(poll)

@@ -137,13 +137,13 @@ class GroupCommit:
 
     def _pages_read(self, requests: Sequence[PageRequest], future: Future[list[Page]]) -> None:
         error = future.exception()
-        self._in_flight = None
-        if error is not None:
+        if error is None:
+            for request, page in zip(requests, future.result(), strict=True):
+                self._paged(request, page)
+            self._land()
+        else:
+            self._in_flight = None
             self._failed(error)
-            return
-        for request, page in zip(requests, future.result(), strict=True):
-            self._paged(request, page)
-        self._committed()
 
     def _land(self) -> None:
         self._in_flight = None
