@@ -14,6 +14,7 @@ from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.changes import PageRequest
 from forebay.broker.core.engine import Caller
 from forebay.broker.core.window import Window
+from forebay.broker.journal.base import Journal
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.polls import Answer
 from forebay.protocol.actions import (
@@ -51,9 +52,15 @@ def broker_on(
     )
 
 
-def bodies_in(journal: MemoryJournal) -> list[str]:
+def bodies_in(journal: Journal) -> list[str]:
     """The messages that the first queue of a journal holds and nobody received."""
     return [row[3] for row in journal.page(PageRequest(1, 1, (0, 0), 100, 1_000_000)).rows]
+
+
+def all_bodies_in(journal: Journal) -> list[str]:
+    """The messages that the first queue of a journal holds, those that were received too."""
+    received = [row[3] for row, _ in journal.load().messages]
+    return sorted(received + bodies_in(journal))
 
 
 def send(queue: str, body: str = "hello", **members: Any) -> SendMessageRequest:

@@ -15,7 +15,6 @@ import pytest
 from forebay.broker.broker import Broker
 from forebay.broker.core.changes import Page, PageRequest
 from forebay.broker.core.engine import Engine
-from forebay.broker.journal.memory import MemoryJournal
 from forebay.protocol.actions import (
     CreateQueueRequest,
     DeleteMessageRequest,
@@ -29,6 +28,7 @@ from tests.broker.journals import FailingJournal, HeldExecutor
 from tests.broker.test_broker import (
     SMALL,
     Asked,
+    all_bodies_in,
     bodies,
     bodies_in,
     broker_on,
@@ -76,11 +76,6 @@ def is_poison_receive(request: object, *_: object) -> bool:
         isinstance(request, ReceiveMessageRequest)
         and request.visibility_timeout == POISON_TIMEOUT_S
     )
-
-
-def all_bodies_in(journal: MemoryJournal) -> list[str]:
-    received = [row[3] for row, _ in journal.load().messages]
-    return sorted(received + bodies_in(journal))
 
 
 def received(asked: Asked) -> list[str]:
