@@ -362,43 +362,6 @@ async def test_closing_answers_polls_empty_commits_and_refuses_what_comes_after(
     assert len(bodies_in(journal)) == 1
 
 
-def test_time_goes_on_from_the_journal_even_when_the_clock_was_set_back() -> None:
-    journal = MemoryJournal()
-
-    class Clock(LoopClock):
-        def __init__(self, behind_ms: int) -> None:
-            self._behind_ms = behind_ms
-
-        def wall_ms(self) -> int:
-            return super().wall_ms() - self._behind_ms
-
-    async def story(behind_ms: int, body: str) -> None:
-        broker = Broker(
-            journal,
-            executor=InlineExecutor(),
-            clock=Clock(behind_ms),
-            entropy=bytes,
-        )
-        await create(broker, VisibilityTimeout="60")
-        await broker.call(send("jobs", body))
-        assert await bodies(broker.call(receive("jobs", limit=10))) == [body]
-        await broker.close()
-
-    async def an_hour_earlier() -> None:
-        broker = Broker(
-            journal,
-            executor=InlineExecutor(),
-            clock=Clock(behind_ms=3_600_000),
-            entropy=bytes,
-        )
-        assert await bodies(broker.call(receive("jobs", wait_s=20))) == []
-        await asyncio.sleep(45)
-        assert await bodies(broker.call(receive("jobs"))) == ["hello"]
-
-    run(story(0, "hello"))
-    run(an_hour_earlier())
-
-
 @in_virtual_time
 async def test_ten_thousand_waiting_polls_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = broker_on(MemoryJournal())

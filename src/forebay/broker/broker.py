@@ -44,7 +44,8 @@ class Broker:
     The constructor reads the journal and raises JournalError when it cannot. `executor` runs
     whatever waits for a disk. Engine time is wall time at the start plus the monotonic clock since,
     and never falls behind what the journal has seen, so that a step of the machine's clock neither
-    loses nor releases a message. With a `time_scale` of 60 it runs a minute in a second, so that
+    loses nor releases a message; a step forward between two runs alone counts as time that the
+    broker was away. With a `time_scale` of 60 it runs a minute in a second, so that
     tests of long settings are short.
     """
 
@@ -72,7 +73,7 @@ class Broker:
         start_ms = max(self._clock.wall_ms(), snapshot.clock_ms)
         self._time_scale = time_scale
         self._origin_ms = start_ms - self._scaled_ms()
-        #: None while the journal cannot be read.
+        #: None while it is being rebuilt from the journal.
         self._engine: Engine | None = self._engine_from(snapshot)
         self._engine_made_s = self._loop.time()
         #: Loop time before which an engine that failed is not rebuilt.
@@ -102,7 +103,7 @@ class Broker:
 
     @property
     def available(self) -> bool:
-        """Whether requests are carried out now; False while the journal cannot be read."""
+        """Whether requests are carried out now; False while the engine is being rebuilt."""
         return self._engine is not None
 
     def submit(self, request: AnyRequest, caller: Caller, reply: Reply) -> ParkedPoll | None:
@@ -114,6 +115,8 @@ class Broker:
         if not self._turn_scheduled:
             self._turn_scheduled = True
             self._loop.call_soon(self._turn)
+            if self._engine is not None:
+                self._read_wall_clock(self._engine)
         if self._engine is None:
             self._commits.add(reply, SqsError(SERVICE_UNAVAILABLE))
             return None
@@ -187,6 +190,10 @@ class Broker:
         if self._timer is not None:
             self._timer.cancel()
 
+    def _read_wall_clock(self, engine: Engine) -> None:
+        """Have an engine show the wall clock's time from here on."""
+        engine.wall_offset_ms = self._clock.wall_ms() - self._now_ms()
+
     def _now_ms(self) -> int:
         return self._origin_ms + self._scaled_ms()
 
@@ -219,7 +226,7 @@ class Broker:
         self._turn_scheduled = False
         now_ms = self._now_ms()
         if self._engine is not None:
-            self._engine.wall_offset_ms = self._clock.wall_ms() - now_ms
+            self._read_wall_clock(self._engine)
             self._advance(self._engine, now_ms)
         for poll in self._polls.take_due(now_ms):
             self._commits.add(poll.reply, ReceiveMessageResult())
@@ -314,7 +321,7 @@ class Broker:
             window=self._window,
             snapshot=snapshot,
         )
-        engine.wall_offset_ms = self._clock.wall_ms() - self._now_ms()
+        self._read_wall_clock(engine)
         return engine
 
     def _rebuilt_in_thread(self, future: Future[Engine]) -> None:

@@ -59,8 +59,10 @@ class QueueRecord(Struct, gc=False, kw_only=True):
     account_id: str
     name: str
     region: str
+    #: Wall time, in ms, as is `modified_at_ms`.
     created_at_ms: int
     modified_at_ms: int
+    #: Engine time of the latest purge, in ms.
     purged_at_ms: int | None
     #: Attributes as somebody set them, in SQS's own words. Defaults are not stored.
     attributes: dict[str, str]

@@ -120,8 +120,7 @@ def purge_queue(
 ) -> EmptyResult:
     """Drop every message, delayed and in flight ones and the deduplication window too."""
     queue = state.queue(request.queue_url, caller, now_ms)
-    wall_ms = now_ms + state.wall_offset_ms
-    if queue.purged_at_ms is not None and wall_ms - queue.purged_at_ms < limits.PURGE_INTERVAL_MS:
+    if queue.purged_at_ms is not None and now_ms - queue.purged_at_ms < limits.PURGE_INTERVAL_MS:
         raise SqsError(
             errors.PURGE_QUEUE_IN_PROGRESS,
             f"Only one PurgeQueue operation on {queue.key.name} is allowed every"
@@ -129,7 +128,7 @@ def purge_queue(
         )
     # What is sent from now on is available from now on, and has a sequence of its own.
     queue.purge(state.next_sequence if queue.settings.fifo else now_ms)
-    queue.purged_at_ms = wall_ms
+    queue.purged_at_ms = now_ms
     state.changes.purged[queue.number] = state.next_sequence - 1
     state.save_queue(queue)
     state.reschedule(queue)
