@@ -412,23 +412,39 @@ async def test_a_backlog_is_there_after_a_restart() -> None:
 
 
 @in_virtual_time
-async def test_a_page_that_cannot_be_read_costs_no_message() -> None:
+async def test_a_page_that_cannot_be_read_is_tried_again_and_costs_no_message() -> None:
     journal = FailingJournal()
     broker = broker_on(journal, window=SMALL)
     await create(broker)
     for index in range(10):
         await broker.call(send("jobs", f"m{index}"))
     received = await bodies(broker.call(receive("jobs")))
-    journal.failing_pages = 1
-    refused = []
+    journal.failing_pages = 2
     while len(received) < 10:
-        try:
-            received += await bodies(broker.call(receive("jobs", wait_s=5)))
-        except SqsError as error:
-            refused.append(error.code)
+        received += await bodies(broker.call(receive("jobs", wait_s=5)))
     assert sorted(received) == [f"m{index}" for index in range(10)]
     assert journal.failing_pages == 0
-    assert set(refused) <= {"ServiceUnavailable"}
+
+
+@in_virtual_time
+async def test_a_page_that_can_never_be_read_keeps_nobody_from_other_queues() -> None:
+    journal = FailingJournal()
+    broker = broker_on(journal, window=SMALL)
+    await create(broker)
+    await create(broker, "others")
+    for index in range(10):
+        await broker.call(send("jobs", f"m{index}"))
+    await broker.close()
+    broker = broker_on(journal, window=SMALL)
+    journal.failing_pages = 1_000
+    polls = [asyncio.create_task(bodies(broker.call(receive("jobs", wait_s=20)))) for _ in "ab"]
+    for index in range(10):
+        await broker.call(send("others", f"m{index}"))
+        assert await bodies(broker.call(receive("others"))) == [f"m{index}"]
+        await asyncio.sleep(1)
+    assert [await poll for poll in polls] == [[], []]
+    assert 1_000 - journal.failing_pages in range(19, 23)
+    await broker.close()
 
 
 @in_virtual_time

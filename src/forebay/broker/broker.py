@@ -25,8 +25,8 @@ from forebay.protocol.limits import RECREATE_INTERVAL_MS
 DEFAULT_ENDPOINT_URL = "http://127.0.0.1:9324"
 
 #: How long a journal that cannot be read is left alone before it is tried again, and the least time
-#: from one engine to the next when they fail by themselves, in seconds.
-_REBUILD_RETRY_S = 1.0
+#: from one engine to the next when engines fail by themselves, in seconds.
+_RETRY_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -211,8 +211,8 @@ class Broker:
             answer = engine.apply(request, caller, self._now_ms())
         except SqsError as error:
             answer = error
-        except Exception:
-            self._engine_failed(type(request).__name__)
+        except Exception as error:
+            self._go_back(f"{type(request).__name__} failed", error)
             # Not held back with the others, because it tells of no change.
             self._loop.call_soon(reply, SqsError(INTERNAL_FAILURE))
             return None
@@ -242,8 +242,8 @@ class Broker:
     def _advance(self, engine: Engine, now_ms: int) -> None:
         try:
             engine.tick(now_ms)
-        except Exception:
-            self._engine_failed("What fell due", pace_s=_REBUILD_RETRY_S)
+        except Exception as error:
+            self._go_back("What fell due could not be done", error, _RETRY_S)
         else:
             self._wake_polls(engine)
 
@@ -258,13 +258,21 @@ class Broker:
                     if self._engine is not engine:
                         return
 
-    def _page_in(self, request: PageRequest, page: Page) -> None:
+    def _page_in(self, request: PageRequest, page: Page | Exception) -> None:
         if self._engine is None:
+            return
+        if isinstance(page, Exception):
+            _log.error("Messages could not be read; trying again soon", exc_info=page)
+            self._loop.call_later(_RETRY_S, self._ask_again, self._engine, request)
             return
         try:
             self._engine.page_in(request, page, self._now_ms())
-        except Exception:
-            self._engine_failed("Taking in a page", pace_s=_REBUILD_RETRY_S)
+        except Exception as error:
+            self._go_back("A page could not be taken in", error, _RETRY_S)
+
+    def _ask_again(self, engine: Engine, request: PageRequest) -> None:
+        engine.ask_again(request)
+        self._turn()
 
     def _set_timer(self, now_ms: int) -> None:
         engine_due_ms = self._engine.next_due() if self._engine is not None else None
@@ -284,27 +292,32 @@ class Broker:
         self._timer = None
         self._turn()
 
-    def _engine_failed(self, doing: str, pace_s: float = 0.0) -> None:
-        """Go back to the journal because of the exception that is being handled.
+    def _commit_failed(self, error: BaseException) -> None:
+        self._go_back("A commit failed", error)
+
+    def _go_back(self, failure: str, error: BaseException, pace_s: float = 0.0) -> None:
+        """Have what the journal holds take the place of an engine that went wrong.
 
         `pace_s` is the least time from one engine to the next, for what fails without a request.
         """
-        _log.exception("%s failed; going back to what the journal holds", doing)
+        _log.error("%s; going back to what the journal holds", failure, exc_info=error)
         self._engine = None
         self._rebuild_from_s = self._engine_made_s + pace_s
+        # The journal does one thing at a time; after a commit that is under way comes `_committed`.
         if not self._commits.in_flight:
-            self._loop.call_at(self._rebuild_from_s, self._rebuild)
+            self._rebuild_in_time()
 
     def _committed(self) -> None:
         if self._engine is None:
-            # It failed meanwhile, and the journal does one thing at a time.
-            self._loop.call_at(self._rebuild_from_s, self._rebuild)
+            self._rebuild_in_time()
         self._turn()
 
-    def _commit_failed(self, error: BaseException) -> None:
-        _log.error("The journal failed; going back to what it holds", exc_info=error)
-        self._engine = None
-        self._rebuild()
+    def _rebuild_in_time(self) -> None:
+        wait_s = self._rebuild_from_s - self._loop.time()
+        if wait_s > 0:
+            self._loop.call_later(wait_s, self._rebuild)
+        else:
+            self._rebuild()
 
     def _rebuild(self) -> None:
         if not self._closed:
@@ -332,7 +345,7 @@ class Broker:
         error = future.exception()
         if error is not None:
             _log.error("The journal could not be read; trying again soon", exc_info=error)
-            self._loop.call_later(_REBUILD_RETRY_S, self._rebuild)
+            self._loop.call_later(_RETRY_S, self._rebuild)
         self._commits.refuse(SERVICE_UNAVAILABLE)
         if error is None:
             self._engine = future.result()

@@ -40,9 +40,9 @@ class GroupCommit:
     a lone request waits for nobody. An answer without changes of its own waits as well: it may tell
     of changes that are not durable yet, as the answer to a duplicate send does.
 
-    `paged` is given each page that was read. `committed` is called when a group is done, and
-    `failed` when its commit or a read raised. After a failure the answers of the group, and all
-    that gathered behind it, are held until `refuse`.
+    `paged` is given each page that was read, or what reading it raised. `committed` is called when
+    a group is done, and `failed` when its commit raised. After a failure the answers of the group,
+    and all that gathered behind it, are held until `refuse`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class GroupCommit:
         *,
         commit: Callable[[ChangeSet], None],
         read: Callable[[PageRequest], Page],
-        paged: Callable[[PageRequest, Page], None],
+        paged: Callable[[PageRequest, Page | Exception], None],
         executor: Executor,
         loop: asyncio.AbstractEventLoop,
         committed: Callable[[], None],
@@ -127,23 +127,26 @@ class GroupCommit:
             self._failed(error)
 
     def _read_pages(self, requests: Sequence[PageRequest]) -> None:
-        def read() -> list[Page]:
-            return [self._read(request) for request in requests]
+        def read() -> list[Page | Exception]:
+            return [self._try_to_read(request) for request in requests]
 
-        def read_in_thread(future: Future[list[Page]]) -> None:
+        def read_in_thread(future: Future[list[Page | Exception]]) -> None:
             self._loop.call_soon_threadsafe(self._pages_read, requests, future)
 
         self._executor.submit(read).add_done_callback(read_in_thread)
 
-    def _pages_read(self, requests: Sequence[PageRequest], future: Future[list[Page]]) -> None:
-        error = future.exception()
-        if error is None:
-            for request, page in zip(requests, future.result(), strict=True):
-                self._paged(request, page)
-            self._land()
-        else:
-            self._in_flight = None
-            self._failed(error)
+    def _try_to_read(self, request: PageRequest) -> Page | Exception:
+        try:
+            return self._read(request)
+        except Exception as error:
+            return error
+
+    def _pages_read(
+        self, requests: Sequence[PageRequest], future: Future[list[Page | Exception]]
+    ) -> None:
+        for request, page in zip(requests, future.result(), strict=True):
+            self._paged(request, page)
+        self._land()
 
     def _land(self) -> None:
         self._in_flight = None

@@ -160,6 +160,10 @@ class Engine:
         self._state.page_requests = []
         return requests
 
+    def ask_again(self, request: PageRequest) -> None:
+        """Have a page asked for once more that could not be read."""
+        self._state.page_requests.append(request)
+
     def page_in(self, request: PageRequest, page: Page, now_ms: int) -> None:
         """Take in what the journal answered to a request."""
         self._state.page_in(request, page, self._at(now_ms))
