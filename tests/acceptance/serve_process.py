@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -77,6 +78,11 @@ class ServeProcess:
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def limit_files(self, size_bytes: int) -> None:
+        """Let none of its files grow beyond a size, as on a full disk. Linux only."""
+        _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, hard))
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end: exit code, and what is left of its output and of its errors."""
