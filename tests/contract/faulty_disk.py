@@ -34,6 +34,8 @@ class Fault:
     kills: bool = False
     #: The share of a failing write that reaches the file.
     kept: float = 0.0
+    #: Whether the file holds all of a write that failed, because its rest was there already.
+    whole: bool = False
 
     @property
     def struck(self) -> bool:
@@ -122,11 +124,13 @@ class _File(apsw.VFSFile):
         return super().xRead(amount, offset)
 
     def xWrite(self, data: Buffer, offset: int) -> None:  # noqa: N802
-        written = bytes(data)
+        written = whole = bytes(data)
         fault = self._disk.meet("write")
         if fault is not None:
             written = written[: int(len(written) * fault.kept)]
         super().xWrite(written, offset)
+        if fault is not None:
+            fault.whole = super().xRead(len(whole), offset) == whole
         self._disk.written(self._path, written, offset)
         if fault is not None:
             raise apsw.exception_for(fault.code)

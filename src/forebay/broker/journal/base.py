@@ -43,7 +43,8 @@ class Journal(Protocol):
         """Keep all of `changes`, durable at the journal's level when this returns.
 
         Raises JournalError when that is not possible. Then nothing of the changes is kept, and the
-        journal goes on from what was committed before.
+        journal goes on from what was committed before. When only the sync failed, a crash before
+        the next commit may bring the changes back, whole.
         """
         ...
 

@@ -102,6 +102,8 @@ def _configure(database: apsw.Connection, durability: Durability) -> None:
     database.pragma("checkpoint_fullfsync", True)
     database.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
     database.pragma("cache_size", -_CACHE_KIB)
+    # What SQLite would put into files for a while needs no room on a disk that is full.
+    database.pragma("temp_store", "MEMORY")
 
 
 def _migrate(database: apsw.Connection, scripts: Sequence[str]) -> None:

@@ -40,9 +40,9 @@ class SqliteJournal:
     """A Journal in a directory. The directory belongs to this journal until `close`.
 
     `executor` stores the log in the tables, one call at a time; a thread of the journal's own does
-    it when there is none. `vfs` names an SQLite VFS to use in place of the operating system's files,
-    for example one with faults. Raises DataDirectoryInUse, JournalTooNew or JournalError when the
-    journal cannot be opened.
+    it when there is none. `vfs` names an SQLite VFS to use in place of the operating system's
+    files, for example one with faults. Raises DataDirectoryInUse, JournalTooNew or JournalError
+    when the journal cannot be opened.
     """
 
     def __init__(
@@ -85,7 +85,10 @@ class SqliteJournal:
 
     def load(self) -> Snapshot:
         self._may_sweep = False
-        self._fold_all()
+        try:
+            self._fold_all()
+        except JournalError:
+            return self._executor.submit(self._tables.load_with, self._pending.changes()).result()
         return self._executor.submit(self._tables.load).result()
 
     def commit(self, changes: ChangeSet) -> None:
@@ -103,7 +106,11 @@ class SqliteJournal:
             self._fold()
 
     def page(self, request: PageRequest) -> Page:
-        self._fold_all()
+        try:
+            self._fold_all()
+        except JournalError:
+            changes = self._pending.changes()
+            return self._executor.submit(self._tables.page_with, changes, request).result()
         return self._executor.submit(self._tables.page, request).result()
 
     def close(self) -> None:

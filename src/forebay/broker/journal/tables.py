@@ -157,13 +157,24 @@ class Tables:
         Raises JournalError when that is not possible.
         """
         with self._transaction() as execute:
-            self._store(changes)
-            self._remove(changes)
-            execute(
-                "UPDATE meta SET next_sequence = ?, next_queue_number = ?, clock_ms = ?,"
-                " folded_through = ?",
-                (changes.next_sequence, changes.next_queue_number, changes.clock_ms, through),
-            )
+            self._apply(changes)
+            execute("UPDATE meta SET folded_through = ?", (through,))
+
+    def load_with(self, changes: ChangeSet) -> Snapshot:
+        """What `load` would answer if these changes were committed.
+
+        For a disk that cannot be written: nothing is. Raises JournalError.
+        """
+        with self._uncommitted(changes):
+            snapshot = self.load()
+            snapshot.messages = list(snapshot.messages)
+            snapshot.deduplications = list(snapshot.deduplications)
+            return snapshot
+
+    def page_with(self, changes: ChangeSet, request: PageRequest) -> Page:
+        """What `page` would answer if these changes were committed. Raises JournalError."""
+        with self._uncommitted(changes):
+            return self.page(request)
 
     def sweep(self) -> None:
         """Delete some of the rows that purges and removed queues left behind.
@@ -201,6 +212,28 @@ class Tables:
         """Let go of the file. A second call does nothing."""
         with self._errors("closed"):
             self._database.close()
+
+    @contextmanager
+    def _uncommitted(self, changes: ChangeSet) -> Iterator[None]:
+        database = self._database
+        with self._errors("read"):
+            database.pragma("cache_spill", False)
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                self._apply(changes)
+                yield
+            finally:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                database.pragma("cache_spill", True)
+
+    def _apply(self, changes: ChangeSet) -> None:
+        self._store(changes)
+        self._remove(changes)
+        self._database.execute(
+            "UPDATE meta SET next_sequence = ?, next_queue_number = ?, clock_ms = ?",
+            (changes.next_sequence, changes.next_queue_number, changes.clock_ms),
+        )
 
     def _store(self, changes: ChangeSet) -> None:
         self._write("INSERT INTO message VALUES", changes.messages)
