@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import chain
 
 from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.changes import QueueRecord
@@ -72,30 +73,19 @@ class FifoQueue(Queue):
     def has_ready(self) -> bool:
         return bool(self._ready)
 
-    def select(
-        self,
-        limit: int,
-        max_receive_count: int | None,
-        now_ms: int,  # noqa: ARG002 - groups take turns, whatever the time
-    ) -> tuple[list[Message], list[Message]]:
-        chosen: list[Message] = []
-        exhausted: list[Message] = []
-        for group in self._ready.values():
-            for message in group.visible_head():
-                if len(chosen) == limit:
-                    return chosen, exhausted
-                if max_receive_count is not None and message.receive_count >= max_receive_count:
-                    exhausted.append(message)
-                else:
-                    chosen.append(message)
-        return chosen, exhausted
-
     def purge(self, floor_key: int) -> None:
         super().purge(floor_key)
         self._groups.clear()
         self._ready.clear()
         self.deduplication.clear()
         self.attempts.clear()
+
+    def _in_order(
+        self,
+        limit: int,  # noqa: ARG002 - groups take turns, whatever is asked for
+        now_ms: int,  # noqa: ARG002 - and whatever the time
+    ) -> Iterator[Message]:
+        return chain.from_iterable(group.visible_head() for group in self._ready.values())
 
     def _enter(self, message: Message) -> None:
         super()._enter(message)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -207,7 +208,6 @@ class Queue(ABC):
     def page_key(self, message: Message) -> int:
         """What the messages of the queue are paged by, before their sequence."""
 
-    @abstractmethod
     def select(
         self, limit: int, max_receive_count: int | None, now_ms: int
     ) -> tuple[list[Message], list[Message]]:
@@ -215,6 +215,16 @@ class Queue(ABC):
 
         A message that was received `max_receive_count` times already is not delivered again.
         """
+        chosen: list[Message] = []
+        exhausted: list[Message] = []
+        for message in self._in_order(limit, now_ms):
+            if len(chosen) == limit:
+                break
+            if max_receive_count is not None and message.receive_count >= max_receive_count:
+                exhausted.append(message)
+            else:
+                chosen.append(message)
+        return chosen, exhausted
 
     def deliver(self, message: Message, now_ms: int, wall_ms: int, timeout_ms: int) -> None:
         """Count a receive and hide the message for `timeout_ms`; 0 leaves it visible."""
@@ -326,6 +336,10 @@ class Queue(ABC):
     @abstractmethod
     def has_ready(self) -> bool:
         """Whether a receive would find a message in memory now."""
+
+    @abstractmethod
+    def _in_order(self, limit: int, now_ms: int) -> Iterator[Message]:
+        """The visible messages as they are served; at most `limit` of them will be delivered."""
 
     @abstractmethod
     def _appear(self, message: Message) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from forebay.broker.core import validation
+from forebay.broker.core.batch import failed_entry
 from forebay.broker.core.message import Event, Message, State
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.state import Caller, EngineState
@@ -16,7 +17,6 @@ from forebay.protocol import errors
 from forebay.protocol.actions import (
     BatchResult,
     BatchResultEntry,
-    BatchResultErrorEntry,
     ChangeMessageVisibilityBatchRequest,
     ChangeMessageVisibilityRequest,
     DeleteMessageBatchRequest,
@@ -82,14 +82,7 @@ def _each(entries: Sequence[EntryT], act: Callable[[EntryT], None]) -> BatchResu
             act(entry)
         except SqsError as error:
             result.failed = result.failed or []
-            result.failed.append(
-                BatchResultErrorEntry(
-                    id=entry.id,
-                    sender_fault=error.fault.sender,
-                    code=error.code,
-                    message=error.message,
-                )
-            )
+            result.failed.append(failed_entry(entry.id, error))
         else:
             result.successful = result.successful or []
             result.successful.append(BatchResultEntry(id=entry.id))

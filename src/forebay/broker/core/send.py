@@ -7,6 +7,7 @@ import hashlib
 from msgspec import Struct
 
 from forebay.broker.core import validation
+from forebay.broker.core.batch import failed_entry
 from forebay.broker.core.changes import MessageExtras
 from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.message import Message
@@ -14,7 +15,6 @@ from forebay.broker.core.queue import Queue
 from forebay.broker.core.state import Caller, EngineState
 from forebay.protocol import errors
 from forebay.protocol.actions import (
-    BatchResultErrorEntry,
     MessageToSend,
     SendMessageBatchRequest,
     SendMessageBatchResult,
@@ -74,14 +74,7 @@ def send_message_batch(
             draft = _draft(queue, entry)
         except SqsError as error:
             result.failed = result.failed or []
-            result.failed.append(
-                BatchResultErrorEntry(
-                    id=entry.id,
-                    sender_fault=error.fault.sender,
-                    code=error.code,
-                    message=error.message,
-                )
-            )
+            result.failed.append(failed_entry(entry.id, error))
             continue
         sequence, identifier = _store(state, queue, draft, caller, now_ms)
         result.successful = result.successful or []

@@ -6,6 +6,8 @@ message that always fails does not hold up the rest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from forebay.broker.core.changes import QueueRecord
 from forebay.broker.core.fair import FairOrder
 from forebay.broker.core.message import Message
@@ -26,23 +28,12 @@ class StandardQueue(Queue):
     def has_ready(self) -> bool:
         return bool(self._order)
 
-    def select(
-        self, limit: int, max_receive_count: int | None, now_ms: int
-    ) -> tuple[list[Message], list[Message]]:
-        chosen: list[Message] = []
-        exhausted: list[Message] = []
-        for message in self._order.select(limit, now_ms):
-            if len(chosen) == limit:
-                break
-            if max_receive_count is not None and message.receive_count >= max_receive_count:
-                exhausted.append(message)
-            else:
-                chosen.append(message)
-        return chosen, exhausted
-
     def purge(self, floor_key: int) -> None:
         super().purge(floor_key)
         self._order.clear()
+
+    def _in_order(self, limit: int, now_ms: int) -> Iterator[Message]:
+        return self._order.select(limit, now_ms)
 
     def _appear(self, message: Message) -> None:
         self._order.appear(message)
