@@ -341,7 +341,9 @@ def test_a_tally_is_the_latest_and_goes_with_its_queue(opened: tuple[Journal, Re
     journal = reopen(journal)
     [backlog] = journal.load().backlogs
     assert (backlog.queue_number, backlog.tally) == (1, Tally(6, 3))
-    journal.commit(changes(tallies={1: Tally(0, 3)}))
+    journal.commit(changes(tallies={1: Tally(0, 3)}, removed_messages=[1]))
+    assert journal.load().backlogs == [BacklogRecord(1, Tally(0, 3), enqueued_at_ms=1000)]
+    journal.commit(changes(tallies={1: Tally()}))
     assert journal.load().backlogs == []
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from forebay.broker.core.changes import PageRequest
+from forebay.broker.core.changes import PageRequest, Tally
 from forebay.broker.core.engine import Wait
 from forebay.broker.core.window import Window
 from forebay.protocol.actions import PurgeQueueRequest, ReceiveMessageRequest, ReceiveMessageResult
@@ -131,6 +131,20 @@ def test_a_purge_answers_what_waits_for_a_page_and_voids_it() -> None:
     bodies = send_all(sqs, 9)
     sqs.restart()
     assert drained(sqs) == bodies
+
+
+def test_an_empty_queue_knows_after_a_restart_where_its_last_purge_was() -> None:
+    sqs = JournaledSqs()
+    sqs.create("jobs")
+    sqs.send("jobs", "purged")
+    sqs.call(PurgeQueueRequest(queue_url=url_of("jobs")))
+    purged_at_ms = sqs.now_ms
+    sqs.restart()
+    sqs.wait(1)
+    sqs.send("jobs", "later")
+    sqs.commit()
+    [backlog] = sqs.journal.load().backlogs
+    assert backlog.tally == Tally(1, purged_at_ms)
 
 
 def test_pages_are_asked_for_one_at_a_time_and_each_behind_the_last() -> None:

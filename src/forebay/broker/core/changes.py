@@ -185,5 +185,5 @@ class Snapshot(Struct):
     next_queue_number: int = 1
     clock_ms: int = 0
     move_tasks: list[MoveTaskRecord] = field(default_factory=list)
-    #: Of every queue that has one, by queue number.
+    #: Of every queue whose tally is not the default one, by queue number.
     backlogs: list[BacklogRecord] = field(default_factory=list)

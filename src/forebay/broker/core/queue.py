@@ -151,6 +151,9 @@ class Queue(ABC):
         """Take over the messages that are in the journal alone."""
         self.saved_tally = record.tally
         self._floor_key = record.tally.floor_key
+        self._last_position = max(self._last_position, (self._floor_key, 0))
+        if not record.tally.unreceived:
+            return
         self.backlog = backlog = Backlog((self._floor_key, 0), self.window.delay_step_ms)
         backlog.count = record.tally.unreceived
         backlog.enqueued_at_ms = record.enqueued_at_ms

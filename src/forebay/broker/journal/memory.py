@@ -58,7 +58,7 @@ class MemoryJournal:
             backlogs=[
                 self._backlog(number, tally)
                 for number, tally in sorted(self._tallies.items())
-                if tally.unreceived
+                if tally != Tally()
             ],
         )
 

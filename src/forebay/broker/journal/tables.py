@@ -69,7 +69,10 @@ _SWEPT_THROUGH = """
 """
 
 _LOAD_TALLIES = """
-    SELECT queue_number, unreceived, floor_key FROM tally WHERE unreceived > 0 ORDER BY queue_number
+    SELECT queue_number, unreceived, floor_key
+    FROM tally
+    WHERE unreceived > 0 OR floor_key > 0
+    ORDER BY queue_number
 """
 
 _LOAD_DELAYED = """
