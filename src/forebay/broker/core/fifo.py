@@ -57,17 +57,16 @@ class FifoQueue(Queue):
         super().__init__(record, window)
         self.deduplication: DeduplicationWindow = DeduplicationWindow()
         self.attempts: ReceiveAttempts = ReceiveAttempts()
+        self._searched_messages = window.searched_messages
         self._groups: dict[str, MessageGroup] = {}
         self._ready: OrderedDict[str, MessageGroup] = OrderedDict()
 
-    def page_key(self, message: Message) -> int:
-        return message.sequence
-
     def wants_page(self) -> bool:
-        if self.backlog is None or self.backlog.asked is not None:
+        backlog = self.held.backlog
+        if backlog is None or backlog.asked is not None:
             return False
-        return self._is_low() or (
-            not self._ready and len(self.messages) < self.window.searched_messages
+        return self.held.is_low() or (
+            not self._ready and len(self.messages) < self._searched_messages
         )
 
     def has_ready(self) -> bool:
@@ -87,10 +86,9 @@ class FifoQueue(Queue):
     ) -> Iterator[Message]:
         return chain.from_iterable(group.visible_head() for group in self._ready.values())
 
-    def _enter(self, message: Message) -> None:
-        super()._enter(message)
-        group = self._group_of(message)
-        group.members.append(message)
+    def _admit(self, message: Message, now_ms: int) -> None:
+        self._group_of(message).members.append(message)
+        super()._admit(message, now_ms)
 
     def _appear(self, message: Message) -> None:
         self._regard(self._group_of(message))

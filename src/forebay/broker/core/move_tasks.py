@@ -152,7 +152,7 @@ def _step(state: EngineState, task: MoveTaskRecord, now_ms: int) -> None:
         task.moved += 1
     state.ask_for_page(source)
     state.reschedule(source)
-    if source.has_ready() or source.awaits_page:
+    if source.has_ready() or source.held.awaits_page:
         state.save_move_task(task)
         state.move_task_agenda.add(task.number, now_ms + _STEP_MS)
     else:

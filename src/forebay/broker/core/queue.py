@@ -14,11 +14,12 @@ from msgspec import Struct
 
 from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.attributes import QueueSettings, settings_of
-from forebay.broker.core.changes import BacklogRecord, PageRequest, QueueRecord, Tally
+from forebay.broker.core.changes import BacklogRecord, PageRequest, QueueRecord
 from forebay.broker.core.deadlines import Deadlines
 from forebay.broker.core.deduplication import DeduplicationWindow
+from forebay.broker.core.held import HeldMessages
 from forebay.broker.core.message import Event, Message, State, transition
-from forebay.broker.core.window import Backlog, Position, Window, size_of
+from forebay.broker.core.window import Window
 from forebay.protocol.identifiers import QueueKey, queue_arn
 
 #: A time that never comes.
@@ -52,13 +53,9 @@ class Queue(ABC):
         self.attributes = record.attributes
         self.tags = record.tags
         self.settings: QueueSettings = settings_of(record.attributes)
+        self.held = HeldMessages(record.number, window, fifo=self.settings.fifo)
         #: The messages in memory, by sequence.
-        self.messages: dict[int, Message] = {}
-        self.window = window
-        #: What is not in memory; None when everything is.
-        self.backlog: Backlog | None = None
-        #: The tally that the journal was last given.
-        self.saved_tally = Tally()
+        self.messages = self.held.messages
         #: The deduplication window; a standard queue has none.
         self.deduplication: DeduplicationWindow | None = None
         #: What recent receives delivered; a standard queue does not keep it.
@@ -69,17 +66,11 @@ class Queue(ABC):
         self._delayed = Deadlines()
         self._in_flight = Deadlines()
         self._enqueued = Deadlines()
-        #: Messages in memory that were never received, and their size.
-        self._unreceived = 0
-        self._unreceived_size = 0
-        #: No message that was never received and is in memory stands behind this position.
-        self._last_position: Position = (0, 0)
-        self._floor_key = 0
 
     @property
     def delayed_count(self) -> int:
         """How many messages wait for their delay to end."""
-        behind = self.backlog.delayed_count if self.backlog is not None else 0
+        behind = self.held.backlog.delayed_count if self.held.backlog is not None else 0
         return len(self._delayed) + behind
 
     @property
@@ -90,20 +81,8 @@ class Queue(ABC):
     @property
     def visible_count(self) -> int:
         """How many messages are neither delayed nor in flight."""
-        behind = self.backlog.visible_count if self.backlog is not None else 0
+        behind = self.held.backlog.visible_count if self.held.backlog is not None else 0
         return len(self.messages) - len(self._delayed) - len(self._in_flight) + behind
-
-    @property
-    def tally(self) -> Tally:
-        """What the journal has to keep beside the messages."""
-        behind = self.backlog.count if self.backlog is not None else 0
-        return Tally(self._unreceived + behind, self._floor_key)
-
-    @property
-    def awaits_page(self) -> bool:
-        """Whether a page is on its way that may bring visible messages."""
-        backlog = self.backlog
-        return backlog is not None and backlog.asked is not None and backlog.visible_count > 0
 
     def record(self) -> QueueRecord:
         """The queue as the journal keeps it."""
@@ -127,18 +106,13 @@ class Queue(ABC):
 
     def add(self, message: Message, now_ms: int) -> None:
         """Take in a message that was sent or moved here."""
-        is_full = self._is_full()
-        if is_full and self.backlog is None:
-            self.backlog = Backlog(self._last_position, self.window.delay_step_ms)
-        backlog = self.backlog
-        if backlog is not None and self.position(message) > backlog.horizon:
-            backlog.add(message, now_ms)
-            if backlog.asked is not None:
-                backlog.arriving[message.sequence] = message
+        held = self.held
+        is_full = held.is_full()
+        if (is_full or held.backlog is not None) and held.leave_behind(message, now_ms):
             return
         self._admit(message, now_ms)
-        if is_full and backlog is not None:
-            self._evict(backlog, now_ms)
+        if is_full:
+            self._evict(now_ms)
 
     def restore(self, message: Message, now_ms: int, visible_at_ms: int) -> None:
         """Put back a message that was received; `visible_at_ms` is of its latest delivery."""
@@ -149,67 +123,25 @@ class Queue(ABC):
 
     def restore_backlog(self, record: BacklogRecord, now_ms: int) -> None:
         """Take over the messages that are in the journal alone."""
-        self.saved_tally = record.tally
-        self._floor_key = record.tally.floor_key
-        self._last_position = max(self._last_position, (self._floor_key, 0))
-        if not record.tally.unreceived:
-            return
-        self.backlog = backlog = Backlog((self._floor_key, 0), self.window.delay_step_ms)
-        backlog.count = record.tally.unreceived
-        backlog.enqueued_at_ms = record.enqueued_at_ms
-        for available_at_ms, count in record.delayed:
-            backlog.add_delayed(available_at_ms, count, now_ms)
+        self.held.restore(record, now_ms)
         self.due_ms = self._earliest()
 
     def wants_page(self) -> bool:
         """Whether messages should be read from the journal before a receive runs dry."""
-        return self.backlog is not None and self.backlog.asked is None and self._is_low()
+        backlog = self.held.backlog
+        return backlog is not None and backlog.asked is None and self.held.is_low()
 
     def ask_for_page(self, number: int) -> PageRequest | None:
         """The next page of the backlog, under a number of its own; None when none is wanted."""
-        if self.backlog is None or not self.wants_page():
-            return None
-        self.backlog.asked = PageRequest(
-            number,
-            self.number,
-            self.backlog.horizon,
-            self.window.page_messages,
-            max(1, self.window.size // 2),
-        )
-        return self.backlog.asked
+        return self.held.ask_for_page(number) if self.wants_page() else None
 
     def page_in(
         self, request: PageRequest, messages: list[Message], now_ms: int, *, is_last: bool
     ) -> None:
         """Take in a page that was asked for, unless what happened since has made it void."""
-        backlog = self.backlog
-        if backlog is None or backlog.asked != request:
-            return
-        backlog.settle(now_ms)
-        arriving = {message.sequence: message for message in messages}
-        if is_last:
-            arriving |= backlog.arriving
-            self.backlog = None
-        else:
-            backlog.horizon = self.position(messages[-1])
-            for sequence, message in backlog.arriving.items():
-                if self.position(message) <= backlog.horizon:
-                    arriving[sequence] = message
-        backlog.asked = None
-        backlog.arriving = {}
-        for message in sorted(arriving.values(), key=self.position):
-            backlog.remove(message)
-            backlog.enqueued_at_ms = message.enqueued_at_ms
+        for message in self.held.page_in(request, messages, now_ms, is_last=is_last):
             self._admit(message, now_ms)
         self.due_ms = self._earliest()
-
-    def position(self, message: Message) -> Position:
-        """Where a message stands in the page order."""
-        return self.page_key(message), message.sequence
-
-    @abstractmethod
-    def page_key(self, message: Message) -> int:
-        """What the messages of the queue are paged by, before their sequence."""
 
     def select(
         self, limit: int, max_receive_count: int | None, now_ms: int
@@ -233,9 +165,7 @@ class Queue(ABC):
         """Count a receive and hide the message for `timeout_ms`; 0 leaves it visible."""
         transition(message, Event.RECEIVED)
         if not message.received_here:
-            message.received_here = True
-            self._unreceived -= 1
-            self._unreceived_size -= size_of(message)
+            self.held.count_received(message)
         message.receive_count += 1
         self.totals.received += 1
         message.taken_at_ms = now_ms
@@ -270,7 +200,9 @@ class Queue(ABC):
         """Take a message out for good."""
         before = message.state
         transition(message, event)
-        self._forget(message)
+        self.held.leave(message)
+        self._delayed.discard(message.sequence)
+        self._enqueued.discard(message.sequence)
         self._in_flight.discard(message.sequence)
         if before is State.VISIBLE:
             self._vanish(message)
@@ -285,15 +217,10 @@ class Queue(ABC):
         """
         for message in self.messages.values():
             transition(message, Event.PURGED)
-        self.messages.clear()
+        self.held.clear(floor_key)
         self._delayed.clear()
         self._in_flight.clear()
         self._enqueued.clear()
-        self._unreceived = 0
-        self._unreceived_size = 0
-        self.backlog = None
-        self._floor_key = floor_key
-        self._last_position = (floor_key, 0)
         self.due_ms = NEVER_MS
 
     def settle(self, now_ms: int) -> list[Message]:
@@ -324,7 +251,7 @@ class Queue(ABC):
 
     def oldest_enqueued_at_ms(self) -> int | None:
         """When retention began for the oldest message; None for an empty queue."""
-        behind = self.backlog.enqueued_at_ms if self.backlog is not None else None
+        behind = self.held.backlog.enqueued_at_ms if self.held.backlog is not None else None
         oldest = self._enqueued.earliest()
         return oldest if behind is None else behind if oldest is None else min(oldest, behind)
 
@@ -365,7 +292,9 @@ class Queue(ABC):
         """The message left the queue."""
 
     def _admit(self, message: Message, now_ms: int) -> None:
-        self._enter(message)
+        self.held.enter(message)
+        self._enqueued.add(message.sequence, message.enqueued_at_ms)
+        self._note_due(message.enqueued_at_ms + self.settings.retention_ms)
         if message.available_at_ms > now_ms:
             self._delayed.add(message.sequence, message.available_at_ms)
             self._note_due(message.available_at_ms)
@@ -373,50 +302,12 @@ class Queue(ABC):
             transition(message, Event.DELAY_ENDED)
             self._appear(message)
 
-    def _is_full(self) -> bool:
-        window = self.window
-        return self._unreceived >= window.messages or self._unreceived_size >= window.size
-
-    def _is_low(self) -> bool:
-        window = self.window
-        return self._unreceived * 2 <= window.messages and self._unreceived_size * 2 <= window.size
-
-    def _evict(self, backlog: Backlog, now_ms: int) -> None:
-        """Leave the rear half of the window to the journal."""
-        unreceived = [message for message in self.messages.values() if not message.received_here]
-        unreceived.sort(key=self.position)
-        kept = size = 0
-        for message in unreceived:
-            size += size_of(message)
-            if kept and (2 * kept >= self.window.messages or 2 * size > self.window.size):
-                break
-            kept += 1
-        backlog.horizon = self.position(unreceived[kept - 1])
-        backlog.asked = None
-        backlog.arriving = {}
-        for message in unreceived[kept:]:
-            self._forget(message)
+    def _evict(self, now_ms: int) -> None:
+        for message in self.held.evict(now_ms):
+            self._delayed.discard(message.sequence)
+            self._enqueued.discard(message.sequence)
             if message.state is State.VISIBLE:
                 self._vanish(message)
-            backlog.add(message, now_ms)
-
-    def _forget(self, message: Message) -> None:
-        del self.messages[message.sequence]
-        self._delayed.discard(message.sequence)
-        self._enqueued.discard(message.sequence)
-        if not message.received_here:
-            self._unreceived -= 1
-            self._unreceived_size -= size_of(message)
-
-    def _enter(self, message: Message) -> None:
-        self.messages[message.sequence] = message
-        if not message.received_here:
-            self._unreceived += 1
-            self._unreceived_size += size_of(message)
-            position = self.position(message)
-            self._last_position = max(self._last_position, position)
-        self._enqueued.add(message.sequence, message.enqueued_at_ms)
-        self._note_due(message.enqueued_at_ms + self.settings.retention_ms)
 
     def _fly_until(self, message: Message, until_ms: int) -> None:
         self._in_flight.add(message.sequence, until_ms)
@@ -438,7 +329,7 @@ class Queue(ABC):
 
     def _backlog_expiry(self) -> int | None:
         """When a page is due because the first messages of the backlog expire."""
-        backlog = self.backlog
+        backlog = self.held.backlog
         if backlog is None or backlog.enqueued_at_ms is None or not self.wants_page():
             return None
         return backlog.enqueued_at_ms + self.settings.retention_ms

@@ -70,7 +70,7 @@ def receive_message(
     state.reschedule(queue)
     if not messages:
         wait_ms = wait_s * 1000
-        if limit > 0 and queue.awaits_page:
+        if limit > 0 and queue.held.awaits_page:
             wait_ms = max(wait_ms, _PAGE_WAIT_MS)
         if wait_ms > 0:
             return Wait(queue.number, now_ms + wait_ms)

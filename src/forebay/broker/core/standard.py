@@ -22,9 +22,6 @@ class StandardQueue(Queue):
         super().__init__(record, window)
         self._order = FairOrder()
 
-    def page_key(self, message: Message) -> int:
-        return message.available_at_ms
-
     def has_ready(self) -> bool:
         return bool(self._order)
 

@@ -115,8 +115,8 @@ class EngineState:
     def settle(self, queue: Queue, now_ms: int) -> None:
         """Do what time has brought to a queue, and note what must be journaled and woken."""
         self._touched.add(queue.number)
-        if queue.backlog is not None:
-            queue.backlog.settle(now_ms)
+        if queue.held.backlog is not None:
+            queue.held.backlog.settle(now_ms)
         if now_ms < queue.due_ms:
             return
         self.changes.removed_messages.extend(message.sequence for message in queue.settle(now_ms))
@@ -149,8 +149,8 @@ class EngineState:
         """Have the journal keep the tallies that changed."""
         for number in self._touched:
             queue = self.queues_by_number.get(number)
-            if queue is not None and (tally := queue.tally) != queue.saved_tally:
-                queue.saved_tally = tally
+            if queue is not None and (tally := queue.held.tally) != queue.held.saved_tally:
+                queue.held.saved_tally = tally
                 self.changes.tallies[number] = tally
         self._touched.clear()
 
@@ -215,7 +215,7 @@ class EngineState:
                 message.group_id,
                 message.deduplication_id,
                 _extras_encoder.encode(extras) if extras is not None else None,
-                queue.page_key(message),
+                queue.held.position(message)[0],
             )
         )
 

@@ -1,23 +1,10 @@
-"""How much of a queue is in memory, and what is known of the rest.
-
-A queue has a page order: the order in which its messages become receivable, by page key and
-sequence. In memory are all messages that were received, and of the others those up to the horizon.
-What stands behind the horizon is the backlog: it is in the journal, counted here, and read page by
-page as the window empties. Without a backlog there is no horizon, and everything is in memory.
-"""
+"""How much of each queue is in memory."""
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
-from typing import TypeAlias
-
 from msgspec import Struct
 
-from forebay.broker.core.changes import PageRequest
 from forebay.broker.core.message import Message
-
-#: A place in the page order: page key and sequence.
-Position: TypeAlias = tuple[int, int]
 
 #: Messages of one queue that were never received and are held in memory.
 WINDOW_MESSAGES = 20_000
@@ -55,75 +42,3 @@ def size_of(message: Message) -> int:
     for name, value in (message.attributes or {}).items():
         size += len(name) + len(value.string_value or value.binary_value or "")
     return size
-
-
-class Backlog:
-    """The messages of a queue behind its horizon, which are in the journal alone."""
-
-    __slots__ = (
-        "_delay_ends",
-        "_delayed",
-        "_step_ms",
-        "arriving",
-        "asked",
-        "count",
-        "delayed_count",
-        "enqueued_at_ms",
-        "horizon",
-    )
-
-    def __init__(self, horizon: Position, delay_step_ms: int) -> None:
-        self.horizon = horizon
-        self.count = 0
-        #: How many wait for their delay to end.
-        self.delayed_count = 0
-        #: When retention began for the first in page order, as far as that is known.
-        self.enqueued_at_ms: int | None = None
-        #: The page that was asked for and has not come.
-        self.asked: PageRequest | None = None
-        #: What was sent behind the horizon since. It may belong before the end of the page without
-        #: being in it.
-        self.arriving: dict[int, Message] = {}
-        self._step_ms = delay_step_ms
-        self._delayed: dict[int, int] = {}
-        self._delay_ends: list[int] = []
-
-    @property
-    def visible_count(self) -> int:
-        """How many do not wait for their delay to end."""
-        return self.count - self.delayed_count
-
-    def add(self, message: Message, now_ms: int) -> None:
-        """Count a message that is in the journal, or on its way there."""
-        self.count += 1
-        if self.enqueued_at_ms is None or message.enqueued_at_ms < self.enqueued_at_ms:
-            self.enqueued_at_ms = message.enqueued_at_ms
-        self.add_delayed(message.available_at_ms, 1, now_ms)
-
-    def add_delayed(self, available_at_ms: int, count: int, now_ms: int) -> None:
-        """Note that so many of the messages are delayed until a time."""
-        step = self._step(available_at_ms)
-        if step * self._step_ms <= now_ms:
-            return
-        if step not in self._delayed:
-            self._delayed[step] = 0
-            heappush(self._delay_ends, step)
-        self._delayed[step] += count
-        self.delayed_count += count
-
-    def remove(self, message: Message) -> None:
-        """Count a message no more: a page brought it."""
-        self.count -= 1
-        step = self._step(message.available_at_ms)
-        if step in self._delayed:
-            self._delayed[step] -= 1
-            self.delayed_count -= 1
-
-    def settle(self, now_ms: int) -> None:
-        """End the delays that are over."""
-        ends = self._delay_ends
-        while ends and ends[0] * self._step_ms <= now_ms:
-            self.delayed_count -= self._delayed.pop(heappop(ends))
-
-    def _step(self, available_at_ms: int) -> int:
-        return -(-available_at_ms // self._step_ms)

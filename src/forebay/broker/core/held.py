@@ -1,0 +1,184 @@
+"""The messages of a queue that are in memory, and which of the others come next.
+
+A queue has a page order: the order in which its messages become receivable, by page key and
+sequence. In memory are all messages that were received, and of the others those up to the horizon.
+What stands behind the horizon is the backlog: it is in the journal, counted here, and read page by
+page as the window empties. Without a backlog there is no horizon, and everything is in memory.
+"""
+
+from __future__ import annotations
+
+from forebay.broker.core.backlog import Backlog, Position
+from forebay.broker.core.changes import BacklogRecord, PageRequest, Tally
+from forebay.broker.core.message import Message
+from forebay.broker.core.window import Window, size_of
+
+
+class HeldMessages:
+    """What a queue holds in memory under the bounds of a window.
+
+    What should be in memory and is not, and the other way round, is for the queue to carry out.
+    """
+
+    def __init__(self, queue_number: int, window: Window, *, fifo: bool) -> None:
+        #: The messages in memory, by sequence.
+        self.messages: dict[int, Message] = {}
+        #: What is not in memory; None when everything is.
+        self.backlog: Backlog | None = None
+        #: The tally that the journal was last given.
+        self.saved_tally = Tally()
+        self._queue_number = queue_number
+        self._window = window
+        self._fifo = fifo
+        #: Messages in memory that were never received, and their size.
+        self._unreceived = 0
+        self._unreceived_size = 0
+        #: No message that was never received and is in memory stands behind this position.
+        self._last_position: Position = (0, 0)
+        self._floor_key = 0
+
+    @property
+    def tally(self) -> Tally:
+        """What the journal has to keep beside the messages."""
+        behind = self.backlog.count if self.backlog is not None else 0
+        return Tally(self._unreceived + behind, self._floor_key)
+
+    @property
+    def awaits_page(self) -> bool:
+        """Whether a page is on its way that may bring visible messages."""
+        backlog = self.backlog
+        return backlog is not None and backlog.asked is not None and backlog.visible_count > 0
+
+    def position(self, message: Message) -> Position:
+        """Where a message stands in the page order.
+
+        A delayed message of a standard queue becomes receivable late and stands there. One of a
+        FIFO queue holds up its group, and stands where it was sent.
+        """
+        sequence = message.sequence
+        return (sequence if self._fifo else message.available_at_ms, sequence)
+
+    def is_full(self) -> bool:
+        """Whether a message that was never received is one too many."""
+        window = self._window
+        return self._unreceived >= window.messages or self._unreceived_size >= window.size
+
+    def is_low(self) -> bool:
+        """Whether there is room for a page."""
+        window = self._window
+        return self._unreceived * 2 <= window.messages and self._unreceived_size * 2 <= window.size
+
+    def leave_behind(self, message: Message, now_ms: int) -> bool:
+        """Count a new message that belongs behind the horizon; False when it belongs before it."""
+        backlog = self.backlog
+        if backlog is None:
+            backlog = self.backlog = Backlog(self._last_position, self._window.delay_step_ms)
+        if self.position(message) <= backlog.horizon:
+            return False
+        backlog.add(message, now_ms)
+        if backlog.asked is not None:
+            backlog.arriving[message.sequence] = message
+        return True
+
+    def enter(self, message: Message) -> None:
+        """Hold a message."""
+        self.messages[message.sequence] = message
+        if not message.received_here:
+            self._unreceived += 1
+            self._unreceived_size += size_of(message)
+            self._last_position = max(self._last_position, self.position(message))
+
+    def count_received(self, message: Message) -> None:
+        """Note that a message is being received for the first time: it stays, whatever comes."""
+        message.received_here = True
+        self._unreceived -= 1
+        self._unreceived_size -= size_of(message)
+
+    def leave(self, message: Message) -> None:
+        """Hold a message no more."""
+        del self.messages[message.sequence]
+        if not message.received_here:
+            self._unreceived -= 1
+            self._unreceived_size -= size_of(message)
+
+    def clear(self, floor_key: int) -> None:
+        """Hold and know nothing. What comes later has at least `floor_key` as its page key."""
+        self.messages.clear()
+        self.backlog = None
+        self._unreceived = 0
+        self._unreceived_size = 0
+        self._floor_key = floor_key
+        self._last_position = (floor_key, 0)
+
+    def restore(self, record: BacklogRecord, now_ms: int) -> None:
+        """Take over the messages that are in the journal alone."""
+        self.saved_tally = record.tally
+        self._floor_key = record.tally.floor_key
+        self._last_position = max(self._last_position, (self._floor_key, 0))
+        if not record.tally.unreceived:
+            return
+        self.backlog = backlog = Backlog((self._floor_key, 0), self._window.delay_step_ms)
+        backlog.count = record.tally.unreceived
+        backlog.enqueued_at_ms = record.enqueued_at_ms
+        for available_at_ms, count in record.delayed:
+            backlog.add_delayed(available_at_ms, count, now_ms)
+
+    def evict(self, now_ms: int) -> list[Message]:
+        """Leave the rear half of the window to the journal. Answers what that is."""
+        backlog = self.backlog
+        if backlog is None:
+            return []
+        unreceived = [message for message in self.messages.values() if not message.received_here]
+        unreceived.sort(key=self.position)
+        kept = size = 0
+        for message in unreceived:
+            size += size_of(message)
+            if kept and (2 * kept >= self._window.messages or 2 * size > self._window.size):
+                break
+            kept += 1
+        backlog.horizon = self.position(unreceived[kept - 1])
+        backlog.end_page()
+        for message in unreceived[kept:]:
+            self.leave(message)
+            backlog.add(message, now_ms)
+        return unreceived[kept:]
+
+    def ask_for_page(self, number: int) -> PageRequest | None:
+        """The next page of the backlog, under a number of its own."""
+        if self.backlog is None:
+            return None
+        self.backlog.asked = PageRequest(
+            number,
+            self._queue_number,
+            self.backlog.horizon,
+            self._window.page_messages,
+            max(1, self._window.size // 2),
+        )
+        return self.backlog.asked
+
+    def page_in(
+        self, request: PageRequest, messages: list[Message], now_ms: int, *, is_last: bool
+    ) -> list[Message]:
+        """Move the horizon behind a page that was asked for. Answers what is to be held now.
+
+        That is nothing when what happened since has made the page void.
+        """
+        backlog = self.backlog
+        if backlog is None or backlog.asked != request:
+            return []
+        backlog.settle(now_ms)
+        coming = {message.sequence: message for message in messages}
+        if is_last:
+            coming |= backlog.arriving
+            self.backlog = None
+        else:
+            backlog.horizon = self.position(messages[-1])
+            for sequence, message in backlog.arriving.items():
+                if self.position(message) <= backlog.horizon:
+                    coming[sequence] = message
+        backlog.end_page()
+        in_order = sorted(coming.values(), key=self.position)
+        for message in in_order:
+            backlog.remove(message)
+            backlog.enqueued_at_ms = message.enqueued_at_ms
+        return in_order
