@@ -201,13 +201,14 @@ class Queue(ABC):
         before = message.state
         transition(message, event)
         self.held.leave(message)
-        self._delayed.discard(message.sequence)
         self._enqueued.discard(message.sequence)
-        self._in_flight.discard(message.sequence)
         if before is State.VISIBLE:
             self._vanish(message)
         elif before is State.IN_FLIGHT:
+            self._in_flight.discard(message.sequence)
             self._landed(message, now_ms)
+        else:
+            self._delayed.discard(message.sequence)
         self._removed(message)
 
     def purge(self, floor_key: int) -> None:
@@ -304,10 +305,11 @@ class Queue(ABC):
 
     def _evict(self, now_ms: int) -> None:
         for message in self.held.evict(now_ms):
-            self._delayed.discard(message.sequence)
             self._enqueued.discard(message.sequence)
             if message.state is State.VISIBLE:
                 self._vanish(message)
+            else:
+                self._delayed.discard(message.sequence)
 
     def _fly_until(self, message: Message, until_ms: int) -> None:
         self._in_flight.add(message.sequence, until_ms)
