@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forebay.broker.core.changes import (
+    TENANTS_MAX,
     BacklogRecord,
     ChangeSet,
     DeduplicationRow,
@@ -97,10 +98,14 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Jou
 
 
 def message(
-    sequence: int, queue: int = 1, body: str = "hello", page_key: int | None = None
+    sequence: int,
+    queue: int = 1,
+    body: str = "hello",
+    page_key: int | None = None,
+    group: str | None = None,
 ) -> MessageRow:
     key = sequence if page_key is None else page_key
-    return (sequence, queue, f"id-{sequence}", body, 10, 11, 12, "0", None, None, None, key)
+    return (sequence, queue, f"id-{sequence}", body, 10, 11, 12, "0", group, None, None, key)
 
 
 def page_of(
@@ -176,7 +181,7 @@ def test_what_is_committed_is_loaded_after_a_restart(opened: tuple[Journal, Reop
         next_queue_number=5,
         clock_ms=1000,
         move_tasks=[TASK],
-        backlogs=[BacklogRecord(1, Tally(1, 0), enqueued_at_ms=10)],
+        backlogs=[BacklogRecord(1, Tally(1, 0), enqueued_at_ms=10, tenants=[("group", 910, 910)])],
     )
 
 
@@ -306,10 +311,12 @@ def test_a_page_ends_with_the_message_that_fills_it(
     journal.commit(changes(messages=[message(n, body="x" * 10) for n in range(1, 6)]))
     read: list[Page] = []
     after = (0, 0)
-    while not read or not read[-1].is_last:
+    while not read or read[-1].rest is not None:
         read.append(journal.page(page_of(1, after, messages_max, size)))
         after = (read[-1].rows[-1][11], read[-1].rows[-1][0])
     assert [[row[0] for row in page.rows] for page in read] == pages
+    rest = [page.rest[1] for page in read if page.rest is not None]
+    assert rest == [page[0] for page in pages[1:]]
 
 
 def test_a_page_leaves_out_what_was_received_removed_or_purged(
@@ -318,8 +325,62 @@ def test_a_page_leaves_out_what_was_received_removed_or_purged(
     journal, _ = opened
     journal.commit(changes(messages=[message(n) for n in range(1, 9)], purged={1: 2}))
     journal.commit(changes(deliveries={4: delivery(4), 8: delivery(8)}, removed_messages=[6]))
-    assert journal.page(page_of()) == Page([message(3), message(5), message(7)], is_last=True)
-    assert journal.page(page_of(after=(7, 7))) == Page([], is_last=True)
+    assert journal.page(page_of()) == Page([message(3), message(5), message(7)])
+    assert journal.page(page_of(after=(7, 7))) == Page([])
+
+
+def test_a_page_of_a_tenant_holds_its_messages_alone(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    groups = {1: "a", 2: "b", 3: None, 4: "a", 5: "b", 6: "a", 7: "a", 8: "a", 9: "a"}
+    keys = {n: 1000 - n for n in groups} | {7: 2000}
+    rows = [message(n, page_key=keys[n], group=group) for n, group in groups.items()]
+    journal.commit(changes(messages=rows, deliveries={4: delivery(4)}, removed_messages=[8]))
+    journal.commit(changes(messages=[message(10, queue=2, page_key=500, group="a")]))
+    journal = reopen(journal)
+
+    def page(group_id: str = "a", **members: object) -> tuple[list[int], tuple[int, int] | None]:
+        request = msgspec.structs.replace(page_of(), group_id=group_id, **members)
+        page = journal.page(request)
+        return [row[0] for row in page.rows], page.rest
+
+    assert page() == ([9, 6, 1, 7], None)
+    assert page(after=(991, 9), messages_max=1) == ([6], (999, 1))
+    assert page(key_max=1999) == ([9, 6, 1], (2000, 7))
+    assert page(key_max=2000) == ([9, 6, 1, 7], None)
+    assert page(key_max=990) == ([], (991, 9))
+    assert page(group_id="c") == ([], None)
+
+
+def test_a_page_without_a_group_ends_at_its_largest_key(opened: tuple[Journal, Reopen]) -> None:
+    journal, _ = opened
+    journal.commit(changes(messages=[message(n, page_key=10 * n) for n in range(1, 4)]))
+    request = msgspec.structs.replace(page_of(), key_max=20)
+    assert [row[0] for row in journal.page(request).rows] == [1, 2]
+    assert journal.page(request).rest == (30, 3)
+
+
+def test_the_tenants_of_a_backlog_are_loaded_with_their_first_and_last_keys(
+    opened: tuple[Journal, Reopen],
+) -> None:
+    journal, reopen = opened
+    groups = {1: "b", 2: "a", 3: "b", 4: None, 5: "gone", 6: "c", 7: "ä", 8: "b"}
+    rows = [message(n, page_key=100 + n, group=group) for n, group in groups.items()]
+    fifo = [message(n, queue=2, group="ordered") for n in (21, 22)]
+    tallies = {1: Tally(7, 102), 2: Tally(2, 0)}
+    journal.commit(changes(messages=rows + fifo, tallies=tallies, removed_messages=[5]))
+    standard, ordered = reopen(journal).load().backlogs
+    assert standard.tenants == [("a", 102, 102), ("b", 103, 108), ("c", 106, 106), ("ä", 107, 107)]
+    assert ordered.tenants == []
+
+
+def test_no_more_tenants_are_loaded_than_are_known(opened: tuple[Journal, Reopen]) -> None:
+    journal, reopen = opened
+    count = TENANTS_MAX + 1
+    rows = [message(n, page_key=2 * count, group=f"{n:06}") for n in range(1, count + 1)]
+    journal.commit(changes(messages=rows, tallies={1: Tally(count, 0)}))
+    [backlog] = reopen(journal).load().backlogs
+    assert len(backlog.tenants) == TENANTS_MAX
+    assert backlog.tenants[-1][0] == f"{TENANTS_MAX:06}"
 
 
 def test_a_backlog_is_loaded_without_its_messages(opened: tuple[Journal, Reopen]) -> None:
@@ -365,7 +426,11 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
     for _ in range(draw(st.integers(1, 8))):
         queues = draw(st.lists(st.integers(1, 3), max_size=6))
         keys = draw(st.lists(st.integers(0, 3), min_size=6, max_size=6))
-        rows = [message(following + n, queue, page_key=keys[n]) for n, queue in enumerate(queues)]
+        groups = draw(st.lists(st.sampled_from([None, "a", "b"]), min_size=6, max_size=6))
+        rows = [
+            message(following + n, queue, page_key=1000 + keys[n], group=groups[n])
+            for n, queue in enumerate(queues)
+        ]
         following += len(rows)
         known = st.integers(1, following - 1)
         purged: dict[int, int] = {}
@@ -384,7 +449,7 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
                 tallies=draw(
                     st.dictionaries(
                         st.integers(1, 3),
-                        st.builds(Tally, st.integers(0, 2), st.integers(0, 3)),
+                        st.builds(Tally, st.integers(0, 2), st.integers(1000, 1003)),
                         max_size=2,
                     )
                 ),
@@ -395,12 +460,16 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
     return sets
 
 
+_keys = st.integers(1000, 1003)
 _requests = st.builds(
-    page_of,
-    st.integers(1, 3),
-    st.tuples(st.integers(0, 3), st.integers(0, 20)),
-    st.integers(1, 5),
-    st.integers(1, 20),
+    PageRequest,
+    number=st.just(1),
+    queue_number=st.integers(1, 3),
+    after=st.tuples(_keys, st.integers(0, 20)),
+    messages_max=st.integers(1, 5),
+    body_size_max=st.integers(1, 20),
+    group_id=st.sampled_from([None, "a", "b"]),
+    key_max=st.one_of(st.none(), _keys),
 )
 
 

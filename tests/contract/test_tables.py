@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,13 @@ import pytest
 
 from forebay.broker.journal.base import Durability
 from forebay.broker.journal.schema import APPLICATION_ID, migrations, open_database
-from forebay.broker.journal.tables import _PAGE, _SWEEP_SLICE, Tables
+from forebay.broker.journal.tables import (
+    _LOAD_TENANTS,
+    _PAGE,
+    _SWEEP_SLICE,
+    _TENANT_PAGE,
+    Tables,
+)
 from forebay.errors import JournalError
 from tests.contract.test_journals import changes, message, page_of
 
@@ -77,9 +84,7 @@ def plan(tables: Tables, statement: str) -> str:
     database = apsw.Connection(str(tables.path))
     parameters: dict[str, int] | list[int] = [0] * statement.count("?")
     if not parameters:
-        parameters = dict.fromkeys(
-            ("queue_number", "after_key", "after_sequence", "through_sequence"), 0
-        )
+        parameters = dict.fromkeys(re.findall(r":(\w+)", statement), 0)
     rows = list(database.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
     database.close()
     return "\n".join(str(row[3]) for row in rows)
@@ -94,3 +99,32 @@ def test_a_page_is_found_without_reading_what_stands_before_it(tables: Tables) -
     steps = plan(tables, _PAGE)
     assert "USING INDEX message_page (queue_number=? AND page_key>?)" in steps
     assert "TEMP B-TREE" not in steps
+
+
+def test_a_page_of_a_tenant_is_found_without_reading_the_others(tables: Tables) -> None:
+    steps = plan(tables, _TENANT_PAGE)
+    index = "message_tenant (queue_number=? AND message_group_id=? AND page_key>?)"
+    assert f"USING INDEX {index}" in steps
+    assert "TEMP B-TREE" not in steps
+
+
+def test_tenants_are_found_without_reading_their_messages(tables: Tables) -> None:
+    steps = plan(tables, _LOAD_TENANTS).splitlines()
+    searches = [step for step in steps if "message" in step]
+    assert len(searches) == 4
+    assert all("SEARCH message USING COVERING INDEX message_tenant" in step for step in searches)
+    assert not any("TEMP B-TREE" in step for step in steps)
+
+
+def test_a_message_without_a_tenant_and_one_of_a_fifo_queue_cost_no_entry_of_the_tenants(
+    tables: Tables,
+) -> None:
+    rows = [message(1, page_key=9), message(2, group="a"), message(3, 1, "", 9, "a")]
+    tables.commit(changes(messages=rows), 1)
+    database = apsw.Connection(str(tables.path))
+    entries = database.execute(
+        "SELECT sequence FROM message INDEXED BY message_tenant"
+        " WHERE message_group_id IS NOT NULL AND page_key <> sequence"
+    ).fetchall()
+    database.close()
+    assert entries == [(3,)]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TypeAlias
 
-from forebay.broker.core.changes import PageRequest
+from forebay.broker.core.changes import PageRequest, Position
 from forebay.broker.core.message import Message
-
-#: A place in the page order: page key and sequence.
-Position: TypeAlias = tuple[int, int]
 
 
 class Backlog:

@@ -40,6 +40,13 @@ DeliveryRow: TypeAlias = tuple[int, int, int, int, int, str | None]
 #: the queue deduplicates by group, else "". "Expires at" is engine time in ms.
 DeduplicationRow: TypeAlias = tuple[int, int, str, str, str, int]
 
+#: A place in the page order of a queue: page key and sequence.
+Position: TypeAlias = tuple[int, int]
+
+#: Tenants of a standard queue whose messages behind its horizon are known. What others have there
+#: is served in page order.
+TENANTS_MAX = 10_000
+
 
 class MessageExtras(Struct, omit_defaults=True, array_like=True, gc=False):
     """What few messages have, kept out of the columns that every message pays for."""
@@ -105,19 +112,23 @@ class PageRequest(Struct, frozen=True, gc=False):
     #: Tells this request from every other one of the same engine.
     number: int
     queue_number: int
-    #: The page begins behind this page key and sequence.
-    after: tuple[int, int]
+    #: The page begins behind this position.
+    after: Position
     messages_max: int
     #: The page ends with the message that brings its bodies to this size, in characters.
     body_size_max: int
+    #: The page holds messages of this message group of a standard queue alone; None for all.
+    group_id: str | None = None
+    #: The page ends before the first message with a larger page key.
+    key_max: int | None = None
 
 
 class Page(Struct, gc=False):
     """Messages of a queue that were never received, in order of page key and sequence."""
 
     rows: list[MessageRow]
-    #: Whether nothing stands behind the last row.
-    is_last: bool
+    #: Where the first message stands that the page had no place for; None when it is the last page.
+    rest: Position | None = None
 
 
 class ChangeSet(Struct):
@@ -171,6 +182,9 @@ class BacklogRecord(Struct, gc=False):
     enqueued_at_ms: int
     #: (available at, how many) of those whose delay has not ended, in ms.
     delayed: list[tuple[int, int]] = field(default_factory=list)
+    #: (message group id, smallest page key, largest page key) of the groups of a standard queue, in
+    #: order of their ids and at most TENANTS_MAX. The keys are of messages that are not gone.
+    tenants: list[tuple[str, int, int]] = field(default_factory=list)
 
 
 class Snapshot(Struct):

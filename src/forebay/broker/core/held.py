@@ -8,8 +8,8 @@ page as the window empties. Without a backlog there is no horizon, and everythin
 
 from __future__ import annotations
 
-from forebay.broker.core.backlog import Backlog, Position
-from forebay.broker.core.changes import BacklogRecord, PageRequest, Tally
+from forebay.broker.core.backlog import Backlog
+from forebay.broker.core.changes import BacklogRecord, PageRequest, Position, Tally
 from forebay.broker.core.message import Message
 from forebay.broker.core.window import Window, size_of
 

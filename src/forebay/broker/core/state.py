@@ -140,7 +140,7 @@ class EngineState:
             return
         self._touched.add(queue.number)
         messages = [_message_from_row(row) for row in page.rows]
-        queue.page_in(request, messages, now_ms, is_last=page.is_last)
+        queue.page_in(request, messages, now_ms, is_last=page.rest is None)
         self.readable[queue.number] = None
         self.settle(queue, now_ms)
         self.reschedule(queue)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Protocol
 
-from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
+from forebay.broker.core.changes import ChangeSet, MessageRow, Page, PageRequest, Snapshot
 
 
 class Durability(Enum):
@@ -52,10 +53,23 @@ class Journal(Protocol):
         """The messages of a queue behind a position, those alone that were never received.
 
         It sees everything that was committed. At least one message is in it, whatever its size,
-        unless there is none. Raises JournalError when it cannot be read.
+        unless there is none up to the largest page key. Raises JournalError when it cannot be read.
         """
         ...
 
     def close(self) -> None:
         """Let go of the journal. What was committed stays. A second call does nothing."""
         ...
+
+
+def cut_page(request: PageRequest, rows: Iterable[MessageRow]) -> Page:
+    """The page of a request, out of all rows behind the place at which it begins."""
+    page: list[MessageRow] = []
+    body_size = 0
+    for row in rows:
+        is_full = len(page) == request.messages_max or body_size >= request.body_size_max
+        if is_full or (request.key_max is not None and row[11] > request.key_max):
+            return Page(page, rest=(row[11], row[0]))
+        page.append(row)
+        body_size += len(row[3])
+    return Page(page)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
 
 from forebay.broker.core.changes import (
+    TENANTS_MAX,
     BacklogRecord,
     ChangeSet,
     DeduplicationRow,
@@ -13,13 +15,14 @@ from forebay.broker.core.changes import (
     MoveTaskRecord,
     Page,
     PageRequest,
+    Position,
     QueueRecord,
     Snapshot,
     Tally,
 )
-from forebay.broker.journal.base import Durability
+from forebay.broker.journal.base import Durability, cut_page
 
-#: Positions of messages that are gone that are tolerated, beside one for each message.
+#: Positions of messages that are gone that are tolerated, beside as many as there are messages.
 _STALE_POSITIONS_MIN = 64
 
 
@@ -35,8 +38,9 @@ class MemoryJournal:
         self._deduplications: dict[int, DeduplicationRow] = {}
         self._move_tasks: dict[int, MoveTaskRecord] = {}
         self._tallies: dict[int, Tally] = {}
-        #: Page key and sequence of the messages of each queue, in order, beside some that are gone.
-        self._order: dict[int, list[tuple[int, int]]] = {}
+        #: Where the messages of each queue stand, in order, beside some that are gone: all of them
+        #: under None, and those of each message group of a standard queue under its id.
+        self._order: dict[tuple[int, str | None], list[Position]] = {}
         self._ordered = 0
         self._next_sequence = 1
         self._next_queue_number = 1
@@ -66,8 +70,7 @@ class MemoryJournal:
         self._queues.update(changes.queues)
         for row in changes.messages:
             self._messages[row[0]] = row
-            insort(self._order.setdefault(row[1], []), (row[11], row[0]))
-            self._ordered += 1
+            self._put_in_order(row)
         self._tallies.update(changes.tallies)
         self._deliveries.update(changes.deliveries)
         self._deduplications.update((row[0], row) for row in changes.deduplications)
@@ -93,25 +96,29 @@ class MemoryJournal:
                 for sequence, row in self._deduplications.items()
                 if sequence > changes.forgotten_deduplications
             }
-        if self._ordered > 2 * len(self._messages) + _STALE_POSITIONS_MIN:
+        if self._ordered > 4 * len(self._messages) + _STALE_POSITIONS_MIN:
             self._forget_stale_positions()
 
     def page(self, request: PageRequest) -> Page:
-        order = self._order.get(request.queue_number, [])
-        rows: list[MessageRow] = []
-        body_size = 0
-        for index in range(bisect_right(order, request.after), len(order)):
-            sequence = order[index][1]
-            if sequence not in self._messages or sequence in self._deliveries:
-                continue
-            if len(rows) == request.messages_max or body_size >= request.body_size_max:
-                return Page(rows, is_last=False)
-            rows.append(self._messages[sequence])
-            body_size += len(rows[-1][3])
-        return Page(rows, is_last=True)
+        return cut_page(request, self._rows_behind(request))
 
     def close(self) -> None:
         """What was committed stays as long as the object does."""
+
+    def _put_in_order(self, row: MessageRow) -> None:
+        number, group_id, position = row[1], row[8], (row[11], row[0])
+        insort(self._order.setdefault((number, None), []), position)
+        self._ordered += 1
+        if group_id is not None and row[11] != row[0]:
+            insort(self._order.setdefault((number, group_id), []), position)
+            self._ordered += 1
+
+    def _rows_behind(self, request: PageRequest) -> Iterator[MessageRow]:
+        order = self._order.get((request.queue_number, request.group_id), [])
+        for index in range(bisect_right(order, request.after), len(order)):
+            sequence = order[index][1]
+            if sequence in self._messages and sequence not in self._deliveries:
+                yield self._messages[sequence]
 
     def _backlog(self, number: int, tally: Tally) -> BacklogRecord:
         first = self.page(PageRequest(0, number, (tally.floor_key, 0), 1, 1)).rows
@@ -120,12 +127,21 @@ class MemoryJournal:
             if row[1] == number and row[5] > max(row[4], self._clock_ms):
                 delayed[row[5]] = delayed.get(row[5], 0) + 1
         enqueued_at_ms = first[0][4] if first else self._clock_ms
-        return BacklogRecord(number, tally, enqueued_at_ms, sorted(delayed.items()))
+        tenants = sorted(self._tenants(number, tally.floor_key))[:TENANTS_MAX]
+        return BacklogRecord(number, tally, enqueued_at_ms, sorted(delayed.items()), tenants)
+
+    def _tenants(self, number: int, floor_key: int) -> Iterator[tuple[str, int, int]]:
+        for (queue_number, group_id), order in self._order.items():
+            if queue_number != number or group_id is None:
+                continue
+            keys = [key for key, sequence in order if sequence in self._messages]
+            if keys and keys[-1] >= floor_key:
+                yield group_id, keys[bisect_left(keys, floor_key)], keys[-1]
 
     def _forget_stale_positions(self) -> None:
-        for number, order in self._order.items():
-            self._order[number] = [place for place in order if place[1] in self._messages]
-        self._order = {number: order for number, order in self._order.items() if order}
+        for whose, order in self._order.items():
+            self._order[whose] = [place for place in order if place[1] in self._messages]
+        self._order = {whose: order for whose, order in self._order.items() if order}
         self._ordered = sum(map(len, self._order.values()))
 
     def _purge(self, number: int, through: int) -> None:

@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from forebay.broker.core.changes import (
+    TENANTS_MAX,
     BacklogRecord,
     ChangeSet,
     DeduplicationRow,
@@ -27,11 +28,12 @@ from forebay.broker.core.changes import (
     MoveTaskRecord,
     Page,
     PageRequest,
+    Position,
     QueueRecord,
     Snapshot,
     Tally,
 )
-from forebay.broker.journal.base import Durability
+from forebay.broker.journal.base import Durability, cut_page
 from forebay.broker.journal.schema import migrations, open_database
 from forebay.errors import JournalError
 
@@ -64,6 +66,11 @@ _PAGE = """
     ORDER BY page_key, sequence
 """
 
+#: Those of one message group alone. The second condition has SQLite take the index message_tenant.
+_TENANT_PAGE = _PAGE.replace(
+    "WHERE", "WHERE message_group_id = :group_id AND page_key <> sequence AND", 1
+)
+
 _SWEPT_THROUGH = """
     SELECT coalesce(max(through_sequence), 0) FROM sweep WHERE queue_number = ?
 """
@@ -81,6 +88,43 @@ _LOAD_DELAYED = """
     WHERE queue_number = ? AND available_at_ms > ? AND available_at_ms > enqueued_at_ms
         AND sequence > ?
     GROUP BY available_at_ms
+"""
+
+#: From each message group to the next, without reading what the groups hold.
+_LOAD_TENANTS = """
+    WITH RECURSIVE tenant (group_id) AS (
+        SELECT min(message_group_id)
+        FROM message
+        WHERE queue_number = :queue_number AND message_group_id > '' AND page_key <> sequence
+        UNION ALL
+        SELECT (
+            SELECT min(message_group_id)
+            FROM message
+            WHERE queue_number = :queue_number AND message_group_id > group_id
+                AND page_key <> sequence
+        )
+        FROM tenant
+        WHERE group_id IS NOT NULL
+        LIMIT :tenants_max
+    ), bounded (group_id, first_key, last_key) AS MATERIALIZED (
+        SELECT group_id, (
+            SELECT page_key
+            FROM message
+            WHERE queue_number = :queue_number AND message_group_id = group_id
+                AND page_key <> sequence AND page_key >= :floor_key AND sequence > :through_sequence
+            ORDER BY page_key
+            LIMIT 1
+        ), (
+            SELECT page_key
+            FROM message
+            WHERE queue_number = :queue_number AND message_group_id = group_id
+                AND page_key <> sequence AND page_key >= :floor_key AND sequence > :through_sequence
+            ORDER BY page_key DESC
+            LIMIT 1
+        )
+        FROM tenant
+    )
+    SELECT * FROM bounded WHERE first_key IS NOT NULL
 """
 
 _LOAD_DEDUPLICATIONS = """
@@ -201,15 +245,9 @@ class Tables:
 
     def page(self, request: PageRequest) -> Page:
         """The messages that `Journal.page` answers."""
-        rows: list[MessageRow] = []
-        body_size = 0
         with self._errors("read"):
-            for row in self._rows_behind(request.queue_number, request.after):
-                if len(rows) == request.messages_max or body_size >= request.body_size_max:
-                    return Page(rows, is_last=False)
-                rows.append(row)
-                body_size += len(row[3])
-        return Page(rows, is_last=True)
+            rows = self._rows_behind(request.queue_number, request.after, request.group_id)
+            return cut_page(request, rows)
 
     def close(self) -> None:
         """Let go of the file. A second call does nothing."""
@@ -293,21 +331,39 @@ class Tables:
     def _tallies(self) -> list[tuple[int, int, int]]:
         return cast("list[tuple[int, int, int]]", self._database.execute(_LOAD_TALLIES).fetchall())
 
-    def _rows_behind(self, number: int, after: tuple[int, int]) -> Iterator[MessageRow]:
-        bindings = {
+    def _rows_behind(
+        self, number: int, after: Position, group_id: str | None = None
+    ) -> Iterator[MessageRow]:
+        bindings: dict[str, int | str | None] = {
             "queue_number": number,
             "after_key": after[0],
             "after_sequence": after[1],
-            "through_sequence": self._database.execute(_SWEPT_THROUGH, (number,)).get,
+            "through_sequence": self._swept_through(number),
+            "group_id": group_id,
         }
-        return cast("Iterator[MessageRow]", self._database.execute(_PAGE, bindings))
+        statement = _PAGE if group_id is None else _TENANT_PAGE
+        return cast("Iterator[MessageRow]", self._database.execute(statement, bindings))
 
     def _backlog(self, number: int, tally: Tally, clock_ms: int) -> BacklogRecord:
         first = next(self._rows_behind(number, (tally.floor_key, 0)), None)
-        through = self._database.execute(_SWEPT_THROUGH, (number,)).get
-        delayed = self._database.execute(_LOAD_DELAYED, (number, clock_ms, through)).fetchall()
-        enqueued_at_ms = clock_ms if first is None else first[4]
-        return BacklogRecord(number, tally, enqueued_at_ms, cast("list[tuple[int, int]]", delayed))
+        through = self._swept_through(number)
+        execute = self._database.execute
+        bindings = {
+            "queue_number": number,
+            "floor_key": tally.floor_key,
+            "through_sequence": through,
+            "tenants_max": TENANTS_MAX,
+        }
+        return BacklogRecord(
+            number,
+            tally,
+            enqueued_at_ms=clock_ms if first is None else first[4],
+            delayed=cast("Any", execute(_LOAD_DELAYED, (number, clock_ms, through)).fetchall()),
+            tenants=cast("Any", execute(_LOAD_TENANTS, bindings).fetchall()),
+        )
+
+    def _swept_through(self, number: int) -> int:
+        return cast("int", self._database.execute(_SWEPT_THROUGH, (number,)).get)
 
     def _deduplications(self) -> Iterator[DeduplicationRow]:
         with self._errors("read"):

@@ -35,11 +35,15 @@ CREATE TABLE message (
     page_key INTEGER NOT NULL
 ) STRICT;
 
--- SQLite adds the sequence, which is the row's id, to both.
+-- SQLite adds the sequence, which is the row's id, to each.
 CREATE INDEX message_page ON message (queue_number, page_key);
 
 CREATE INDEX message_delayed ON message (queue_number, available_at_ms)
     WHERE available_at_ms > enqueued_at_ms;
+
+-- Message groups of standard queues alone: on a FIFO queue the page key is the sequence.
+CREATE INDEX message_tenant ON message (queue_number, message_group_id, page_key)
+    WHERE message_group_id IS NOT NULL AND page_key <> sequence;
 
 CREATE TABLE tally (
     queue_number INTEGER PRIMARY KEY,
