@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from forebay.broker.core.fair import QUIET_AFTER_MS, RecentTime
 from forebay.protocol.actions import Message
-from tests.core.harness import Sqs
+from tests.core.harness import Sqs, arn_of
 
 
 @pytest.fixture
@@ -126,6 +128,18 @@ def test_messages_of_a_tenant_stay_in_order_of_their_becoming_visible(sqs: Sqs) 
     [first] = take(sqs, 1)
     sqs.change_visibility("jobs", first, 0)
     assert [message.body for message in take(sqs, 5)] == ["a-1", "a-2", "b-0", "b-1", "a-0"]
+
+
+def test_tenants_whose_messages_are_all_dead_letters_hide_no_other_tenant(sqs: Sqs) -> None:
+    sqs.create("dead")
+    policy = {"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 1}
+    sqs.create("retried", {"RedrivePolicy": json.dumps(policy)})
+    for tenant in ("a", "b"):
+        sqs.send("retried", tenant, group=tenant)
+        assert sqs.bodies("retried", 1, timeout_s=0) == [tenant]
+    sqs.send("retried", "c", group="c")
+    assert sqs.bodies("retried", 1) == ["c"]
+    assert sqs.bodies("dead") == ["a", "b"]
 
 
 def test_recent_time_counts_half_after_a_minute() -> None:

@@ -25,6 +25,10 @@ NOISY_IN_FLIGHT_MIN = 30
 #: have spent this much of it, in ms. AWS publishes the share and not how much evidence it wants.
 PROCESSING_TIME_EVIDENCE_MS = 10_000
 
+#: With fewer visible messages of quiet tenants, more are looked for behind the horizon: as many as
+#: one receive may take.
+QUIET_MESSAGES_MIN = 10
+
 #: A noisy tenant is quiet again when its backlog is gone, or after so long without a send, in ms.
 QUIET_AFTER_MS = 300_000
 
@@ -137,16 +141,30 @@ class FairOrder:
     def select(self, limit: int, now_ms: int) -> Iterator[Message]:
         """The visible messages in the order in which they are served, as long as the caller asks.
 
-        It looks at no more than `limit` quiet tenants, so ask for at most `limit` messages to
-        deliver. Take the messages out after the last one, not meanwhile.
+        The first `limit` of them are found without a look at every tenant. Take the messages out
+        after the last one, not meanwhile.
         """
         for tenant in list(self._noisy.values()):
             if now_ms - tenant.last_sent_ms >= QUIET_AFTER_MS:
                 self._calm(tenant)
-        quiet = [self._alone, *self._first_in_line(limit)]
-        for _, message in merge(*(tenant.ready.values() for tenant in quiet), key=itemgetter(0)):
-            yield message
+        first = self._first_in_line(limit)
+        yield from _by_turn([self._alone, *first])
+        if len(first) == limit:
+            every = self._first_in_line(len(self._tenants))
+            yield from _by_turn([tenant for tenant in every if tenant not in first])
         yield from self._fewest_in_flight_first()
+
+    def lacks_quiet(self) -> bool:
+        """Whether a tenant is noisy and few visible messages are there to overtake it."""
+        if not self._noisy:
+            return False
+        noisy = sum(len(tenant.ready) for tenant in self._noisy.values())
+        return self._visible - noisy < QUIET_MESSAGES_MIN
+
+    def is_served(self, group_id: str) -> bool:
+        """Whether a tenant has visible messages, or is noisy."""
+        tenant = self._tenants.get(group_id)
+        return tenant is not None and (tenant.noisy or bool(tenant.ready))
 
     def clear(self) -> None:
         """Forget every message, as a purge does."""
@@ -236,3 +254,8 @@ class FairOrder:
             self._calm(tenant)
         if not tenant.in_flight:
             self._tenants.pop(tenant.name, None)
+
+
+def _by_turn(tenants: list[Tenant]) -> Iterator[Message]:
+    turns = merge(*(tenant.ready.values() for tenant in tenants), key=itemgetter(0))
+    return (message for _, message in turns)
