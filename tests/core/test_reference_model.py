@@ -31,9 +31,8 @@ from tests.core.harness import CALLER, JournaledSqs, arn_of, url_of
 from tests.core.reference_model import VISIBILITY_CAP_MS, Model, Sent
 
 TIMEOUT_S = 3
-RETENTION_S = 60
 MAX_RECEIVES = 3
-GROUPS = st.sampled_from(["g1", "g2"])
+GROUPS = st.sampled_from(["g1", "g2", "g3"])
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -41,6 +40,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     suffix = ""
     window = Window()
+    retention_s = 60
     handles: Bundle[str] = Bundle("handles")
 
     @initialize()
@@ -55,14 +55,14 @@ class QueueMachine(RuleBasedStateMachine):
             self.jobs,
             {
                 "VisibilityTimeout": TIMEOUT_S,
-                "MessageRetentionPeriod": RETENTION_S,
+                "MessageRetentionPeriod": self.retention_s,
                 "RedrivePolicy": json.dumps(policy),
             },
         )
         self.model = Model(
             fifo=bool(self.suffix),
             timeout_ms=TIMEOUT_S * 1000,
-            retention_ms=RETENTION_S * 1000,
+            retention_ms=self.retention_s * 1000,
         )
         self.deduplication_id = "m0"
         self.next_purge_ms = 0
@@ -94,6 +94,10 @@ class QueueMachine(RuleBasedStateMachine):
         timeout_s=st.sampled_from([None, None, 0, 1, 30]),
     )
     def receive(self, limit: int, timeout_s: int | None) -> MultipleResults[str]:
+        return multiple(*self.take(limit, timeout_s))
+
+    def take(self, limit: int, timeout_s: int | None = None) -> list[str]:
+        """Receive, and answer the receipt handles."""
         now = self.sqs.now_ms
         receivable = self.model.receivable(now)
         deliverable = [sent for sent in receivable if sent.received < MAX_RECEIVES]
@@ -115,7 +119,7 @@ class QueueMachine(RuleBasedStateMachine):
             sent.handles.append(message.receipt_handle)
             assert message.attributes is not None
             assert message.attributes["ApproximateReceiveCount"] == str(sent.received)
-        return multiple(*(message.receipt_handle for message in received))
+        return [message.receipt_handle for message in received]
 
     def owed(self, limit: int, deliverable: list[Sent]) -> int:
         """How many messages a receive has to answer at least."""
@@ -297,6 +301,44 @@ class DeepQueueMachine(QueueMachine):
         self.sqs.bring()
 
 
+class DeepFairQueueMachine(DeepQueueMachine):
+    """The same with noisy tenants, so that pages of quiet ones come between."""
+
+    window = Window(messages=8, page_messages=5, tenant_page_messages=2, delay_step_ms=1)
+    retention_s = 1_209_600
+
+    @initialize()
+    def open(self) -> None:
+        super().open()
+        self.flood("g1", ["g2", "g3", "g2", "g2"], delay_s=0)
+        self.receive_slowly()
+
+    @rule(noisy=GROUPS, quiet=st.lists(GROUPS, max_size=4), delay_s=st.integers(0, 4))
+    def flood(self, noisy: str, quiet: list[str], delay_s: int) -> None:
+        for group in [*[noisy] * 12, *quiet]:
+            self.send(group, delay_s, again=False)
+
+    @rule(target=QueueMachine.handles)
+    def receive_slowly(self) -> MultipleResults[str]:
+        """A consumer takes so long that the tenant of its message is noisy."""
+        received = self.take(1, timeout_s=30)
+        self.sqs.wait(10)
+        for handle in received:
+            self.change_visibility(handle, 0)
+        return multiple(*received)
+
+    @rule(limit=st.integers(1, 4), then_commit=st.booleans())
+    def finish_some_while_a_page_comes(self, limit: int, then_commit: bool) -> None:
+        self.sqs.engine.peek(url_of(self.jobs), CALLER, self.sqs.now_ms)
+        self.sqs.take()
+        self.sqs.read()
+        for handle in self.take(limit):
+            self.delete(handle)
+        if then_commit:
+            self.sqs.commit()
+        self.sqs.bring()
+
+
 class DeepFifoQueueMachine(DeepQueueMachine):
     """The same, first in, first out within each group."""
 
@@ -316,5 +358,7 @@ TestFifoQueue = FifoQueueMachine.TestCase
 TestFifoQueue.settings = THOROUGH
 TestDeepQueue = DeepQueueMachine.TestCase
 TestDeepQueue.settings = THOROUGH
+TestDeepFairQueue = DeepFairQueueMachine.TestCase
+TestDeepFairQueue.settings = THOROUGH
 TestDeepFifoQueue = DeepFifoQueueMachine.TestCase
 TestDeepFifoQueue.settings = THOROUGH

@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 
 from forebay.broker.core.changes import PageRequest, Position
 from forebay.broker.core.message import Message
+from forebay.broker.core.tenants import Tenants
 
 
 class Backlog:
@@ -21,10 +22,17 @@ class Backlog:
         "delayed_count",
         "enqueued_at_ms",
         "horizon",
+        "left",
+        "tenants",
+        "tenants_turn",
     )
 
-    def __init__(self, horizon: Position, delay_step_ms: int) -> None:
+    def __init__(self, horizon: Position, delay_step_ms: int, tenants: Tenants | None) -> None:
         self.horizon = horizon
+        #: Who has messages here; None on a FIFO queue.
+        self.tenants = tenants
+        #: Whether a tenant's page comes before one of all tenants, when both are wanted.
+        self.tenants_turn = True
         self.count = 0
         #: How many wait for their delay to end.
         self.delayed_count = 0
@@ -35,6 +43,8 @@ class Backlog:
         #: What was sent behind the horizon since. It may belong before the end of the page without
         #: being in it.
         self.arriving: dict[int, Message] = {}
+        #: Sequences that left the queue since. The page may have been read before they did.
+        self.left: set[int] = set()
         self._step_ms = delay_step_ms
         self._delayed: dict[int, int] = {}
         self._delay_ends: list[int] = []
@@ -48,10 +58,13 @@ class Backlog:
         """Wait no more for the page that was asked for: it came, or it is void."""
         self.asked = None
         self.arriving = {}
+        self.left = set()
 
-    def add(self, message: Message, now_ms: int) -> None:
+    def add(self, message: Message, position: Position, now_ms: int) -> None:
         """Count a message that is in the journal, or on its way there."""
         self.count += 1
+        if self.tenants is not None and message.group_id is not None:
+            self.tenants.note(message.group_id, position)
         if self.enqueued_at_ms is None or message.enqueued_at_ms < self.enqueued_at_ms:
             self.enqueued_at_ms = message.enqueued_at_ms
         self.add_delayed(message.available_at_ms, 1, now_ms)

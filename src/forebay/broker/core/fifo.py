@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from forebay.broker.core.attempts import ReceiveAttempts
-from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.changes import PageRequest, QueueRecord
 from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.message import Message, State
 from forebay.broker.core.queue import Queue
@@ -78,6 +78,9 @@ class FifoQueue(Queue):
         self._ready.clear()
         self.deduplication.clear()
         self.attempts.clear()
+
+    def _ask_for_tenant(self, number: int, now_ms: int) -> PageRequest | None:  # noqa: ARG002
+        return None
 
     def _in_order(
         self,

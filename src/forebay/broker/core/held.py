@@ -4,13 +4,21 @@ A queue has a page order: the order in which its messages become receivable, by 
 sequence. In memory are all messages that were received, and of the others those up to the horizon.
 What stands behind the horizon is the backlog: it is in the journal, counted here, and read page by
 page as the window empties. Without a backlog there is no horizon, and everything is in memory.
+
+While some tenants of a standard queue are noisy, pages of a quiet one bring its messages from
+behind the horizon ahead of their turn. Those are in memory and no part of the backlog; a page of
+all tenants that comes to where they stand passes over them.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 from forebay.broker.core.backlog import Backlog
 from forebay.broker.core.changes import BacklogRecord, PageRequest, Position, Tally
 from forebay.broker.core.message import Message
+from forebay.broker.core.tenants import Tenants
 from forebay.broker.core.window import Window, size_of
 
 
@@ -72,10 +80,11 @@ class HeldMessages:
         """Count a new message that belongs behind the horizon; False when it belongs before it."""
         backlog = self.backlog
         if backlog is None:
-            backlog = self.backlog = Backlog(self._last_position, self._window.delay_step_ms)
-        if self.position(message) <= backlog.horizon:
+            backlog = self.backlog = self._new_backlog(self._last_position)
+        position = self.position(message)
+        if position <= backlog.horizon:
             return False
-        backlog.add(message, now_ms)
+        backlog.add(message, position, now_ms)
         if backlog.asked is not None:
             backlog.arriving[message.sequence] = message
         return True
@@ -96,6 +105,8 @@ class HeldMessages:
 
     def leave(self, message: Message) -> None:
         """Hold a message no more."""
+        if self.backlog is not None and self.backlog.asked is not None:
+            self.backlog.left.add(message.sequence)
         del self.messages[message.sequence]
         if not message.received_here:
             self._unreceived -= 1
@@ -117,11 +128,14 @@ class HeldMessages:
         self._last_position = max(self._last_position, (self._floor_key, 0))
         if not record.tally.unreceived:
             return
-        self.backlog = backlog = Backlog((self._floor_key, 0), self._window.delay_step_ms)
+        self.backlog = backlog = self._new_backlog((self._floor_key, 0))
         backlog.count = record.tally.unreceived
         backlog.enqueued_at_ms = record.enqueued_at_ms
         for available_at_ms, count in record.delayed:
             backlog.add_delayed(available_at_ms, count, now_ms)
+        if backlog.tenants is not None:
+            for group_id, first_key, last_key in record.tenants:
+                backlog.tenants.add(group_id, (first_key, 0), (last_key, sys.maxsize))
 
     def evict(self, now_ms: int) -> list[Message]:
         """Leave the rear half of the window to the journal. Answers what that is."""
@@ -136,30 +150,63 @@ class HeldMessages:
             if kept and (2 * kept >= self._window.messages or 2 * size > self._window.size):
                 break
             kept += 1
-        backlog.horizon = self.position(unreceived[kept - 1])
+        # What a tenant's page brought from behind the horizon must not take the horizon along.
+        backlog.horizon = min(backlog.horizon, self.position(unreceived[kept - 1]))
         backlog.end_page()
         for message in unreceived[kept:]:
             self.leave(message)
-            backlog.add(message, now_ms)
+            backlog.add(message, self.position(message), now_ms)
         return unreceived[kept:]
 
     def ask_for_page(self, number: int) -> PageRequest | None:
         """The next page of the backlog, under a number of its own."""
-        if self.backlog is None:
+        backlog = self.backlog
+        if backlog is None:
             return None
-        self.backlog.asked = PageRequest(
+        backlog.tenants_turn = True
+        backlog.asked = PageRequest(
             number,
             self._queue_number,
-            self.backlog.horizon,
+            backlog.horizon,
             self._window.page_messages,
             max(1, self._window.size // 2),
         )
-        return self.backlog.asked
+        return backlog.asked
+
+    def ask_for_tenant(
+        self, number: int, now_ms: int, passed_over: Callable[[str], bool]
+    ) -> PageRequest | None:
+        """A page of one tenant's visible messages behind the horizon; None when none is due.
+
+        `passed_over` says which tenants shall wait.
+        """
+        backlog = self.backlog
+        if backlog is None or backlog.tenants is None or self._is_crowded():
+            return None
+        tenant = backlog.tenants.next(now_ms, backlog.horizon, passed_over)
+        if tenant is None:
+            return None
+        group_id, (key, sequence) = tenant
+        backlog.tenants_turn = False
+        backlog.asked = PageRequest(
+            number,
+            self._queue_number,
+            max(backlog.horizon, (key, sequence - 1)),
+            self._window.tenant_page_messages,
+            max(1, self._window.size // 16),
+            group_id,
+            key_max=now_ms,
+        )
+        return backlog.asked
 
     def page_in(
-        self, request: PageRequest, messages: list[Message], now_ms: int, *, is_last: bool
+        self,
+        request: PageRequest,
+        messages: list[Message],
+        rest: Position | None,
+        now_ms: int,
     ) -> list[Message]:
-        """Move the horizon behind a page that was asked for. Answers what is to be held now.
+        """Take note of a page that was asked for. Answers what is to be held now, in page order.
 
         That is nothing when what happened since has made the page void.
         """
@@ -168,17 +215,54 @@ class HeldMessages:
             return []
         backlog.settle(now_ms)
         coming = {message.sequence: message for message in messages}
-        if is_last:
+        if request.group_id is not None:
+            self._follow_tenant(backlog, request.group_id, coming, rest)
+        elif rest is None:
             coming |= backlog.arriving
             self.backlog = None
         else:
-            backlog.horizon = self.position(messages[-1])
-            for sequence, message in backlog.arriving.items():
-                if self.position(message) <= backlog.horizon:
-                    coming[sequence] = message
+            self._move_horizon(backlog, self.position(messages[-1]), coming)
+        admitted = []
+        for message in sorted(coming.values(), key=self.position):
+            if request.group_id is None:
+                backlog.enqueued_at_ms = message.enqueued_at_ms
+            if message.sequence not in self.messages and message.sequence not in backlog.left:
+                backlog.remove(message)
+                admitted.append(message)
         backlog.end_page()
-        in_order = sorted(coming.values(), key=self.position)
-        for message in in_order:
-            backlog.remove(message)
-            backlog.enqueued_at_ms = message.enqueued_at_ms
-        return in_order
+        return admitted
+
+    def _move_horizon(
+        self, backlog: Backlog, horizon: Position, coming: dict[int, Message]
+    ) -> None:
+        """Have a page end at a position, with what was sent before that position meanwhile."""
+        backlog.horizon = horizon
+        coming.update(
+            (sequence, message)
+            for sequence, message in backlog.arriving.items()
+            if self.position(message) <= horizon
+        )
+        if backlog.tenants is not None:
+            backlog.tenants.forget_passed(horizon)
+
+    def _follow_tenant(
+        self, backlog: Backlog, group_id: str, coming: dict[int, Message], rest: Position | None
+    ) -> None:
+        """Note where a tenant's next page starts: what was sent meanwhile is left for it."""
+        starts = [] if rest is None else [rest]
+        for sequence, message in backlog.arriving.items():
+            if message.group_id == group_id and sequence not in coming:
+                starts.append(self.position(message))
+        if backlog.tenants is not None:
+            backlog.tenants.go_on(group_id, min(starts, default=None))
+
+    def _is_crowded(self) -> bool:
+        """Whether pages of tenants have filled half as much again as the window."""
+        window = self._window
+        return (
+            self._unreceived * 2 >= window.messages * 3
+            or self._unreceived_size * 2 >= window.size * 3
+        )
+
+    def _new_backlog(self, horizon: Position) -> Backlog:
+        return Backlog(horizon, self._window.delay_step_ms, None if self._fifo else Tenants())

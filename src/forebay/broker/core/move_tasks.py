@@ -150,7 +150,7 @@ def _step(state: EngineState, task: MoveTaskRecord, now_ms: int) -> None:
             return
         _move(state, message, source, destination, now_ms)
         task.moved += 1
-    state.ask_for_page(source)
+    state.ask_for_page(source, now_ms)
     state.reschedule(source)
     if source.has_ready() or source.held.awaits_page:
         state.save_move_task(task)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.attributes import QueueSettings, settings_of
-from forebay.broker.core.changes import BacklogRecord, PageRequest, QueueRecord
+from forebay.broker.core.changes import BacklogRecord, PageRequest, Position, QueueRecord
 from forebay.broker.core.deadlines import Deadlines
 from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.held import HeldMessages
@@ -131,15 +131,29 @@ class Queue(ABC):
         backlog = self.held.backlog
         return backlog is not None and backlog.asked is None and self.held.is_low()
 
-    def ask_for_page(self, number: int) -> PageRequest | None:
-        """The next page of the backlog, under a number of its own; None when none is wanted."""
-        return self.held.ask_for_page(number) if self.wants_page() else None
+    def ask_for_page(self, number: int, now_ms: int) -> PageRequest | None:
+        """The next page of the backlog, under a number of its own; None when none is wanted.
+
+        Pages of one tenant and pages of all take turns.
+        """
+        backlog = self.held.backlog
+        if backlog is None or backlog.asked is not None:
+            return None
+        wants_page = self.wants_page()
+        if backlog.tenants_turn or not wants_page:
+            request = self._ask_for_tenant(number, now_ms)
+            if request is not None:
+                return request
+        return self.held.ask_for_page(number) if wants_page else None
 
     def page_in(
-        self, request: PageRequest, messages: list[Message], now_ms: int, *, is_last: bool
+        self, request: PageRequest, messages: list[Message], rest: Position | None, now_ms: int
     ) -> None:
-        """Take in a page that was asked for, unless what happened since has made it void."""
-        for message in self.held.page_in(request, messages, now_ms, is_last=is_last):
+        """Take in a page that was asked for, unless what happened since has made it void.
+
+        `rest` is where the first message stands that the page had no place for.
+        """
+        for message in self.held.page_in(request, messages, rest, now_ms):
             self._admit(message, now_ms)
         self.due_ms = self._earliest()
 
@@ -267,6 +281,10 @@ class Queue(ABC):
     @abstractmethod
     def has_ready(self) -> bool:
         """Whether a receive would find a message in memory now."""
+
+    @abstractmethod
+    def _ask_for_tenant(self, number: int, now_ms: int) -> PageRequest | None:
+        """A page of a tenant that is to be served ahead of its turn; None when there is none."""
 
     @abstractmethod
     def _in_order(self, limit: int, now_ms: int) -> Iterator[Message]:

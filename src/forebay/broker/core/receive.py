@@ -66,7 +66,7 @@ def receive_message(
     if not messages:
         limit = _room(queue, limit)
         messages = _deliver(state, queue, limit, request, now_ms, timeout_ms)
-    state.ask_for_page(queue)
+    state.ask_for_page(queue, now_ms)
     state.reschedule(queue)
     if not messages:
         wait_ms = wait_s * 1000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.changes import PageRequest, QueueRecord
 from forebay.broker.core.fair import FairOrder
 from forebay.broker.core.message import Message
 from forebay.broker.core.queue import Queue
@@ -28,6 +28,11 @@ class StandardQueue(Queue):
     def purge(self, floor_key: int) -> None:
         super().purge(floor_key)
         self._order.clear()
+
+    def _ask_for_tenant(self, number: int, now_ms: int) -> PageRequest | None:
+        if not self._order.lacks_quiet():
+            return None
+        return self.held.ask_for_tenant(number, now_ms, self._order.is_served)
 
     def _in_order(self, limit: int, now_ms: int) -> Iterator[Message]:
         return self._order.select(limit, now_ms)

@@ -121,14 +121,14 @@ class EngineState:
             return
         self.changes.removed_messages.extend(message.sequence for message in queue.settle(now_ms))
         if queue.backlog_expires(now_ms):
-            self.ask_for_page(queue)
+            self.ask_for_page(queue, now_ms)
         if queue.is_readable():
             self.readable[queue.number] = None
         self.reschedule(queue)
 
-    def ask_for_page(self, queue: Queue) -> None:
-        """Have messages of a queue read from the journal, if its window has room for them."""
-        request = queue.ask_for_page(self._next_page_number)
+    def ask_for_page(self, queue: Queue, now_ms: int) -> None:
+        """Have messages of a queue read from the journal, if it wants any now."""
+        request = queue.ask_for_page(self._next_page_number, now_ms)
         if request is not None:
             self._next_page_number += 1
             self.page_requests.append(request)
@@ -140,7 +140,7 @@ class EngineState:
             return
         self._touched.add(queue.number)
         messages = [_message_from_row(row) for row in page.rows]
-        queue.page_in(request, messages, now_ms, is_last=page.rest is None)
+        queue.page_in(request, messages, page.rest, now_ms)
         self.readable[queue.number] = None
         self.settle(queue, now_ms)
         self.reschedule(queue)

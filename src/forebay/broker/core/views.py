@@ -67,7 +67,7 @@ def peek(
     Raises SqsError (QueueDoesNotExist).
     """
     queue = state.queue(queue_url, caller, now_ms)
-    state.ask_for_page(queue)
+    state.ask_for_page(queue, now_ms)
     messages = islice(queue.messages.values(), min(limit, PEEK_MESSAGES_MAX))
     return [_view_message(queue, message, now_ms) for message in messages]
 

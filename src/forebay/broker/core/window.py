@@ -15,6 +15,10 @@ WINDOW_SIZE = 33_554_432
 #: Messages that are read from the journal at once. Few, because a commit may wait for them.
 PAGE_MESSAGES = 1_000
 
+#: Messages of one tenant that are read at once to be served ahead of their turn. Few, because they
+#: are held beside the window.
+TENANT_PAGE_MESSAGES = 100
+
 #: Messages of a FIFO queue among which a deliverable group is looked for.
 #: Source: SQSDeveloperGuide/quotas-fifo.html (120,000 messages).
 SEARCHED_MESSAGES = 120_000
@@ -30,6 +34,7 @@ class Window(Struct, frozen=True):
     messages: int = WINDOW_MESSAGES
     size: int = WINDOW_SIZE
     page_messages: int = PAGE_MESSAGES
+    tenant_page_messages: int = TENANT_PAGE_MESSAGES
     searched_messages: int = SEARCHED_MESSAGES
     delay_step_ms: int = DELAY_STEP_MS
 
