@@ -187,12 +187,13 @@ def test_a_delayed_message_of_a_tenant_is_asked_for_when_its_delay_has_ended(
     assert sqs.bodies("jobs", 2) == ["quiet-0", "noisy-30"]
     assert None in asked(sqs)
     bring(sqs)
+    assert sqs.bodies("jobs", 1) == ["noisy-31"]
     assert asked(sqs) == []
     sqs.wait(60)
     sqs.receive("jobs", 1)
     assert asked(sqs) == ["quiet"]
     bring(sqs)
-    assert sqs.bodies("jobs", 2) == ["quiet-0", "noisy-32"]
+    assert sqs.bodies("jobs", 2) == ["quiet-0", "noisy-33"]
 
 
 def test_a_tenant_that_was_pushed_out_of_memory_overtakes_from_there(sqs: JournaledSqs) -> None:
@@ -254,6 +255,31 @@ def test_leaving_messages_to_the_journal_never_moves_the_horizon_forward() -> No
     assert held.backlog is not None
     assert held.backlog.horizon == (10, 1)
     assert held.tally.unreceived == 4
+
+
+def test_a_page_of_a_tenant_begins_behind_the_horizon() -> None:
+    held = HeldMessages(1, Window(messages=2), fifo=False)
+    held.enter(held_message(1, 10))
+    behind = [held_message(sequence, 10 * sequence) for sequence in (2, 3)]
+    assert all(held.leave_behind(message, 100) for message in behind)
+    of_all = held.ask_for_page(1)
+    assert of_all is not None
+    assert held.page_in(of_all, behind[:1], (30, 3), 100) == behind[:1]
+    of_tenant = held.ask_for_tenant(2, 100, lambda _: False)
+    assert of_tenant is not None
+    assert (of_tenant.group_id, of_tenant.after, of_tenant.key_max) == ("tenant", (20, 2), 100)
+
+
+@pytest.mark.parametrize(("held_count", "asks"), [(5, True), (6, False)])
+def test_pages_of_tenants_fill_no_more_than_half_the_window_again(
+    held_count: int, asks: bool
+) -> None:
+    held = HeldMessages(1, Window(messages=4), fifo=False)
+    for sequence in range(1, held_count + 1):
+        held.enter(held_message(sequence, 10))
+    assert held.leave_behind(held_message(9, 20), 100)
+    request = held.ask_for_tenant(1, 100, lambda _: False)
+    assert (request is not None) == asks
 
 
 def test_a_tenant_too_many_is_not_known_until_the_horizon_has_passed_another() -> None:

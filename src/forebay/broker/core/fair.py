@@ -162,9 +162,9 @@ class FairOrder:
         return self._visible - noisy < QUIET_MESSAGES_MIN
 
     def is_served(self, group_id: str) -> bool:
-        """Whether a tenant has visible messages, or is noisy."""
+        """Whether a tenant has visible messages, as every noisy one has."""
         tenant = self._tenants.get(group_id)
-        return tenant is not None and (tenant.noisy or bool(tenant.ready))
+        return tenant is not None and bool(tenant.ready)
 
     def clear(self) -> None:
         """Forget every message, as a purge does."""
