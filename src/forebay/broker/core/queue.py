@@ -313,10 +313,10 @@ class Queue(ABC):
     def _admit(self, message: Message, now_ms: int) -> None:
         self.held.enter(message)
         self._enqueued.add(message.sequence, message.enqueued_at_ms)
-        self._note_due(message.enqueued_at_ms + self.settings.retention_ms)
+        self.due_ms = min(self.due_ms, message.enqueued_at_ms + self.settings.retention_ms)
         if message.available_at_ms > now_ms:
             self._delayed.add(message.sequence, message.available_at_ms)
-            self._note_due(message.available_at_ms)
+            self.due_ms = min(self.due_ms, message.available_at_ms)
         else:
             transition(message, Event.DELAY_ENDED)
             self._appear(message)
@@ -331,10 +331,7 @@ class Queue(ABC):
 
     def _fly_until(self, message: Message, until_ms: int) -> None:
         self._in_flight.add(message.sequence, until_ms)
-        self._note_due(until_ms)
-
-    def _note_due(self, due_ms: int) -> None:
-        self.due_ms = min(self.due_ms, due_ms)
+        self.due_ms = min(self.due_ms, until_ms)
 
     def _earliest(self) -> int:
         oldest_ms = self._enqueued.earliest()
