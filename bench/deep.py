@@ -54,8 +54,8 @@ class Subject(Struct, frozen=True):
     #: How far off the last message's delay ends, in ms; the first one's ends after two thirds.
     delay_ms: int = 0
     purged: bool = False
-    #: The message group that is behind all others, and must be found nevertheless.
-    behind: str | None = None
+    #: The message group in front of all others, which must be found nevertheless.
+    in_front: str | None = None
 
     @property
     def queue(self) -> str:
@@ -68,16 +68,17 @@ def _noisy_then_quiet(sequence: int, messages: int) -> str:
 
 
 def _blocked_then_others(sequence: int, messages: int) -> str:
-    return "blocked" if sequence <= min(BLOCKED_MESSAGES, messages // 2) else "others"
+    in_front = sequence <= min(BLOCKED_MESSAGES, messages // 2)
+    return "blocked" if in_front else str(sequence % FIFO_GROUPS)
 
 
 SUBJECTS = [
     Subject("waiting"),
     Subject("delayed", delay_ms=900_000),
     Subject("purged", purged=True),
-    Subject("a quiet tenant behind a noisy one", _noisy_then_quiet, behind="quiet"),
+    Subject("a quiet tenant behind a noisy one", _noisy_then_quiet, in_front="noisy"),
     Subject("FIFO, 10,000 groups", lambda sequence, _: str(sequence % FIFO_GROUPS), fifo=True),
-    Subject("FIFO, a blocked group in front", _blocked_then_others, fifo=True, behind="others"),
+    Subject("FIFO, a blocked group in front", _blocked_then_others, fifo=True, in_front="blocked"),
 ]
 
 
@@ -90,8 +91,8 @@ class Row(Struct):
     ready_s: float
     resident_at_start_mb: float
     resident_mb: float
-    #: How many messages were received before the first of the group behind the others; IN_FLIGHT
-    #: when none was.
+    #: How many messages of the group in front were received before the first of another one;
+    #: IN_FLIGHT when there was none.
     received_before: int | None
     empty_per_second: float
     deep_per_second: float
@@ -196,14 +197,14 @@ def measure(
 
 
 async def _prepare(url: str, subject: Subject) -> int | None:
-    """Purge, or have messages in flight; how many came before the group behind, if there is one."""
+    """Purge, or have messages in flight; how many came of the group in front, if there is one."""
     queue_url = f"{url}/000000000000/{subject.queue}"
     async with http_load.Client(url) as client:
         if subject.purged:
             await client.ask("PurgeQueue", QueueUrl=queue_url)
             return None
         received = 0
-        received_before = IN_FLIGHT if subject.behind else None
+        received_before = IN_FLIGHT if subject.in_front else None
         while received < IN_FLIGHT:
             answer = await client.ask(
                 "ReceiveMessage",
@@ -217,8 +218,8 @@ async def _prepare(url: str, subject: Subject) -> int | None:
                 break
             for message in messages:
                 group = message.get("Attributes", {}).get("MessageGroupId")
-                if group is not None and group == subject.behind:
-                    received_before = min(received, received_before or 0)
+                if received_before is not None and group != subject.in_front:
+                    received_before = min(received, received_before)
                 received += 1
         return received_before
 

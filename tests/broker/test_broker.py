@@ -412,6 +412,20 @@ async def test_a_backlog_is_there_after_a_restart() -> None:
 
 
 @in_virtual_time
+async def test_a_look_into_a_queue_shows_its_first_messages_soon_after_a_restart() -> None:
+    journal = MemoryJournal()
+    broker = broker_on(journal)
+    await create(broker)
+    for index in range(10):
+        await broker.call(send("jobs", f"m{index}"))
+    await broker.close()
+    broker = broker_on(journal)
+    await settle()
+    shown = broker.peek("jobs", CALLER, 3)
+    assert [message.body for message in shown] == ["m0", "m1", "m2"]
+
+
+@in_virtual_time
 async def test_a_page_that_cannot_be_read_is_tried_again_and_costs_no_message() -> None:
     journal = FailingJournal()
     broker = broker_on(journal, window=SMALL)
@@ -436,7 +450,9 @@ async def test_a_page_that_can_never_be_read_keeps_nobody_from_other_queues() ->
         await broker.call(send("jobs", f"m{index}"))
     await broker.close()
     broker = broker_on(journal, window=SMALL)
+    await settle()
     journal.failing_pages = 1_000
+    assert await bodies(broker.call(receive("jobs", limit=10))) == ["m0", "m1", "m2"]
     polls = [asyncio.create_task(bodies(broker.call(receive("jobs", wait_s=20)))) for _ in "ab"]
     for index in range(10):
         await broker.call(send("others", f"m{index}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +36,10 @@ from forebay.protocol.identifiers import QueueKey, queue_key_from_url
 
 #: Queue URLs, as clients spell them, whose queue is remembered. A bound, because callers make them.
 _REMEMBERED_URLS_MAX = 10_000
+
+#: Queues whose first page is read at the start, before anybody asks. A bound, because each page
+#: takes memory.
+_FIRST_PAGES_MAX = 20
 
 _extras_encoder = msgspec.msgpack.Encoder()
 _extras_decoder = msgspec.msgpack.Decoder(MessageExtras)
@@ -312,6 +317,9 @@ class EngineState:
             self.queues_by_number[backlog.queue_number].restore_backlog(backlog, self.clock_ms)
         for queue in self.queues.values():
             self.reschedule(queue)
+        behind = (queue for queue in self.queues.values() if queue.held.backlog is not None)
+        for queue in islice(behind, _FIRST_PAGES_MAX):
+            self.ask_for_page(queue, self.clock_ms)
         for task in snapshot.move_tasks:
             self.move_tasks[task.number] = task
             if task.status == "RUNNING":
