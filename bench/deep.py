@@ -228,13 +228,18 @@ def main(
     messages: Annotated[int, typer.Option(help="Messages in the queue.")] = 200_000,
     seconds: Annotated[float, typer.Option(help="Length of one measurement, in seconds.")] = 2.0,
     rounds: Annotated[int, typer.Option(help="How often each queue is measured.")] = 3,
+    only: Annotated[str, typer.Option(help="Part of the backlogs' names.")] = "",
 ) -> None:
     """Measure a deep queue beside an empty one and write bench/results/deep.json."""
     console = Console()
+    subjects = [subject for subject in SUBJECTS if only in subject.name]
+    if not subjects:
+        names = ", ".join(subject.name for subject in SUBJECTS)
+        raise typer.BadParameter(f"No backlog is called {only!r}. There are: {names}.")
     with Progress(console=console) as progress:
         rows = [
             measure(subject, messages, seconds, rounds, progress)
-            for subject in progress.track(SUBJECTS, description="all backlogs")
+            for subject in progress.track(subjects, description="all backlogs")
         ]
     console.print(table(rows))
     RESULTS.mkdir(exist_ok=True)

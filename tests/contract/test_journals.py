@@ -422,6 +422,7 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
     """
     sets = []
     following = 2
+    clock_ms = 11
     marks: dict[int, int] = {}
     for _ in range(draw(st.integers(1, 8))):
         queues = draw(st.lists(st.integers(1, 3), max_size=6))
@@ -433,6 +434,7 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
         ]
         following += len(rows)
         known = st.integers(1, following - 1)
+        clock_ms += draw(st.integers(0, 10_000))
         purged: dict[int, int] = {}
         for number, mark in draw(st.dictionaries(st.integers(1, 3), known, max_size=1)).items():
             purged = {number: max(mark, marks.get(number, 0))}
@@ -441,7 +443,7 @@ def _change_sets(draw: st.DrawFn) -> list[ChangeSet]:
         sets.append(
             changes(
                 next_sequence=following,
-                clock_ms=draw(st.integers(0, 10_000)),
+                clock_ms=clock_ms,
                 messages=rows,
                 deduplications=[deduplication(row[0], row[1]) for row in rows[::2]],
                 deliveries={sequence: delivery(sequence) for sequence in received},

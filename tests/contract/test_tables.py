@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from forebay.broker.core.changes import MessageRow, Tally
 from forebay.broker.journal.base import Durability
 from forebay.broker.journal.schema import APPLICATION_ID, migrations, open_database
 from forebay.broker.journal.tables import (
@@ -128,3 +129,32 @@ def test_a_message_without_a_tenant_and_one_of_a_fifo_queue_cost_no_entry_of_the
     ).fetchall()
     database.close()
     assert entries == [(3,)]
+
+
+def delayed(sequence: int, until_ms: int, queue: int = 1) -> MessageRow:
+    return (sequence, queue, "id", "", 10, until_ms, 12, "0", None, None, None, until_ms)
+
+
+def delays(tables: Tables) -> dict[int, list[tuple[int, int]]]:
+    return {backlog.queue_number: backlog.delayed for backlog in tables.load().backlogs}
+
+
+def test_delays_are_counted_over_commits_until_they_end(tables: Tables) -> None:
+    first = [delayed(1, 3_000), delayed(2, 2_000), delayed(3, 3_000), delayed(4, 3_000, 2)]
+    counted = {1: Tally(9), 2: Tally(9)}
+    tables.commit(changes(messages=first, tallies=counted, clock_ms=1_000), 1)
+    tables.commit(changes(messages=[delayed(5, 3_000), delayed(6, 900)], clock_ms=1_500), 2)
+    assert delays(tables) == {1: [(2_000, 1), (3_000, 3)], 2: [(3_000, 1)]}
+    tables.commit(changes(messages=[delayed(7, 2_500)], clock_ms=2_000), 3)
+    assert delays(tables) == {1: [(2_500, 1), (3_000, 3)], 2: [(3_000, 1)]}
+    tables.commit(changes(clock_ms=2_999), 4)
+    assert delays(tables) == {1: [(3_000, 3)], 2: [(3_000, 1)]}
+
+
+def test_a_purge_ends_the_delays_of_what_was_sent_before_it(tables: Tables) -> None:
+    counted = {1: Tally(9), 2: Tally(9)}
+    first = [delayed(1, 3_000), delayed(2, 3_000, 2)]
+    tables.commit(changes(messages=first, tallies=counted), 1)
+    later = [delayed(3, 3_000), delayed(4, 3_000), delayed(5, 4_000)]
+    tables.commit(changes(messages=later, purged={1: 3}), 2)
+    assert delays(tables) == {1: [(3_000, 1), (4_000, 1)], 2: [(3_000, 1)]}

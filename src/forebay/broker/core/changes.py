@@ -180,7 +180,8 @@ class BacklogRecord(Struct, gc=False):
     tally: Tally
     #: When retention began for the first of them in order of page key, in ms.
     enqueued_at_ms: int
-    #: (available at, how many) of those whose delay has not ended, in ms.
+    #: (available at, how many) of those whose delay has not ended, in ms. What expired before its
+    #: delay ended may be counted.
     delayed: list[tuple[int, int]] = field(default_factory=list)
     #: (message group id, smallest page key, largest page key) of the groups of a standard queue, in
     #: order of their ids and at most TENANTS_MAX. The keys are of messages that are not gone.

@@ -8,6 +8,7 @@ figures.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -82,12 +83,17 @@ _LOAD_TALLIES = """
     ORDER BY queue_number
 """
 
-_LOAD_DELAYED = """
-    SELECT available_at_ms, count(*)
-    FROM message
-    WHERE queue_number = ? AND available_at_ms > ? AND available_at_ms > enqueued_at_ms
-        AND sequence > ?
-    GROUP BY available_at_ms
+_LOAD_DELAYS = """
+    SELECT queue_number, available_at_ms, messages
+    FROM delay
+    WHERE available_at_ms > ?
+    ORDER BY available_at_ms
+"""
+
+#: Adds to the row of the same queue and time.
+_ADD_DELAYED = """
+    INSERT INTO delay VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET messages = messages + excluded.messages
 """
 
 #: From each message group to the next, without reading what the groups hold.
@@ -184,6 +190,11 @@ class Tables:
             next_sequence, next_queue_number, clock_ms = execute(
                 "SELECT next_sequence, next_queue_number, clock_ms FROM meta"
             ).get
+            delays: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+            for number, available_at_ms, count in cast(
+                "Iterable[tuple[int, int, int]]", execute(_LOAD_DELAYS, (clock_ms,))
+            ):
+                delays[number].append((available_at_ms, count))
             return Snapshot(
                 queues=self._records("queue", QueueRecord),
                 messages=self._messages(),
@@ -193,7 +204,7 @@ class Tables:
                 clock_ms=clock_ms,
                 move_tasks=self._records("move_task", MoveTaskRecord),
                 backlogs=[
-                    self._backlog(number, Tally(unreceived, floor_key), clock_ms)
+                    self._backlog(number, Tally(unreceived, floor_key), clock_ms, delays[number])
                     for number, unreceived, floor_key in self._tallies()
                 ],
             )
@@ -271,6 +282,7 @@ class Tables:
     def _apply(self, changes: ChangeSet) -> None:
         self._store(changes)
         self._remove(changes)
+        self._count_delayed(changes)
         self._database.execute(
             "UPDATE meta SET next_sequence = ?, next_queue_number = ?, clock_ms = ?",
             (changes.next_sequence, changes.next_queue_number, changes.clock_ms),
@@ -306,11 +318,25 @@ class Tables:
         sweeps.update(dict.fromkeys(changes.removed_queues, changes.next_sequence - 1))
         for sweep in sweeps.items():
             self._database.execute(_START_SWEEP, sweep)
+            self._database.execute("DELETE FROM delay WHERE queue_number = ?", sweep[:1])
             self.sweeping = True
         if changes.forgotten_deduplications:
             self._database.execute(
                 "DELETE FROM deduplication WHERE sequence <= ?", (changes.forgotten_deduplications,)
             )
+
+    def _count_delayed(self, changes: ChangeSet) -> None:
+        """Keep how many messages wait until when, for a start that reads none of them."""
+        delayed = Counter(
+            (row[5], row[1])
+            for row in changes.messages
+            if row[5] > changes.clock_ms and row[0] > changes.purged.get(row[1], 0)
+        )
+        if delayed:
+            execute = self._database.execute
+            execute("DELETE FROM delay WHERE available_at_ms <= ?", (changes.clock_ms,))
+            for (available_at_ms, number), count in delayed.items():
+                execute(_ADD_DELAYED, (available_at_ms, number, count))
 
     def _write(self, statement: str, rows: Sequence[tuple[apsw.SQLiteValue, ...]]) -> None:
         for start in range(0, len(rows), _ROWS_MAX):
@@ -344,7 +370,9 @@ class Tables:
         statement = _PAGE if group_id is None else _TENANT_PAGE
         return cast("Iterator[MessageRow]", self._database.execute(statement, bindings))
 
-    def _backlog(self, number: int, tally: Tally, clock_ms: int) -> BacklogRecord:
+    def _backlog(
+        self, number: int, tally: Tally, clock_ms: int, delayed: list[tuple[int, int]]
+    ) -> BacklogRecord:
         first = next(self._rows_behind(number, (tally.floor_key, 0)), None)
         through = self._swept_through(number)
         execute = self._database.execute
@@ -358,7 +386,7 @@ class Tables:
             number,
             tally,
             enqueued_at_ms=clock_ms if first is None else first[4],
-            delayed=cast("Any", execute(_LOAD_DELAYED, (number, clock_ms, through)).fetchall()),
+            delayed=delayed,
             tenants=cast("Any", execute(_LOAD_TENANTS, bindings).fetchall()),
         )
 

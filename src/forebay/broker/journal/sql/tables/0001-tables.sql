@@ -38,9 +38,6 @@ CREATE TABLE message (
 -- SQLite adds the sequence, which is the row's id, to each.
 CREATE INDEX message_page ON message (queue_number, page_key);
 
-CREATE INDEX message_delayed ON message (queue_number, available_at_ms)
-    WHERE available_at_ms > enqueued_at_ms;
-
 -- Message groups of standard queues alone: on a FIFO queue the page key is the sequence.
 CREATE INDEX message_tenant ON message (queue_number, message_group_id, page_key)
     WHERE message_group_id IS NOT NULL AND page_key <> sequence;
@@ -50,6 +47,14 @@ CREATE TABLE tally (
     unreceived INTEGER NOT NULL,
     floor_key INTEGER NOT NULL
 ) STRICT;
+
+-- How many messages of a queue were sent with a delay that ends then.
+CREATE TABLE delay (
+    available_at_ms INTEGER NOT NULL,
+    queue_number INTEGER NOT NULL,
+    messages INTEGER NOT NULL,
+    PRIMARY KEY (available_at_ms, queue_number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE delivery (
     sequence INTEGER PRIMARY KEY,
