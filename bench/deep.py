@@ -211,6 +211,7 @@ async def _prepare(url: str, subject: Subject) -> int | None:
                 QueueUrl=queue_url,
                 MaxNumberOfMessages=10,
                 VisibilityTimeout=43_200,
+                WaitTimeSeconds=10,
                 MessageSystemAttributeNames=["MessageGroupId"],
             )
             messages = answer.get("Messages", [])

@@ -74,6 +74,17 @@ def open_database(
     return database
 
 
+def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """A second connection to a database that is open, which reads and never waits for a commit.
+
+    Raises JournalError.
+    """
+    try:
+        return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    except apsw.Error as error:
+        raise JournalError(f"The journal {path} could not be opened: {error}.") from error
+
+
 def _check_format(database: apsw.Connection, path: Path, newest: int) -> None:
     version = database.pragma("user_version")
     if database.pragma("application_id") != APPLICATION_ID:

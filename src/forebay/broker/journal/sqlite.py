@@ -12,6 +12,7 @@ import logging
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
 from forebay.broker.journal.base import Durability
@@ -34,6 +35,14 @@ FOLD_BYTES = 4_194_304
 LOG_BYTES_MAX = 67_108_864
 
 _log = logging.getLogger(__name__)
+
+
+class _Folding(NamedTuple):
+    """Commits that are being stored in the tables."""
+
+    commits: PendingChanges
+    changes: ChangeSet
+    stored: Future[None]
 
 
 class SqliteJournal:
@@ -72,7 +81,7 @@ class SqliteJournal:
         self._executor = executor or ThreadPoolExecutor(1, "forebay-tables")
         self._owns_executor = executor is None
         #: What is being stored in the tables.
-        self._folding: tuple[PendingChanges, Future[None]] | None = None
+        self._folding: _Folding | None = None
         #: What has to be pending before it is stored: less after a purge, whose rows can then be
         #: deleted, and more after a failure.
         self._fold_at_bytes = FOLD_BYTES
@@ -106,12 +115,10 @@ class SqliteJournal:
             self._fold()
 
     def page(self, request: PageRequest) -> Page:
-        try:
-            self._fold_all()
-        except JournalError:
-            changes = self._pending.changes()
-            return self._executor.submit(self._tables.page_with, changes, request).result()
-        return self._executor.submit(self._tables.page, request).result()
+        pending = [self._pending.changes()]
+        if self._folding is not None:
+            pending.append(self._folding.changes)
+        return self._tables.page(request, pending)
 
     def close(self) -> None:
         if self._closed:
@@ -128,34 +135,35 @@ class SqliteJournal:
 
     def _log_bytes(self) -> int:
         """What the log holds that is not in the tables."""
-        folding_bytes = self._folding[0].size_bytes if self._folding is not None else 0
+        folding_bytes = self._folding.commits.size_bytes if self._folding is not None else 0
         return self._pending.size_bytes + folding_bytes
 
     def _fold(self) -> None:
         """Begin to store what is pending in the tables, unless something is being stored."""
         if self._folding is not None:
-            if not self._folding[1].done():
+            if not self._folding.stored.done():
                 return
             self._end_fold()
-        folding, self._pending = self._pending, PendingChanges()
-        stored = self._executor.submit(self._store, folding.changes(), folding.through)
-        self._folding = folding, stored
+        commits, self._pending = self._pending, PendingChanges()
+        changes = commits.changes()
+        stored = self._executor.submit(self._store, changes, commits.through)
+        self._folding = _Folding(commits, changes, stored)
 
     def _end_fold(self) -> BaseException | None:
         """Wait until what is being stored is in the tables. Answers the error that kept it out."""
         if self._folding is None:
             return None
-        folding, stored = self._folding
+        commits, _, stored = self._folding
         self._folding = None
         error = stored.exception()
         if error is None:
-            self._forget_through = folding.through
+            self._forget_through = commits.through
             self._fold_at_bytes = FOLD_BYTES
         else:
             _log.error("The log could not be stored in the tables yet", exc_info=error)
-            folding.add_all(self._pending)
-            self._pending = folding
-            self._fold_at_bytes = folding.size_bytes + FOLD_BYTES
+            commits.add_all(self._pending)
+            self._pending = commits
+            self._fold_at_bytes = commits.size_bytes + FOLD_BYTES
         return error
 
     def _fold_all(self) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from heapq import merge
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -35,7 +37,7 @@ from forebay.broker.core.changes import (
     Tally,
 )
 from forebay.broker.journal.base import Durability, cut_page
-from forebay.broker.journal.schema import migrations, open_database
+from forebay.broker.journal.schema import migrations, open_database, open_reader
 from forebay.errors import JournalError
 
 _Record = TypeVar("_Record", QueueRecord, MoveTaskRecord)
@@ -177,6 +179,13 @@ class Tables:
         #: Whether rows of purged and removed queues may be left to delete.
         self.sweeping = True
         self._database = open_database(path, Durability.FSYNC, migrations("tables"), vfs)
+        try:
+            #: Reads pages while the other one commits.
+            self._reader = open_reader(path, vfs)
+        except JournalError:
+            with suppress(apsw.Error):
+                self._database.close()
+            raise
 
     def folded_through(self) -> int:
         """The number of the latest commit that is here. Raises JournalError."""
@@ -229,11 +238,6 @@ class Tables:
             snapshot.deduplications = list(snapshot.deduplications)
             return snapshot
 
-    def page_with(self, changes: ChangeSet, request: PageRequest) -> Page:
-        """What `page` would answer if these changes were committed. Raises JournalError."""
-        with self._uncommitted(changes):
-            return self.page(request)
-
     def sweep(self) -> None:
         """Delete some of the rows that purges and removed queues left behind.
 
@@ -254,15 +258,41 @@ class Tables:
             for statement in _SWEEP_SLICE:
                 execute(statement, (swept, end, number))
 
-    def page(self, request: PageRequest) -> Page:
-        """The messages that `Journal.page` answers."""
+    def page(self, request: PageRequest, pending: Sequence[ChangeSet] = ()) -> Page:
+        """The page that `Journal.page` answers if these changes are committed as well.
+
+        Another thread may be committing some of them, or all.
+        """
+        number = request.queue_number
+        purged = max((changes.purged.get(number, 0) for changes in pending), default=0)
+        sent = sorted(
+            ((row[11], row[0]), row)
+            for changes in pending
+            for row in changes.messages
+            if row[0] > purged and _belongs(row, request)
+        )
         with self._errors("read"):
-            rows = self._rows_behind(request.queue_number, request.after, request.group_id)
-            return cut_page(request, rows)
+            stored = (
+                ((row[11], row[0]), row)
+                for row in self._rows_behind(
+                    self._reader, number, request.after, request.group_id, purged
+                )
+            )
+            gone = [set(changes.removed_messages) for changes in pending]
+            return cut_page(
+                request,
+                (
+                    row
+                    for row in _without_copies(merge(stored, sent, key=itemgetter(0)))
+                    if not any(row[0] in changes.deliveries for changes in pending)
+                    and not any(row[0] in sequences for sequences in gone)
+                ),
+            )
 
     def close(self) -> None:
         """Let go of the file. A second call does nothing."""
         with self._errors("closed"):
+            self._reader.close()
             self._database.close()
 
     @contextmanager
@@ -358,28 +388,32 @@ class Tables:
         return cast("list[tuple[int, int, int]]", self._database.execute(_LOAD_TALLIES).fetchall())
 
     def _rows_behind(
-        self, number: int, after: Position, group_id: str | None = None
+        self,
+        database: apsw.Connection,
+        number: int,
+        after: Position,
+        group_id: str | None = None,
+        purged: int = 0,
     ) -> Iterator[MessageRow]:
-        bindings: dict[str, int | str | None] = {
+        bindings: dict[str, Any] = {
             "queue_number": number,
             "after_key": after[0],
             "after_sequence": after[1],
-            "through_sequence": self._swept_through(number),
+            "through_sequence": max(purged, database.execute(_SWEPT_THROUGH, (number,)).get),
             "group_id": group_id,
         }
         statement = _PAGE if group_id is None else _TENANT_PAGE
-        return cast("Iterator[MessageRow]", self._database.execute(statement, bindings))
+        return cast("Iterator[MessageRow]", database.execute(statement, bindings))
 
     def _backlog(
         self, number: int, tally: Tally, clock_ms: int, delayed: list[tuple[int, int]]
     ) -> BacklogRecord:
-        first = next(self._rows_behind(number, (tally.floor_key, 0)), None)
-        through = self._swept_through(number)
+        first = next(self._rows_behind(self._database, number, (tally.floor_key, 0)), None)
         execute = self._database.execute
         bindings = {
             "queue_number": number,
             "floor_key": tally.floor_key,
-            "through_sequence": through,
+            "through_sequence": execute(_SWEPT_THROUGH, (number,)).get,
             "tenants_max": TENANTS_MAX,
         }
         return BacklogRecord(
@@ -389,9 +423,6 @@ class Tables:
             delayed=delayed,
             tenants=cast("Any", execute(_LOAD_TENANTS, bindings).fetchall()),
         )
-
-    def _swept_through(self, number: int) -> int:
-        return cast("int", self._database.execute(_SWEPT_THROUGH, (number,)).get)
 
     def _deduplications(self) -> Iterator[DeduplicationRow]:
         with self._errors("read"):
@@ -425,6 +456,24 @@ def _with_rows(statement: str, rows: int, columns: int) -> str:
     if statement.endswith(" IN"):
         return f"{statement} ({', '.join('?' * rows)})"
     return f"{statement} {', '.join([row] * rows)}"
+
+
+def _belongs(row: MessageRow, request: PageRequest) -> bool:
+    """Whether a message stands where a page is asked for, and is of its tenant."""
+    return (
+        row[1] == request.queue_number
+        and (row[11], row[0]) > request.after
+        and request.group_id in (None, row[8])
+    )
+
+
+def _without_copies(rows: Iterable[tuple[Position, MessageRow]]) -> Iterator[MessageRow]:
+    """The rows in order, those that are there twice once."""
+    last: Position | None = None
+    for position, row in rows:
+        if position != last:
+            yield row
+        last = position
 
 
 def _record_row(number: int, record: QueueRecord | MoveTaskRecord) -> tuple[int, str]:
