@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from heapq import merge
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -265,29 +264,27 @@ class Tables:
         """
         number = request.queue_number
         purged = max((changes.purged.get(number, 0) for changes in pending), default=0)
-        sent = sorted(
-            ((row[11], row[0]), row)
+        gone: set[int] = set()
+        for changes in pending:
+            gone.update(changes.removed_messages, changes.deliveries)
+        with self._errors("read"):
+            rows = self._rows_behind(self._reader, number, request.after, request.group_id, purged)
+            page = cut_page(request, (row for row in rows if row[0] not in gone))
+        sent = [
+            row
             for changes in pending
             for row in changes.messages
-            if row[0] > purged and _belongs(row, request)
-        )
-        with self._errors("read"):
-            stored = (
-                ((row[11], row[0]), row)
-                for row in self._rows_behind(
-                    self._reader, number, request.after, request.group_id, purged
-                )
-            )
-            gone = [set(changes.removed_messages) for changes in pending]
-            return cut_page(
-                request,
-                (
-                    row
-                    for row in _without_copies(merge(stored, sent, key=itemgetter(0)))
-                    if not any(row[0] in changes.deliveries for changes in pending)
-                    and not any(row[0] in sequences for sequences in gone)
-                ),
-            )
+            if row[1] == number
+            and (page.rest is None or (row[11], row[0]) < page.rest)
+            and row[0] > purged
+            and row[0] not in gone
+            and _belongs(row, request)
+        ]
+        if not sent:
+            return page
+        together = {row[0]: row for row in chain(page.rows, sent)}
+        merged = cut_page(request, sorted(together.values(), key=itemgetter(11, 0)))
+        return Page(merged.rows, merged.rest or page.rest)
 
     def close(self) -> None:
         """Let go of the file. A second call does nothing."""
@@ -460,20 +457,7 @@ def _with_rows(statement: str, rows: int, columns: int) -> str:
 
 def _belongs(row: MessageRow, request: PageRequest) -> bool:
     """Whether a message stands where a page is asked for, and is of its tenant."""
-    return (
-        row[1] == request.queue_number
-        and (row[11], row[0]) > request.after
-        and request.group_id in (None, row[8])
-    )
-
-
-def _without_copies(rows: Iterable[tuple[Position, MessageRow]]) -> Iterator[MessageRow]:
-    """The rows in order, those that are there twice once."""
-    last: Position | None = None
-    for position, row in rows:
-        if position != last:
-            yield row
-        last = position
+    return (row[11], row[0]) > request.after and request.group_id in (None, row[8])
 
 
 def _record_row(number: int, record: QueueRecord | MoveTaskRecord) -> tuple[int, str]:
