@@ -88,7 +88,7 @@ class SqliteJournal:
         #: The log's commits up to this number are in the tables; None when it has none of those.
         self._forget_through: int | None = None
         self._sweeping = False
-        #: Whether rows that count for nothing may be deleted while nobody asks for anything.
+        #: Whether rows that count for nothing may be deleted. Not while a snapshot is being read.
         self._may_sweep = False
         self._closed = False
 
@@ -129,9 +129,10 @@ class SqliteJournal:
             self._fold_all()
         except JournalError:
             _log.exception("The latest commits stay in the log until the next start")
-        if self._owns_executor:
-            self._executor.shutdown()
-        self._close_files()
+        finally:
+            if self._owns_executor:
+                self._executor.shutdown()
+            self._close_files()
 
     def _log_bytes(self) -> int:
         """What the log holds that is not in the tables."""
@@ -183,7 +184,8 @@ class SqliteJournal:
     def _sweep(self) -> None:
         """Delete some rows that count for nothing, let others have their turn, and go on."""
         try:
-            self._tables.sweep()
+            if self._may_sweep:
+                self._tables.sweep()
         except JournalError:
             _log.exception("Purged messages could not be deleted yet")
             self._may_sweep = False
