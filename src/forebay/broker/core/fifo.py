@@ -61,11 +61,8 @@ class FifoQueue(Queue):
         self._groups: dict[str, MessageGroup] = {}
         self._ready: OrderedDict[str, MessageGroup] = OrderedDict()
 
-    def wants_page(self) -> bool:
-        backlog = self.held.backlog
-        if backlog is None or backlog.asked is not None:
-            return False
-        return self.held.is_low() or (
+    def _has_room(self) -> bool:
+        return super()._has_room() or (
             not self._ready and len(self.messages) < self._searched_messages
         )
 

@@ -129,7 +129,11 @@ class Queue(ABC):
     def wants_page(self) -> bool:
         """Whether messages should be read from the journal before a receive runs dry."""
         backlog = self.held.backlog
-        return backlog is not None and backlog.asked is None and self.held.is_low()
+        return backlog is not None and backlog.asked is None and self._has_room()
+
+    def _has_room(self) -> bool:
+        """Whether a page would not be too much."""
+        return self.held.is_low()
 
     def ask_for_page(self, number: int, now_ms: int) -> PageRequest | None:
         """The next page of the backlog, under a number of its own; None when none is wanted.

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import apsw
 import msgspec
 
 from forebay.broker.core.changes import ChangeSet
 from forebay.broker.journal.base import Durability
 from forebay.broker.journal.schema import migrations, open_database
-from forebay.errors import JournalError
+from forebay.broker.journal.transaction import journal_errors, transaction
 
 _INSERT = "INSERT INTO log VALUES (?, ?)"
 
@@ -41,7 +39,7 @@ class CommitLog:
 
         Raises JournalError.
         """
-        with self._errors("read"):
+        with journal_errors(self.path, "read"):
             for number, changes in self._database.execute(_READ, (after,)):
                 assert isinstance(number, int)
                 assert isinstance(changes, bytes)
@@ -53,30 +51,16 @@ class CommitLog:
         Raises JournalError, and keeps and drops nothing then.
         """
         encoded = _encoder.encode(changes)
-        execute = self._database.execute
-        with self._errors("written"):
+        with journal_errors(self.path, "written"):
             if forget_through is None:
-                execute(_INSERT, (number, encoded))
-                return len(encoded)
-            execute("BEGIN IMMEDIATE")
-            try:
-                execute(_FORGET, (forget_through,))
-                execute(_INSERT, (number, encoded))
-                execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    execute("ROLLBACK")
-                raise
+                self._database.execute(_INSERT, (number, encoded))
+            else:
+                with transaction(self._database) as execute:
+                    execute(_FORGET, (forget_through,))
+                    execute(_INSERT, (number, encoded))
         return len(encoded)
 
     def close(self) -> None:
         """Let go of the file. A second call does nothing."""
-        with self._errors("closed"):
+        with journal_errors(self.path, "closed"):
             self._database.close()
-
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except (apsw.Error, msgspec.DecodeError) as error:
-            raise JournalError(f"The journal {self.path} could not be {doing}: {error}.") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 
 from forebay.broker.journal.base import Durability
+from forebay.broker.journal.transaction import journal_errors
 from forebay.errors import JournalError, JournalTooNew
 
 #: What `PRAGMA application_id` says of a journal: "FBAY".
@@ -54,10 +55,8 @@ def open_database(
     Raises JournalTooNew when a newer Forebay wrote it, and JournalError when it is no journal or
     cannot be opened.
     """
-    try:
+    with journal_errors(path, "opened"):
         database = apsw.Connection(str(path), vfs=vfs, statementcachesize=_STATEMENTS_MAX)
-    except apsw.Error as error:
-        raise JournalError(f"The journal {path} could not be opened: {error}.") from error
     try:
         _check_format(database, path, len(scripts))
         _configure(database, durability)
@@ -79,10 +78,8 @@ def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
 
     Raises JournalError.
     """
-    try:
+    with journal_errors(path, "opened"):
         return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
-    except apsw.Error as error:
-        raise JournalError(f"The journal {path} could not be opened: {error}.") from error
 
 
 def _check_format(database: apsw.Connection, path: Path, newest: int) -> None:

@@ -9,7 +9,7 @@ figures.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
@@ -37,6 +37,7 @@ from forebay.broker.core.changes import (
 )
 from forebay.broker.journal.base import Durability, cut_page
 from forebay.broker.journal.schema import migrations, open_database, open_reader
+from forebay.broker.journal.transaction import journal_errors, transaction
 from forebay.errors import JournalError
 
 _Record = TypeVar("_Record", QueueRecord, MoveTaskRecord)
@@ -188,12 +189,12 @@ class Tables:
 
     def folded_through(self) -> int:
         """The number of the latest commit that is here. Raises JournalError."""
-        with self._errors("read"):
+        with journal_errors(self.path, "read"):
             return cast(int, self._database.execute("SELECT folded_through FROM meta").get)
 
     def load(self) -> Snapshot:
         """What was committed, as `Journal.load` answers it."""
-        with self._errors("read"):
+        with journal_errors(self.path, "read"):
             execute = self._database.execute
             next_sequence, next_queue_number, clock_ms = execute(
                 "SELECT next_sequence, next_queue_number, clock_ms FROM meta"
@@ -222,7 +223,7 @@ class Tables:
 
         Raises JournalError when that is not possible.
         """
-        with self._transaction() as execute:
+        with journal_errors(self.path, "written"), transaction(self._database) as execute:
             self._apply(changes)
             execute("UPDATE meta SET folded_through = ?", (through,))
 
@@ -242,7 +243,7 @@ class Tables:
 
         `sweeping` is False once none are left. Raises JournalError.
         """
-        with self._transaction() as execute:
+        with journal_errors(self.path, "written"), transaction(self._database) as execute:
             sweep = execute(_NEXT_SWEEP).fetchone()
             if sweep is None:
                 self.sweeping = False
@@ -267,7 +268,7 @@ class Tables:
         gone: set[int] = set()
         for changes in pending:
             gone.update(changes.removed_messages, changes.deliveries)
-        with self._errors("read"):
+        with journal_errors(self.path, "read"):
             rows = self._rows_behind(self._reader, number, request.after, request.group_id, purged)
             page = cut_page(request, (row for row in rows if row[0] not in gone))
         sent = [
@@ -288,14 +289,14 @@ class Tables:
 
     def close(self) -> None:
         """Let go of the file. A second call does nothing."""
-        with self._errors("closed"):
+        with journal_errors(self.path, "closed"):
             self._reader.close()
             self._database.close()
 
     @contextmanager
     def _uncommitted(self, changes: ChangeSet) -> Iterator[None]:
         database = self._database
-        with self._errors("read"):
+        with journal_errors(self.path, "read"):
             database.pragma("cache_spill", False)
             database.execute("BEGIN IMMEDIATE")
             try:
@@ -377,7 +378,7 @@ class Tables:
         return [msgspec.json.decode(cast(str, text), type=kind) for (text,) in rows]
 
     def _messages(self) -> Iterator[tuple[MessageRow, DeliveryRow]]:
-        with self._errors("read"):
+        with journal_errors(self.path, "read"):
             for row in cast("Iterable[Any]", self._database.execute(_LOAD_MESSAGES)):
                 yield row[:12], row[12:18]
 
@@ -422,28 +423,8 @@ class Tables:
         )
 
     def _deduplications(self) -> Iterator[DeduplicationRow]:
-        with self._errors("read"):
+        with journal_errors(self.path, "read"):
             yield from cast("Iterable[Any]", self._database.execute(_LOAD_DEDUPLICATIONS))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Callable[..., apsw.Cursor]]:
-        execute = self._database.execute
-        with self._errors("written"):
-            execute("BEGIN IMMEDIATE")
-            try:
-                yield execute
-                execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except apsw.Error as error:
-            raise JournalError(f"The journal {self.path} could not be {doing}: {error}.") from error
 
 
 @cache
