@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import broker, idle_polls
+from bench import broker, idle_polls, path
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,6 +43,15 @@ def measure_idle_polls() -> None:
     report = idle_polls.run()
     idle_polls.print_table(report, console)
     _write("polls", report, console)
+
+
+@app.command("path")
+def count_path() -> None:
+    """Python calls and processor instructions of one request, without a socket."""
+    console = Console()
+    report = path.run(console)
+    path.print_table(report, console)
+    _write("path", report, console)
 
 
 def _write(name: str, report: msgspec.Struct, console: Console) -> None:

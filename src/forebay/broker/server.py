@@ -97,7 +97,7 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: HttpConnection(self, self._answers),
+                self.connection,
                 host,
                 port,
                 ssl=self._tls,
@@ -116,6 +116,10 @@ class HttpServer:
         host = f"[{host}]" if ":" in host else host
         self.endpoint_url = f"{self._scheme}://{host}:{port}"
         self._tick()
+
+    def connection(self) -> HttpConnection:
+        """A connection that a transport is to be given to."""
+        return HttpConnection(self, self._answers)
 
     async def stop(self) -> None:
         """Accept nobody, close the broker, and see its last answers off."""
