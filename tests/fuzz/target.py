@@ -13,8 +13,6 @@ from typing import Any, cast
 
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
-from forebay.broker.connection import HttpConnection
-from forebay.broker.http import Answers
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.server import HttpServer
 from forebay.clock import ManualClock
@@ -63,9 +61,8 @@ class _Errors(logging.Handler):
 class Target:
     """A broker that is given inputs, each on a connection of its own."""
 
-    def __init__(self, server: HttpServer, answers: Answers, clock: ManualClock) -> None:
+    def __init__(self, server: HttpServer, clock: ManualClock) -> None:
         self._server = server
-        self._answers = answers
         self._clock = clock
         self._errors = _Errors()
         logging.getLogger("forebay").addHandler(self._errors)
@@ -80,7 +77,7 @@ class Target:
         has none. Raises Violation.
         """
         transport = _Transport()
-        connection = HttpConnection(self._server, self._answers)
+        connection = self._server.connection()
         connection.connection_made(cast("asyncio.Transport", transport))
         try:
             connection.data_received(data)
@@ -125,9 +122,7 @@ async def target() -> AsyncIterator[Target]:
         recreate_interval_ms=0,
     )
     server = HttpServer(broker, clock=clock, entropy=bytes)
-    answers = Answers(bytes(16))
-    answers.set_date(clock.wall_ms())
-    fuzzed = Target(server, answers, clock)
+    fuzzed = Target(server, clock)
     try:
         yield fuzzed
     finally:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from forebay.broker.connection import Exchange, HttpConnection
+from forebay.broker.head import Head, RememberedHeads
 from forebay.broker.http import Answers
 from forebay.broker.polls import ParkedPoll
 from forebay.broker.server import IDLE_S
@@ -47,14 +48,7 @@ class Service:
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
 
-    def handle(
-        self,
-        exchange: Exchange,
-        method: bytes,
-        url: bytes,
-        headers: dict[bytes, bytes],
-        body: bytes,
-    ) -> None:
+    def handle(self, exchange: Exchange, head: Head, body: bytes) -> None:
         self.exchanges.append(exchange)
 
     def abandon(self, poll: ParkedPoll) -> None: ...
@@ -78,7 +72,7 @@ def transport() -> Transport:
 def connection(service: Service, transport: Transport) -> HttpConnection:
     answers = Answers(bytes(16))
     answers.set_date(0)
-    connection = HttpConnection(service, answers)
+    connection = HttpConnection(service, answers, RememberedHeads())
     connection.connection_made(transport)
     return connection
 

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 import httptools
 
+from forebay.broker.head import Head, RememberedHeads
 from forebay.broker.http import CONTINUE, Answers
 from forebay.broker.polls import Answer, ParkedPoll
 from forebay.protocol import errors
@@ -34,7 +35,7 @@ class Exchange:
 
     __slots__ = ("connection", "keep_alive", "poll", "query", "response")
 
-    def __init__(self, connection: HttpConnection, *, keep_alive: bool) -> None:
+    def __init__(self, connection: HttpConnection, keep_alive: bool) -> None:
         self.connection = connection
         self.keep_alive = keep_alive
         #: What waits in the broker, if the request is a poll that waits.
@@ -66,15 +67,8 @@ class Service(Protocol):
         """Whether connections close after the answers that they owe."""
         ...
 
-    def handle(
-        self,
-        exchange: Exchange,
-        method: bytes,
-        url: bytes,
-        headers: dict[bytes, bytes],
-        body: bytes,
-    ) -> None:
-        """Answer a request, now or later. Header names are in lower case."""
+    def handle(self, exchange: Exchange, head: Head, body: bytes) -> None:
+        """Answer a request, now or later."""
         ...
 
     def abandon(self, poll: ParkedPoll) -> None:
@@ -95,11 +89,12 @@ class HttpConnection(asyncio.Protocol):
     on memory.
     """
 
-    def __init__(self, service: Service, answers: Answers) -> None:
+    def __init__(self, service: Service, answers: Answers, heads: RememberedHeads) -> None:
         self.answers = answers
         #: How many checks for idleness this connection has been idle for.
         self.idle_checks = 0
         self._service = service
+        self._heads = heads
         self._exchanges: deque[Exchange] = deque()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -109,6 +104,10 @@ class HttpConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._head_bytes = 0
         self._in_head = False
+        #: Whether the next byte begins a request.
+        self._between_requests = True
+        #: The requests that the latest bytes completed.
+        self._completed: list[Head] = []
         self._refused = False
         self._writing_paused = False
         self._reading_paused = False
@@ -175,6 +174,22 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        if not self._between_requests:
+            self._parse(data)
+        elif (known := self._heads.find(data)) is not None:
+            head, end = known
+            self._take(head, data[end:])
+        else:
+            self._completed.clear()
+            self._parse(data)
+            self._remember(data)
+
+    def _remember(self, data: bytes) -> None:
+        """Remember the head of what was just parsed, if it is one request and no more."""
+        if self._between_requests and len(self._completed) == 1:
+            self._heads.remember(data, self._completed[0])
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -200,6 +215,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._head_bytes = 0
         self._in_head = True
+        self._between_requests = False
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -212,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
         if int(self._headers.get(b"content-length", 0)) > REQUEST_BODY_BYTES_MAX:
             self._refuse_body()
         elif b"expect" in self._headers:
-            self._exchange(keep_alive=True).respond(CONTINUE)
+            self._exchange(True).respond(CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -225,20 +241,23 @@ class HttpConnection(asyncio.Protocol):
         parser, headers, body = self._parser, self._headers, self._body
         if self._refused or (b"upgrade" in headers and parser.should_upgrade()):
             return
-        self.idle_checks = 0
-        keep_alive = parser.should_keep_alive() and not self._service.stopping
+        keep_alive = parser.should_keep_alive()
         if b"connection" in headers and parser.get_http_version() == "1.0":
             # Such a client believes in keep-alive only where the answer promises it; none does.
             keep_alive = False
-        exchange = self._exchange(keep_alive=keep_alive)
+        head = Head(parser.get_method(), self._url, headers, keep_alive, self._body_bytes)
+        self._between_requests = True
+        self._completed.append(head)
+        self._take(head, body[0] if len(body) == 1 else b"".join(body))
+
+    def _take(self, head: Head, body: bytes) -> None:
+        """Have a request answered."""
+        self.idle_checks = 0
+        service = self._service
+        exchange = Exchange(self, head.keep_alive and not service.stopping)
+        self._exchanges.append(exchange)
         try:
-            self._service.handle(
-                exchange,
-                parser.get_method(),
-                self._url,
-                headers,
-                body[0] if len(body) == 1 else b"".join(body),
-            )
+            service.handle(exchange, head, body)
         except Exception:
             _log.exception("A request failed")
             exchange.reply(SqsError(errors.INTERNAL_FAILURE))
@@ -263,8 +282,8 @@ class HttpConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self.data_received(b"".join([request_line, *lines, b"\r\n", rest]))
 
-    def _exchange(self, *, keep_alive: bool) -> Exchange:
-        exchange = Exchange(self, keep_alive=keep_alive)
+    def _exchange(self, keep_alive: bool) -> Exchange:
+        exchange = Exchange(self, keep_alive)
         self._exchanges.append(exchange)
         return exchange
 
@@ -272,7 +291,7 @@ class HttpConnection(asyncio.Protocol):
         """Answer what cannot be read any further, behind the answers that are owed."""
         if not self._refused:
             self._refused = True
-            self._exchange(keep_alive=False).reply(error)
+            self._exchange(False).reply(error)
 
     def _refuse_body(self) -> None:
         self._refuse(

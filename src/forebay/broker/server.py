@@ -12,7 +12,9 @@ from forebay.broker.access import Access, Identity
 from forebay.broker.broker import Broker
 from forebay.broker.callers import Callers
 from forebay.broker.connection import Exchange, HttpConnection
+from forebay.broker.core.engine import Caller
 from forebay.broker.faults import FaultySubmit
+from forebay.broker.head import Call, Head, RememberedHeads
 from forebay.broker.http import Answers
 from forebay.broker.pages import is_page, permission_for, show
 from forebay.broker.policy import Context
@@ -79,7 +81,9 @@ class HttpServer:
         self._clock = clock or SystemClock()
         self._faults = FaultySubmit(broker, faults, self._clock) if faults is not None else None
         self._answers = Answers(entropy(16))
+        self._answers.set_date(self._clock.wall_ms())
         self._callers = Callers(self._scheme)
+        self._heads = RememberedHeads()
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -119,7 +123,7 @@ class HttpServer:
 
     def connection(self) -> HttpConnection:
         """A connection that a transport is to be given to."""
-        return HttpConnection(self, self._answers)
+        return HttpConnection(self, self._answers, self._heads)
 
     async def stop(self) -> None:
         """Accept nobody, close the broker, and see its last answers off."""
@@ -139,44 +143,20 @@ class HttpServer:
         if self._ticker is not None:
             self._ticker.cancel()
 
-    def handle(
-        self,
-        exchange: Exchange,
-        method: bytes,
-        url: bytes,
-        headers: dict[bytes, bytes],
-        body: bytes,
-    ) -> None:
+    def handle(self, exchange: Exchange, head: Head, body: bytes) -> None:
         """Answer AWS JSON where a POST names an action in a header, and the Query protocol else."""
-        target = headers.get(_TARGET)
-        path, _, query = url.partition(b"?")
+        call = head.call
         try:
-            if target is not None and method == b"POST":
-                identity = self._authenticate(method, url, headers, body)
-                action = _ACTIONS.get(target)
-                if action is None:
-                    raise _unknown_action(target)
-                request = decode_request(action, body)
-            elif is_page(path) and method == b"GET":
-                self._show(exchange, path, query, headers, url)
-                return
+            if call is not None:
+                request, caller = decode_request(call.action, body), call.caller
             else:
-                call = exchange.query = awsquery.decode(
-                    url, headers.get(b"content-type", b""), headers.get(b"accept", b""), body
-                )
-                identity = self._authenticate(method, url, headers, body)
-                if isinstance(call.request, SqsError):
-                    raise call.request
-                request = call.request
-            if identity is not None:
-                self._authorize(exchange, identity, request)
+                read = self._read(exchange, head, body)
+                if read is None:
+                    return
+                request, caller = read
         except SqsError as error:
             exchange.reply(error)
             return
-        trace_header = headers.get(_TRACE_HEADER)
-        if trace_header is not None:
-            add_trace_header(request, trace_header.decode("latin-1"))
-        caller = self._callers.caller(path, headers, identity, self.endpoint_url)
         if self._faults is None:
             exchange.poll = self._broker.submit(request, caller, exchange.reply)
         else:
@@ -196,6 +176,44 @@ class HttpServer:
         self._connections.discard(connection)
         if self._all_closed is not None and not self._connections and not self._all_closed.done():
             self._all_closed.set_result(None)
+
+    def _read(
+        self, exchange: Exchange, head: Head, body: bytes
+    ) -> tuple[AnyRequest, Caller] | None:
+        """What is asked for, and who asks; None when a page is shown. Raises SqsError.
+
+        Where nobody has to sign, what the head says is kept with it.
+        """
+        headers = head.headers
+        target = headers.get(_TARGET)
+        path, _, query = head.url.partition(b"?")
+        if target is not None and head.method == b"POST":
+            identity = self._authenticate(head.method, head.url, headers, body)
+            action = _ACTIONS.get(target)
+            if action is None:
+                raise _unknown_action(target)
+            request = decode_request(action, body)
+        elif is_page(path) and head.method == b"GET":
+            self._show(exchange, path, query, headers, head.url)
+            return None
+        else:
+            action = None
+            query_call = exchange.query = awsquery.decode(
+                head.url, headers.get(b"content-type", b""), headers.get(b"accept", b""), body
+            )
+            identity = self._authenticate(head.method, head.url, headers, body)
+            if isinstance(query_call.request, SqsError):
+                raise query_call.request
+            request = query_call.request
+        if identity is not None:
+            self._authorize(exchange, identity, request)
+        trace_header = headers.get(_TRACE_HEADER)
+        if trace_header is not None:
+            add_trace_header(request, trace_header.decode("latin-1"))
+        caller = self._callers.caller(path, headers, identity, self.endpoint_url)
+        if action is not None and identity is None and trace_header is None:
+            head.call = Call(action, caller)
+        return request, caller
 
     def _authenticate(
         self, method: bytes, url: bytes, headers: dict[bytes, bytes], body: bytes

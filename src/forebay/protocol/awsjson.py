@@ -11,6 +11,7 @@ https://smithy.io/2.0/aws/protocols/aws-query-protocol.html#aws-protocols-awsque
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from msgspec import MsgspecError, Struct, ValidationError, field
 from msgspec.json import Decoder, Encoder
@@ -55,6 +56,10 @@ class _ErrorAnswer(Struct):
 
 
 _encode = Encoder().encode
+
+#: The body that answers with a result.
+encode_result: Callable[[AnyResult], bytes] = _encode
+
 _error_decoder = Decoder(_ErrorBody)
 _request_decoders = {name: Decoder(action.request_type) for name, action in ACTIONS.items()}
 _result_decoders = {name: Decoder(action.result_type) for name, action in ACTIONS.items()}
@@ -96,11 +101,6 @@ def decode_request(action: str, body: bytes) -> AnyRequest:
         raise SqsError(
             SERIALIZATION_EXCEPTION, f"The request's body is not JSON: {error}"
         ) from error
-
-
-def encode_result(result: AnyResult) -> bytes:
-    """The body that answers with `result`."""
-    return _encode(result)
 
 
 def decode_result(action: str, body: bytes) -> AnyResult:
