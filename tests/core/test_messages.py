@@ -231,7 +231,7 @@ def entry(name: str, body: str = "a", group: str | None = None) -> SendMessageBa
 @pytest.mark.parametrize(
     ("entries", "fault", "text"),
     [
-        ([], errors.EMPTY_BATCH_REQUEST, "at least one entry"),
+        ([], errors.EMPTY_BATCH_REQUEST, "at least one SendMessageBatchRequestEntry"),
         (
             [entry(str(index)) for index in range(20)],
             errors.TOO_MANY_ENTRIES_IN_BATCH_REQUEST,

@@ -169,10 +169,11 @@ class QueueMachine(RuleBasedStateMachine):
             queue_url=url_of(self.jobs), receipt_handle=handle, visibility_timeout=timeout_s
         )
         visible_at = now + timeout_s * 1000
+        is_current = sent is not None and self.model.is_current(sent, handle, now)
         refused = (
             sent is None
-            or (self.model.fifo and not self.model.is_current(sent, handle, now))
-            or visible_at > sent.taken_at + VISIBILITY_CAP_MS
+            or (self.model.fifo and not is_current)
+            or (is_current and visible_at > sent.taken_at + VISIBILITY_CAP_MS)
         )
         if refused:
             with pytest.raises(SqsError) as refusal:
@@ -181,7 +182,8 @@ class QueueMachine(RuleBasedStateMachine):
             return
         self.sqs.call(request)
         assert sent is not None
-        sent.visible_at = visible_at
+        if is_current:
+            sent.visible_at = visible_at
 
     @rule(seconds=st.sampled_from([0.001, 0.999, 1, 3, 20, 299, 300]))
     def wait(self, seconds: float) -> None:

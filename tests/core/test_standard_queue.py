@@ -7,12 +7,16 @@ import pytest
 from forebay.broker.core.engine import Wait
 from forebay.protocol import errors
 from forebay.protocol.actions import (
+    BatchResult,
+    ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityBatchRequestEntry,
+    Message,
     ReceiveMessageRequest,
     ReceiveMessageResult,
     SetQueueAttributesRequest,
 )
 from forebay.protocol.errors import SqsError
-from tests.core.harness import Sqs, url_of
+from tests.core.harness import JournaledSqs, Sqs, url_of
 
 
 @pytest.fixture
@@ -70,14 +74,60 @@ def test_an_earlier_handle_still_deletes(sqs: Sqs) -> None:
     assert sqs.counts("jobs") == (0, 0, 0)
 
 
-def test_an_expired_handle_still_hides_the_message(sqs: Sqs) -> None:
+@pytest.mark.parametrize("timeout_s", [0, 600])
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_handle_whose_timeout_ended_hides_nothing(
+    sqs: Sqs, timeout_s: int, in_batch: bool
+) -> None:
     sqs.send("jobs", "a")
     [message] = sqs.receive("jobs")
     sqs.wait(30)
-    sqs.change_visibility("jobs", message, 10)
+    change(sqs, message, timeout_s, in_batch=in_batch)
+    assert sqs.counts("jobs") == (1, 0, 0)
+
+
+@pytest.mark.parametrize("timeout_s", [0, 1, 600])
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_late_change_leaves_alone_what_somebody_else_holds(
+    sqs: Sqs, timeout_s: int, in_batch: bool
+) -> None:
+    sqs.send("jobs", "a")
+    [earlier] = sqs.receive("jobs")
+    sqs.wait(30)
+    [later] = sqs.receive("jobs")
+    change(sqs, earlier, timeout_s, in_batch=in_batch)
+    sqs.wait(29.999)
     assert sqs.counts("jobs") == (0, 1, 0)
-    sqs.wait(10)
-    assert sqs.bodies("jobs") == ["a"]
+    sqs.wait(0.001)
+    assert sqs.counts("jobs") == (1, 0, 0)
+    sqs.delete("jobs", later)
+    assert sqs.counts("jobs") == (0, 0, 0)
+
+
+def test_a_late_change_after_a_restart_changes_nothing() -> None:
+    sqs = JournaledSqs()
+    sqs.create("jobs", {"VisibilityTimeout": 30})
+    sqs.send("jobs", "a")
+    [earlier] = sqs.receive("jobs")
+    sqs.wait(30)
+    sqs.receive("jobs")
+    sqs.restart()
+    sqs.change_visibility("jobs", earlier, 0)
+    assert sqs.counts("jobs") == (0, 1, 0)
+
+
+def change(sqs: Sqs, message: Message, timeout_s: int, *, in_batch: bool) -> None:
+    if in_batch:
+        entry = ChangeMessageVisibilityBatchRequestEntry(
+            id="a", receipt_handle=message.receipt_handle, visibility_timeout=timeout_s
+        )
+        result = sqs.call(
+            ChangeMessageVisibilityBatchRequest(queue_url=url_of("jobs"), entries=[entry])
+        )
+        assert isinstance(result, BatchResult)
+        assert result.failed is None
+    else:
+        sqs.change_visibility("jobs", message, timeout_s)
 
 
 def test_visibility_zero_gives_the_message_back_at_once(sqs: Sqs) -> None:
@@ -223,13 +273,66 @@ def test_an_earlier_time_than_the_latest_counts_as_the_latest(sqs: Sqs) -> None:
     assert sqs.bodies("jobs") == ["a"]
 
 
-def test_the_quota_of_messages_in_flight_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_the_quota(monkeypatch: pytest.MonkeyPatch, queue: str) -> tuple[Sqs, list[Message]]:
+    """Three messages in flight, which is all there may be, and one that is visible."""
     monkeypatch.setattr("forebay.broker.core.receive.IN_FLIGHT_MESSAGES_MAX", 3)
     sqs = Sqs()
-    sqs.create("jobs")
+    sqs.create(queue, {"VisibilityTimeout": 30})
     for body in "abcd":
-        sqs.send("jobs", body)
-    assert sqs.bodies("jobs") == ["a", "b", "c"]
+        sqs.send(queue, body, group=body if queue.endswith(".fifo") else None)
+    messages = sqs.receive(queue)
+    assert [message.body for message in messages] == ["a", "b", "c"]
+    sqs.engine.take_readable()
+    return sqs, messages
+
+
+def test_a_short_poll_at_the_quota_of_messages_in_flight_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sqs, messages = at_the_quota(monkeypatch, "jobs")
     with pytest.raises(SqsError) as refusal:
         sqs.receive("jobs")
     assert refusal.value.fault is errors.OVER_LIMIT
+    sqs.delete("jobs", messages[0])
+    assert sqs.bodies("jobs") == ["d"]
+
+
+@pytest.mark.parametrize("room", ["delete", "release", "visibility timeout"])
+def test_a_long_poll_at_the_quota_waits_until_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, room: str
+) -> None:
+    sqs, messages = at_the_quota(monkeypatch, "jobs")
+    poll = ReceiveMessageRequest(
+        queue_url=url_of("jobs"), wait_time_seconds=20, max_number_of_messages=10
+    )
+    assert sqs.call(poll) == Wait(queue_number=1, until_ms=sqs.now_ms + 20_000)
+    assert sqs.engine.take_readable() == []
+    match room:
+        case "delete":
+            sqs.delete("jobs", messages[0])
+        case "release":
+            sqs.change_visibility("jobs", messages[0], 0)
+        case _:
+            sqs.wait(30)
+            sqs.engine.tick(sqs.now_ms)
+    assert sqs.engine.take_readable() == [1]
+    result = sqs.call(poll)
+    assert isinstance(result, ReceiveMessageResult)
+    assert result.messages
+
+
+def test_a_queue_that_waits_by_itself_waits_at_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    sqs, _ = at_the_quota(monkeypatch, "jobs")
+    sqs.call(
+        SetQueueAttributesRequest(
+            queue_url=url_of("jobs"), attributes={"ReceiveMessageWaitTimeSeconds": "5"}
+        )
+    )
+    assert isinstance(sqs.call(ReceiveMessageRequest(queue_url=url_of("jobs"))), Wait)
+
+
+def test_a_fifo_queue_at_the_quota_has_no_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    sqs, messages = at_the_quota(monkeypatch, "jobs.fifo")
+    assert sqs.bodies("jobs.fifo") == []
+    sqs.delete("jobs.fifo", messages[0])
+    assert sqs.bodies("jobs.fifo") == ["d"]

@@ -51,7 +51,14 @@ PURGE_QUEUE_IN_PROGRESS = Fault(
     "Only one PurgeQueue operation is allowed every 60 seconds.",
     http_status=403,
 )
-OVER_LIMIT = Fault("OverLimit", "OverLimit", "A quota of the queue is reached.", http_status=403)
+# Source: the answer of SQS in https://github.com/Cbsoftware/pressureNET-server/issues/74
+OVER_LIMIT = Fault(
+    "OverLimit",
+    "OverLimit",
+    "Too many messages have been received without being deleted. Please delete your received"
+    " messages or let them timeout before receiving more.",
+    http_status=403,
+)
 INVALID_ATTRIBUTE_NAME = Fault(
     "InvalidAttributeName", "InvalidAttributeName", "The attribute does not exist."
 )
@@ -220,9 +227,13 @@ class SqsError(ForebayError):
     that code under test sees the same exception on both sides.
     """
 
-    def __init__(self, fault: Fault, message: str | None = None) -> None:
+    def __init__(
+        self, fault: Fault, message: str | None = None, *, in_batch: SqsError | None = None
+    ) -> None:
         self.fault = fault
         self.message = message or fault.text
+        #: What an entry of a batch is answered with instead; None where that is the same.
+        self.in_batch = in_batch
         super().__init__(f"{fault.query_code}: {self.message}")
 
     @property

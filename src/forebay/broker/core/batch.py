@@ -8,6 +8,7 @@ from forebay.protocol.errors import SqsError
 
 def failed_entry(entry_id: str, error: SqsError) -> BatchResultErrorEntry:
     """The answer to an entry of a batch that failed."""
+    told = error.in_batch or error
     return BatchResultErrorEntry(
-        id=entry_id, sender_fault=error.fault.sender, code=error.code, message=error.message
+        id=entry_id, sender_fault=told.fault.sender, code=told.code, message=told.message
     )

@@ -4,7 +4,8 @@ A task moves what is visible in its source, oldest first, in steps of a tenth of
 nothing is visible. A moved message is a new message: it has a new id, enqueue time and retention,
 and was never received. Without a destination each message goes to the queue that it came from.
 
-Source: API StartMessageMoveTask, CancelMessageMoveTask and ListMessageMoveTasks.
+Source: API StartMessageMoveTask, CancelMessageMoveTask and ListMessageMoveTasks; the errors are
+answers that AWS gave (tests/core/test_error_texts.py).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def start_message_move_task(
         for task in state.move_tasks.values()
     ):
         raise SqsError(
-            errors.UNSUPPORTED_OPERATION,
+            errors.INVALID_PARAMETER_VALUE,
             "There is already a task running. Only one active task is allowed for a source queue"
             " arn at a given time.",
         )
@@ -99,9 +100,7 @@ def cancel_message_move_task(
 ) -> CancelMessageMoveTaskResult:
     handle = decode_task_handle(request.task_handle)
     if handle is None:
-        raise validation.invalid(
-            "TaskHandle", request.task_handle, "The task handle was not given out here."
-        )
+        raise SqsError(errors.INVALID_PARAMETER_VALUE, "Value for parameter TaskHandle is invalid.")
     source = _queue_of_arn(state, "SourceArn", handle.source_arn)
     task = next(
         (task for task in _tasks_of(state, source.arn) if task.task_id == handle.task_id), None

@@ -18,6 +18,7 @@ from forebay.protocol.actions import (
     BatchResult,
     BatchResultEntry,
     ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityBatchRequestEntry,
     ChangeMessageVisibilityRequest,
     DeleteMessageBatchRequest,
     DeleteMessageRequest,
@@ -35,6 +36,11 @@ class _Entry(Protocol):
 
 EntryT = TypeVar("EntryT", bound=_Entry)
 
+_CHANGE_ENTRY_NAME = "ChangeMessageVisibilityBatchRequestEntry"
+
+_EXPIRED = "The receipt handle has expired."
+_GONE = "Message does not exist or is not available for visibility timeout change."
+
 
 def delete_message(
     state: EngineState, request: DeleteMessageRequest, caller: Caller, now_ms: int
@@ -48,6 +54,7 @@ def delete_message_batch(
     state: EngineState, request: DeleteMessageBatchRequest, caller: Caller, now_ms: int
 ) -> BatchResult:
     queue = state.queue(request.queue_url, caller, now_ms)
+    validation.check_batch(request.entries, "DeleteMessageBatchRequestEntry")
     return _each(request.entries, lambda entry: _delete(state, queue, entry.receipt_handle, now_ms))
 
 
@@ -66,16 +73,19 @@ def change_message_visibility_batch(
     now_ms: int,
 ) -> BatchResult:
     queue = state.queue(request.queue_url, caller, now_ms)
+    validation.check_batch(request.entries, _CHANGE_ENTRY_NAME)
+    numbers = {entry.id: number for number, entry in enumerate(request.entries, 1)}
 
-    return _each(
-        request.entries,
-        lambda entry: _change(state, queue, entry.receipt_handle, entry.visibility_timeout, now_ms),
-    )
+    def change(entry: ChangeMessageVisibilityBatchRequestEntry) -> None:
+        if entry.visibility_timeout is None:
+            raise validation.missing(f"{_CHANGE_ENTRY_NAME}.{numbers[entry.id]}.VisibilityTimeout")
+        _change(state, queue, entry.receipt_handle, entry.visibility_timeout, now_ms)
+
+    return _each(request.entries, change)
 
 
 def _each(entries: Sequence[EntryT], act: Callable[[EntryT], None]) -> BatchResult:
     """Act on every entry of a batch; one that fails does not stop the others."""
-    validation.check_batch(entries)
     result = BatchResult()
     for entry in entries:
         try:
@@ -95,15 +105,31 @@ def _find(queue: Queue, text: str) -> tuple[ReceiptHandle, Message | None]:
     Raises SqsError (ReceiptHandleIsInvalid) when this queue never gave the handle out.
     """
     handle = decode_receipt_handle(text)
-    if handle is None or handle.queue_number != queue.number:
+    if handle is None:
+        raise _not_a_handle(text)
+    if handle.queue_number != queue.number:
         raise SqsError(
             errors.RECEIPT_HANDLE_IS_INVALID,
-            f'The input receipt handle "{text}" is not a valid receipt handle.',
+            f'The receipt handle "{text}" is not valid for this queue.',
         )
     message = queue.messages.get(handle.sequence)
     if message is not None and message_tag(message.message_id) != handle.message_tag:
-        raise SqsError(errors.RECEIPT_HANDLE_IS_INVALID)
+        raise _not_a_handle(text)
     return handle, message
+
+
+def _not_a_handle(text: str) -> SqsError:
+    return SqsError(
+        errors.RECEIPT_HANDLE_IS_INVALID,
+        f'The input receipt handle "{text}" is not a valid receipt handle.',
+    )
+
+
+def _of_no_use(text: str, reason: str) -> SqsError:
+    """The error for a handle that was good once."""
+    return validation.invalid(
+        "ReceiptHandle", text, reason, in_batch=errors.RECEIPT_HANDLE_IS_INVALID
+    )
 
 
 def _is_current(message: Message, handle: ReceiptHandle) -> bool:
@@ -120,7 +146,7 @@ def _delete(state: EngineState, queue: Queue, text: str, now_ms: int) -> None:
     if message is None:
         return
     if queue.settings.fifo and not _is_current(message, handle):
-        raise validation.invalid("ReceiptHandle", text, "The receipt handle has expired.")
+        raise _of_no_use(text, _EXPIRED)
     queue.remove(message, Event.DELETED, now_ms)
     queue.totals.deleted += 1
     state.forget_message(message)
@@ -128,25 +154,21 @@ def _delete(state: EngineState, queue: Queue, text: str, now_ms: int) -> None:
         state.readable[queue.number] = None
 
 
-def _change(
-    state: EngineState, queue: Queue, text: str, timeout_s: int | None, now_ms: int
-) -> None:
+def _change(state: EngineState, queue: Queue, text: str, timeout_s: int, now_ms: int) -> None:
     """Set when a message becomes visible again, from now.
 
-    A message is hidden at most twelve hours in total from the receive that hid it.
+    A message is hidden at most twelve hours in total from the receive that hid it. On a standard
+    queue the handle of a receive whose visibility timeout ended changes nothing: the message may be
+    somebody else's by now.
     """
-    if timeout_s is None:
-        raise validation.missing("VisibilityTimeout")
     validation.check_visibility_timeout(timeout_s)
     handle, message = _find(queue, text)
     if message is None:
-        raise validation.invalid(
-            "ReceiptHandle",
-            text,
-            "Message does not exist or is not available for visibility timeout change.",
-        )
-    if queue.settings.fifo and not _is_current(message, handle):
-        raise validation.invalid("ReceiptHandle", text, "The receipt handle has expired.")
+        raise _of_no_use(text, _GONE)
+    if not _is_current(message, handle):
+        if queue.settings.fifo:
+            raise _of_no_use(text, _EXPIRED)
+        return
     visible_at_ms = now_ms + timeout_s * 1000
     if visible_at_ms > message.taken_at_ms + VISIBILITY_TIMEOUT_SECONDS_MAX * 1000:
         raise validation.invalid(

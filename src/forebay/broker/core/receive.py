@@ -64,7 +64,7 @@ def receive_message(
     limit, timeout_ms, wait_s, system_names = _check(queue, request)
     messages = _repeat(state, queue, request, now_ms, timeout_ms)
     if not messages:
-        limit = _room(queue, limit)
+        limit = _room(queue, limit, wait_s)
         messages = _deliver(state, queue, limit, request, now_ms, timeout_ms)
     state.ask_for_page(queue, now_ms)
     state.reschedule(queue)
@@ -112,16 +112,16 @@ def _check(
     return limit, timeout_ms, wait_s, names
 
 
-def _room(queue: Queue, limit: int) -> int:
-    """How many messages may be delivered under the quota of messages in flight."""
+def _room(queue: Queue, limit: int, wait_s: int) -> int:
+    """How many messages may be delivered under the quota of messages in flight.
+
+    At the quota a long poll waits for room, and a receive of a FIFO queue finds nothing. Source:
+    SQSDeveloperGuide/troubleshooting-messages-not-returned-ReceiveMessage.html
+    """
     room = IN_FLIGHT_MESSAGES_MAX - queue.in_flight_count
-    if room <= 0 and not queue.settings.fifo:
-        raise SqsError(
-            errors.OVER_LIMIT,
-            f"The queue has {IN_FLIGHT_MESSAGES_MAX} messages in flight, the most it may have."
-            " Delete messages after processing them.",
-        )
-    return min(limit, room)
+    if room <= 0 and wait_s == 0 and not queue.settings.fifo:
+        raise SqsError(errors.OVER_LIMIT)
+    return max(0, min(limit, room))
 
 
 def _repeat(

@@ -26,6 +26,8 @@ from forebay.protocol.checksums import content_deduplication_id, md5_of_attribut
 from forebay.protocol.errors import SqsError
 from forebay.protocol.identifiers import message_id, sequence_number
 
+_ENTRY_NAME = "SendMessageBatchRequestEntry"
+
 _WRONG_QUEUE_TYPE = "The request include parameter that is not valid for this queue type."
 
 
@@ -63,14 +65,16 @@ def send_message_batch(
     state: EngineState, request: SendMessageBatchRequest, caller: Caller, now_ms: int
 ) -> SendMessageBatchResult:
     queue = state.queue(request.queue_url, caller, now_ms)
-    validation.check_batch(request.entries)
+    validation.check_batch(request.entries, _ENTRY_NAME)
     validation.check_batch_size(_claimed_size_bytes(entry) for entry in request.entries)
     if queue.settings.fifo:
         for entry in request.entries:
             _check_fifo_ids(queue, entry)
     result = SendMessageBatchResult()
-    for entry in request.entries:
+    for number, entry in enumerate(request.entries, 1):
         try:
+            if not entry.message_body:
+                raise validation.missing(f"{_ENTRY_NAME}.{number}.MessageBody")
             draft = _draft(queue, entry)
         except SqsError as error:
             result.failed = result.failed or []
@@ -137,11 +141,17 @@ def _draft(queue: Queue, message: MessageToSend) -> _Draft:
     )
 
 
+def _wrong_queue_type(parameter: str, value: object) -> SqsError:
+    return validation.invalid(
+        parameter, value, _WRONG_QUEUE_TYPE, in_batch=errors.INVALID_PARAMETER_VALUE
+    )
+
+
 def _delay_ms(queue: Queue, delay_s: int | None) -> int:
     if delay_s is None or (queue.settings.fifo and delay_s == 0):
         return queue.settings.delay_ms
     if queue.settings.fifo:
-        raise validation.invalid("DelaySeconds", delay_s, _WRONG_QUEUE_TYPE)
+        raise _wrong_queue_type("DelaySeconds", delay_s)
     validation.check_delay_seconds(delay_s)
     return delay_s * 1000
 
@@ -150,7 +160,7 @@ def _deduplication_id(queue: Queue, message: MessageToSend) -> str | None:
     given = message.message_deduplication_id
     if not queue.settings.fifo:
         if given is not None:
-            raise validation.invalid("MessageDeduplicationId", given, _WRONG_QUEUE_TYPE)
+            raise _wrong_queue_type("MessageDeduplicationId", given)
         return None
     if given is not None:
         validation.check_token("MessageDeduplicationId", given)

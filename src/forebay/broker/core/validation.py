@@ -12,7 +12,7 @@ from typing import Protocol
 
 from forebay.protocol import errors, limits
 from forebay.protocol.actions import MessageAttributes, MessageAttributeValue
-from forebay.protocol.errors import SqsError
+from forebay.protocol.errors import Fault, SqsError
 
 #: The control characters that XML 1.0 has no place for.
 _FORBIDDEN_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\r")
@@ -30,11 +30,18 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SENDABLE_SYSTEM_ATTRIBUTE = "AWSTraceHeader"
 
 
-def invalid(parameter: str, value: object, reason: str) -> SqsError:
-    """The error for a value out of range, in SQS's form."""
+def invalid(
+    parameter: str, value: object, reason: str, *, in_batch: Fault | None = None
+) -> SqsError:
+    """The error for a value out of range, in SQS's form.
+
+    For some values SQS answers an entry of a batch with the reason alone; `in_batch` is the fault
+    that it answers then.
+    """
     return SqsError(
         errors.INVALID_PARAMETER_VALUE,
         f"Value {value} for parameter {parameter} is invalid. Reason: {reason}",
+        in_batch=None if in_batch is None else SqsError(in_batch, reason.removesuffix(".")),
     )
 
 
@@ -66,12 +73,19 @@ def encoded_body(body: str) -> bytes:
 
 
 def check_message_size(size_bytes: int, maximum_bytes: int) -> None:
-    """Raise SqsError when body and attributes together are over the queue's limit."""
+    """Raise SqsError when body and attributes together are over the queue's limit.
+
+    Source of what an entry of a batch is told: https://github.com/smaskalik/sqsmover/pull/23
+    """
     if size_bytes > maximum_bytes:
+        reason = f"Reason: Message must be shorter than {maximum_bytes} bytes."
         raise SqsError(
             errors.INVALID_PARAMETER_VALUE,
-            "One or more parameters are invalid. Reason: Message must be shorter than"
-            f" {maximum_bytes} bytes.",
+            f"One or more parameters are invalid. {reason}",
+            in_batch=SqsError(
+                errors.INVALID_PARAMETER_VALUE,
+                f"One or more parameters cannot be validated. {reason}",
+            ),
         )
 
 
@@ -174,6 +188,7 @@ def check_token(parameter: str, value: str) -> None:
             value,
             f"{parameter} can only include alphanumeric and punctuation characters."
             f" 1 to {limits.TOKEN_CHARACTERS_MAX} in length.",
+            in_batch=errors.INVALID_PARAMETER_VALUE,
         )
 
 
@@ -223,10 +238,17 @@ class _BatchEntry(Protocol):
     def id(self) -> str: ...
 
 
-def check_batch(entries: Sequence[_BatchEntry]) -> None:
-    """Raise SqsError when a batch is refused whole: its length or the ids of its entries."""
+def check_batch(entries: Sequence[_BatchEntry], entry_name: str) -> None:
+    """Raise SqsError when a batch is refused whole: its length or the ids of its entries.
+
+    `entry_name` is what SQS calls an entry. Source of the texts: answers of SQS in
+    https://github.com/aws/aws-sdk-php/issues/630 and
+    https://github.com/ali-essam/wtsqs/issues/7
+    """
     if not entries:
-        raise SqsError(errors.EMPTY_BATCH_REQUEST)
+        raise SqsError(
+            errors.EMPTY_BATCH_REQUEST, f"There should be at least one {entry_name} in the request."
+        )
     if len(entries) > limits.BATCH_ENTRIES_MAX:
         raise SqsError(
             errors.TOO_MANY_ENTRIES_IN_BATCH_REQUEST,
