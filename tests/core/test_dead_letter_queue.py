@@ -7,13 +7,16 @@ import json
 import pytest
 
 from forebay.broker.core.engine import Caller
+from forebay.broker.core.window import Window
 from forebay.protocol.actions import (
     CreateQueueRequest,
     DeleteQueueRequest,
+    Message,
     SetQueueAttributesRequest,
+    StartMessageMoveTaskRequest,
 )
 from forebay.protocol.errors import SqsError
-from tests.core.harness import ENDPOINT_URL, Sqs, arn_of, url_of
+from tests.core.harness import ENDPOINT_URL, JournaledSqs, Sqs, arn_of, url_of
 
 
 def with_dead_letter_queue(suffix: str, max_receive_count: object = 2) -> Sqs:
@@ -42,6 +45,59 @@ def test_the_receive_after_the_last_allowed_one_moves_the_message(suffix: str) -
     assert dead.attributes is not None
     assert dead.attributes["ApproximateReceiveCount"] == "3"
     assert dead.attributes["DeadLetterQueueSourceArn"] == arn_of(f"jobs{suffix}")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("window", [Window(), Window(messages=2, page_messages=1)])
+@pytest.mark.parametrize("suffix", ["", ".fifo"])
+def test_in_a_chain_a_message_is_received_from_every_queue_before_it_moves_on(
+    suffix: str, window: Window, restarts: bool
+) -> None:
+    sqs = JournaledSqs(window)
+    names = [f"{name}{suffix}" for name in ("jobs", "dead", "deader")]
+    sqs.create(names[2])
+    for name, target in ((names[1], names[2]), (names[0], names[1])):
+        policy = {"deadLetterTargetArn": arn_of(target), "maxReceiveCount": 1}
+        sqs.create(name, {"RedrivePolicy": json.dumps(policy), "VisibilityTimeout": 1})
+    for body in "abcd":
+        sqs.send(names[0], body, group=body if suffix else None)
+    for count, name in enumerate(names, 1):
+        received: list[Message] = []
+        while len(received) < 4:
+            received += sqs.receive(name)
+            if restarts:
+                sqs.restart()
+        assert sorted(message.body for message in received) == ["a", "b", "c", "d"]
+        for message in received:
+            assert message.attributes is not None
+            assert message.attributes["ApproximateReceiveCount"] == str(count)
+        sqs.wait(1)
+        if name != names[2]:
+            while sum(sqs.counts(name)):
+                assert sqs.receive(name) == []
+
+
+def test_a_redriven_message_is_received_as_often_as_a_new_one() -> None:
+    sqs = with_dead_letter_queue("")
+    sqs.send("jobs", "poison")
+    receive_until_dead(sqs, "jobs")
+    sqs.call(StartMessageMoveTaskRequest(source_arn=arn_of("dead")))
+    sqs.engine.tick(sqs.now_ms)
+    receive_until_dead(sqs, "jobs")
+    assert sqs.counts("dead") == (1, 0, 0)
+
+
+def test_a_fifo_dead_letter_has_its_message_id_as_deduplication_id() -> None:
+    sqs = with_dead_letter_queue(".fifo")
+    for round_ in range(2):
+        sqs.send("jobs.fifo", "poison", group="g", deduplication_id="same")
+        receive_until_dead(sqs, "jobs.fifo")
+        sqs.wait(300 * (1 - round_))
+    dead = sqs.receive("dead.fifo")
+    assert [message.body for message in dead] == ["poison", "poison"]
+    for message in dead:
+        assert message.attributes is not None
+        assert message.attributes["MessageDeduplicationId"] == message.message_id
 
 
 def test_the_messages_behind_a_dead_one_are_delivered_by_the_same_receive() -> None:

@@ -60,9 +60,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.DELAYED, Event.EXPIRED): State.GONE,
     (State.DELAYED, Event.PURGED): State.GONE,
     (State.VISIBLE, Event.RECEIVED): State.IN_FLIGHT,
-    # On a standard queue the handle of an earlier receive still hides, releases and deletes.
+    # A receive attempt that is repeated hides what it found, and a restart what was hidden.
     (State.VISIBLE, Event.HIDDEN): State.IN_FLIGHT,
-    (State.VISIBLE, Event.RELEASED): State.VISIBLE,
+    # On a standard queue the handle of an earlier receive still deletes.
     (State.VISIBLE, Event.DELETED): State.GONE,
     (State.VISIBLE, Event.DEAD_LETTERED): State.GONE,
     (State.VISIBLE, Event.MOVED): State.GONE,
@@ -101,6 +101,7 @@ class Message(Struct, kw_only=True, gc=False, eq=False):
     #: The digest of all user attributes.
     attributes_md5: str | None = None
     state: State = State.DELAYED
+    #: How often it was received, from the queues that it was dead-lettered from as well.
     receive_count: int = 0
     #: Wall time of the first receive, 0 before it.
     first_received_at_ms: int = 0
@@ -108,6 +109,12 @@ class Message(Struct, kw_only=True, gc=False, eq=False):
     taken_at_ms: int = 0
     #: Whether it was received from the queue that it is in.
     received_here: bool = False
+
+    @property
+    def receives_here(self) -> int:
+        """How often it was received from the queue that it is in."""
+        before = self.extras.received_before if self.extras is not None else None
+        return self.receive_count - before[0] if before is not None else self.receive_count
 
     @property
     def attributes(self) -> MessageAttributes | None:

@@ -166,14 +166,19 @@ class Queue(ABC):
     ) -> tuple[list[Message], list[Message]]:
         """The next messages to deliver, at most `limit`, and those to dead-letter on the way.
 
-        A message that was received `max_receive_count` times already is not delivered again.
+        A message that was received from this queue `max_receive_count` times already is not
+        delivered again.
         """
         chosen: list[Message] = []
         exhausted: list[Message] = []
         for message in self._in_order(limit, now_ms):
             if len(chosen) == limit:
                 break
-            if max_receive_count is not None and message.receive_count >= max_receive_count:
+            if (
+                max_receive_count is not None
+                and message.receive_count >= max_receive_count
+                and message.receives_here >= max_receive_count
+            ):
                 exhausted.append(message)
             else:
                 chosen.append(message)
@@ -206,13 +211,11 @@ class Queue(ABC):
             self._took_off(message, now_ms)
 
     def release(self, message: Message, now_ms: int) -> None:
-        """Make a message visible at once."""
-        was_visible = message.state is State.VISIBLE
+        """Make a message in flight visible at once."""
         transition(message, Event.RELEASED)
-        if not was_visible:
-            self._in_flight.discard(message.sequence)
-            self._landed(message, now_ms)
-            self._appear(message)
+        self._in_flight.discard(message.sequence)
+        self._landed(message, now_ms)
+        self._appear(message)
 
     def remove(self, message: Message, event: Event, now_ms: int) -> None:
         """Take a message out for good."""

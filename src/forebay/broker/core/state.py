@@ -261,8 +261,10 @@ class EngineState:
         """Move a message to its dead-letter queue, where it is visible at once.
 
         It keeps its id, its attributes and its receive count, and counts as never received from
-        the queue that it is in now. On a standard queue retention goes on
-        from the first enqueue; on a FIFO queue it starts anew.
+        the queue that it is in now. On a standard queue retention goes on from the first enqueue.
+        On a FIFO queue it starts anew, and the message's id becomes its deduplication id, so that
+        no two messages that shared one are taken for the same. Source:
+        SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html
         """
         source.remove(message, Event.DEAD_LETTERED, now_ms)
         source.totals.dead_lettered += 1
@@ -278,7 +280,7 @@ class EngineState:
             sent_at_ms=message.sent_at_ms,
             sender_id=message.sender_id,
             group_id=message.group_id,
-            deduplication_id=message.deduplication_id,
+            deduplication_id=message.message_id if target.settings.fifo else None,
             extras=MessageExtras(
                 extras.attributes,
                 extras.trace_header,
