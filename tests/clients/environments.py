@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 CLIENTS = Path(__file__).parent
 ROOT = CLIENTS.parents[1]
@@ -70,6 +73,54 @@ def javascript_environment(name: str) -> JavaScript:
     return JavaScript(node.executable, made_once(name, made_from, install))
 
 
+def go_environment(name: str, *, own_tests_of: str | None = None) -> Path:
+    """A program from the Go module in `tests/clients/NAME`, whose go.mod and go.sum lock its needs.
+
+    `own_tests_of` names a package: then the program runs the tests that the package has of itself.
+    It is built once and again when the module or Go changes. Skips the test where Go is missing or
+    older than the module needs.
+    """
+    module = CLIENTS / name
+    go = tool("go")
+    needed = re.search(r"^go (\d+)\.(\d+)", (module / "go.mod").read_text(), re.MULTILINE)
+    assert needed is not None, f"tests/clients/{name}/go.mod names no version of Go"
+    # Go would fetch a newer Go by itself. What this machine has is what is tested.
+    own_go = {"GOTOOLCHAIN": "local"}
+    version = printed(str(go), "version", environment=own_go)
+    found = re.search(r"go(\d+)\.(\d+)", version)
+    if found is None or tuple(map(int, found.groups())) < tuple(map(int, needed.groups())):
+        pytest.skip(f"{name} needs {needed[0]}; here is {version}")
+
+    def build(environment: Path) -> None:
+        what = ("build", ".") if own_tests_of is None else ("test", "-c", own_tests_of)
+        program = str(environment / "program")
+        run(
+            *(str(go), *what[:-1], "-mod=readonly", "-buildvcs=false", "-o", program, what[-1]),
+            directory=module,
+            environment=own_go,
+        )
+
+    return made_once(name, f"{digest_of(module)} {version}", build) / "program"
+
+
+def tool(name: str) -> Path:
+    """Where a tool of another language's is. Skips the test where it is missing."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"there is no {name} on the PATH")
+    return Path(found)
+
+
+def digest_of(directory: Path) -> str:
+    """A digest of every file that a program is built from."""
+    digest = sha256()
+    for file in sorted(directory.rglob("*")):
+        if file.is_file() and file.suffix not in {".py", ".pyc"}:
+            digest.update(f"{file.relative_to(directory)}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def made_once(name: str, made_from: str, install: Callable[[Path], None]) -> Path:
     """The directory of an environment, installed unless it stands there, made from the same."""
     environment = ROOT / f".venv-{name}"
@@ -100,10 +151,26 @@ def node_of_a_wheel() -> Node:
     return Node(node, [str(node), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")])
 
 
-def run(*command: str, directory: Path | None = None) -> None:
+def run(
+    *command: str, directory: Path | None = None, environment: Mapping[str, str] | None = None
+) -> None:
     """Run a command that has to succeed; show what it printed when it does not."""
+    printed(*command, directory=directory, environment=environment)
+
+
+def printed(
+    *command: str, directory: Path | None = None, environment: Mapping[str, str] | None = None
+) -> str:
+    """What a command prints that has to succeed. `environment` is added to this process's own."""
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=directory, timeout=PATIENCE_S
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=directory,
+        env=os.environ | (environment or {}),
+        timeout=PATIENCE_S,
     )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    return done.stdout

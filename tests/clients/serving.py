@@ -11,24 +11,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
+from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID
 from tests.clients.peers import ACCESS_KEY_ID, PATIENCE_S, SECRET_ACCESS_KEY, configuration, running
 
 KEYS = f"""
 [[key]]
 access_key_id = "{ACCESS_KEY_ID}"
 secret_access_key = "{SECRET_ACCESS_KEY}"
+account_id = "{{account_id}}"
 """
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[str]:
+def serving(directory: Path, account_id: str = DEFAULT_ACCOUNT_ID) -> Iterator[str]:
     """The endpoint URL of a broker that keeps everything in memory and checks signatures.
 
+    The peers' key belongs to the account.
     It must survive its peers: at the end of the block it stops cleanly and has reported no error.
     """
     keys = directory / "keys.toml"
     keys.touch(mode=0o600)
-    keys.write_text(KEYS)
+    keys.write_text(KEYS.format(account_id=account_id))
     log = directory / "serve.log"
     command = [sys.executable, "-m", "forebay", "serve", "--port", "0", "--durability", "memory"]
     with running(
