@@ -25,6 +25,16 @@ FILE_NAME = re.compile(r"`([\w.-]+\.toml)`")
 PATIENCE_S = 60
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C be pressed in tests, whoever started them.
+
+    What a shell without job control starts in the background, as CI does, inherits that SIGINT is
+    ignored, and hands that on to every process it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def set_up(namespace: dict[str, Any]) -> None:
     """Each page has a directory of its own, as a reader who follows it has."""
     namespace["directory"] = tempfile.TemporaryDirectory(prefix="forebay-docs-")

@@ -10,7 +10,10 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -75,6 +78,45 @@ def test_a_signal_answers_waiting_polls_and_keeps_what_was_sent(
     with ServeProcess(*arguments) as broker:
         answer = ask(broker.endpoint_url, "ReceiveMessage", QueueUrl="jobs")
     assert "kept" in str(answer)
+
+
+def test_a_broker_in_the_background_of_a_script_ignores_ctrl_c_and_stops_at_sigterm(
+    tmp_path: Path,
+) -> None:
+    with ctrl_c_ignored():
+        broker = ServeProcess("--port", "0", "--data", str(tmp_path))
+    with broker:
+        url = broker.endpoint_url
+        broker.signal(signal.SIGINT)
+        ask(url, "CreateQueue", QueueName="jobs")
+        broker.signal(signal.SIGTERM)
+        assert broker.end() == (0, ANY, "")
+
+
+@contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """Start processes as the `&` of a script does."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_tests_can_press_ctrl_c_though_they_run_in_the_background() -> None:
+    """As a step of CI, or with `nohup make test &`."""
+    root = Path(__file__).parents[2]
+    presses = f"{__file__}::{test_a_signal_answers_waiting_polls_and_keeps_what_was_sent.__name__}"
+    with ctrl_c_ignored():
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", presses],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
 
 
 def test_memory_keeps_nothing_on_disk(tmp_path: Path) -> None:

@@ -293,6 +293,17 @@ class TestRunUntilSignalled:
         ledgers = await run_until_signalled(self.worker(), self.worker())
         assert ledgers == [WorkerLedger(), WorkerLedger()]
 
+    async def test_ctrl_c_that_was_ignored_at_the_start_stays_ignored(self) -> None:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            loop = asyncio.get_running_loop()
+            loop.call_later(0, os.kill, os.getpid(), signal.SIGINT)
+            loop.call_later(0, os.kill, os.getpid(), signal.SIGTERM)
+            await run_until_signalled(self.worker())
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     async def test_signals_act_as_before_afterwards(self) -> None:
         before = signal.getsignal(signal.SIGTERM)
         asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import uvloop
 
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_DEFAULT
+from forebay.stop_signals import stop_signals
 
 
 def service_arguments(module: str, description: str) -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def on_stop_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` in the running loop at SIGTERM and SIGINT."""
+    """Call `stop` in the running loop at the signals that ask this process to stop."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop)

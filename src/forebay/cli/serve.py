@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -28,6 +27,7 @@ from forebay.cli.logs import LogFormat, set_up_logs
 from forebay.errors import SettingsError
 from forebay.fault_injection import SeededFaults
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
+from forebay.stop_signals import stop_signals
 
 #: Where the data goes unless the user says otherwise.
 DEFAULT_DATA = Path(".forebay")
@@ -132,7 +132,8 @@ def serve(
 
         aws sqs create-queue --queue-name jobs --endpoint-url http://127.0.0.1:9324
 
-    Ctrl-C and SIGTERM stop it after the last answer has left.
+    Ctrl-C and SIGTERM stop it after the last answer has left; what a script starts in the
+    background ignores Ctrl-C.
     """
     if keys is None and not (allow_anyone or _is_loopback(host)):
         raise SettingsError(
@@ -174,7 +175,7 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     async with running as server:
         _tune()

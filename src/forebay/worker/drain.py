@@ -15,11 +15,12 @@ The drain, from the moment of `stop`:
 from __future__ import annotations
 
 import asyncio
-import signal
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+from forebay.stop_signals import stop_signals
 
 if TYPE_CHECKING:
     from forebay.worker.ledger import WorkerLedger
@@ -80,11 +81,13 @@ def drain_step(
 async def run_until_signalled(*workers: Worker) -> list[WorkerLedger]:
     """Run workers until SIGTERM or SIGINT, drain them, and return their ledgers in order.
 
+    SIGINT stops nothing in a process that was started to ignore it, as a script starts its
+    background commands.
     The second signal acts as it did before this was called, so a second Ctrl-C interrupts. When one
     worker fails, the others drain before its error is raised.
     """
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
+    signals = stop_signals()
 
     def stop_all() -> None:
         restore()
