@@ -56,6 +56,25 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
     assert not any(name.startswith("forebay.broker") for name in loaded)
 
 
+def test_a_project_says_which_region_its_code_is_in(project: Project) -> None:
+    project.write(
+        "test_region.py",
+        """
+        import pytest
+
+        def test_the_queue_is_where_the_code_looks(forebay, forebay_environment):
+            url = forebay.create_queue("orders")
+            assert forebay.arn(url) == "arn:aws:sqs:eu-west-1:000000000000:orders"
+            assert forebay_environment["AWS_REGION"] == "eu-west-1"
+
+        @pytest.mark.forebay(virtual_clock=True)
+        def test_a_broker_of_its_own_is_there_too(forebay):
+            assert ":eu-west-1:" in forebay.arn(forebay.create_queue("orders"))
+        """,
+    )
+    project.run("-o", "forebay_region=eu-west-1").assert_outcomes(passed=2)
+
+
 def test_a_project_that_does_not_use_it_never_imports_the_broker(project: Project) -> None:
     project.write(
         "test_something_else.py",

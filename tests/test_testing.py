@@ -150,6 +150,24 @@ def test_cleaning_up_deletes_what_appeared_and_keeps_what_was_there(broker: Brok
     assert states(broker, shared) == [("stays", "VISIBLE")]
 
 
+def test_cleaning_up_reaches_every_region_and_account(broker: BrokerForTests) -> None:
+    elsewhere = broker.boto3_client(region_name="eu-west-1", aws_access_key_id="111111111111")
+    elsewhere.create_queue(QueueName="stays")
+    with broker.cleaned_up():
+        elsewhere.create_queue(QueueName="goes")
+    [url] = elsewhere.list_queues()["QueueUrls"]
+    assert url == f"{broker.endpoint_url}/111111111111/stays"
+
+
+def test_it_is_in_the_region_that_was_asked_for() -> None:
+    with BrokerForTests(region="eu-west-1") as broker:
+        url = broker.create_queue("orders")
+        assert broker.arn(url) == "arn:aws:sqs:eu-west-1:000000000000:orders"
+        assert broker.boto3_client().list_queues()["QueueUrls"] == [url]
+        assert broker.environment["AWS_REGION"] == "eu-west-1"
+        assert "QueueUrls" not in broker.boto3_client(region_name="us-east-1").list_queues()
+
+
 def test_cleaning_up_is_done_after_a_failure_too(broker: BrokerForTests) -> None:
     def test_that_fails() -> None:
         with broker.cleaned_up():

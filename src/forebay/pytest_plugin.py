@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The marker of a test that wants its broker in another way.
 _MARKER = "forebay"
 
+#: The setting that says which region the tests are in.
+_REGION = "forebay_region"
+
 #: Variables that would lead a client elsewhere than `forebay_environment` says.
 _MISLEADING = (
     "AWS_DEFAULT_PROFILE",
@@ -25,6 +28,10 @@ _MISLEADING = (
     "AWS_PROFILE",
     "AWS_SESSION_TOKEN",
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(_REGION, "The region of the forebay fixtures, as your code names it.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,11 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def forebay_broker() -> Iterator[BrokerForTests]:
+def forebay_broker(request: pytest.FixtureRequest) -> Iterator[BrokerForTests]:
     """An SQS broker in memory, for the whole session. Nothing is deleted between the tests."""
-    from forebay.testing import BrokerForTests  # noqa: PLC0415
-
-    with BrokerForTests() as broker:
+    with _new_broker(request) as broker:
         yield broker
 
 
@@ -48,9 +53,7 @@ def forebay_broker() -> Iterator[BrokerForTests]:
 def forebay(request: pytest.FixtureRequest) -> Iterator[BrokerForTests]:
     """An SQS broker. Queues that appear during the test are deleted after it."""
     if _wants_virtual_clock(request):
-        from forebay.testing import BrokerForTests  # noqa: PLC0415
-
-        with BrokerForTests(virtual_clock=True) as broker:
+        with _new_broker(request, virtual_clock=True) as broker:
             yield broker
         return
     broker = request.getfixturevalue("forebay_broker")
@@ -73,6 +76,14 @@ def forebay_environment(forebay: BrokerForTests, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
     _forget_default_session(monkeypatch)
     return forebay.environment
+
+
+def _new_broker(request: pytest.FixtureRequest, *, virtual_clock: bool = False) -> BrokerForTests:
+    from forebay.protocol.identifiers import DEFAULT_REGION  # noqa: PLC0415
+    from forebay.testing import BrokerForTests  # noqa: PLC0415
+
+    region = request.config.getini(_REGION) or DEFAULT_REGION
+    return BrokerForTests(virtual_clock=virtual_clock, region=region)
 
 
 def _wants_virtual_clock(request: pytest.FixtureRequest) -> bool:

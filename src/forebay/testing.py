@@ -98,11 +98,12 @@ class BrokerForTests(EmbeddedBroker):
             url = broker.create_queue("orders", VisibilityTimeout=5)
 
     Its methods may be called from any thread, inside and outside of event loops; they answer at
-    once. The name of a deleted queue is free again at once, unlike on AWS.
+    once, and mean queues of `region`. The name of a deleted queue is free again at once, unlike on
+    AWS.
     """
 
-    def __init__(self, *, virtual_clock: bool = False) -> None:
-        super().__init__()
+    def __init__(self, *, virtual_clock: bool = False, region: str = DEFAULT_REGION) -> None:
+        super().__init__(region=region)
         self._clock = VirtualClock(self._take_turn) if virtual_clock else None
         self._broker: Broker | None = None
         self._clients: list[SQSClient] = []
@@ -123,8 +124,8 @@ class BrokerForTests(EmbeddedBroker):
         """Environment variables that lead every AWS SDK here, and away from real accounts."""
         return {
             "AWS_ENDPOINT_URL_SQS": self.endpoint_url,
-            "AWS_REGION": DEFAULT_REGION,
-            "AWS_DEFAULT_REGION": DEFAULT_REGION,
+            "AWS_REGION": self._region,
+            "AWS_DEFAULT_REGION": self._region,
             "AWS_ACCESS_KEY_ID": _CREDENTIALS.access_key_id,
             "AWS_SECRET_ACCESS_KEY": _CREDENTIALS.secret_access_key,
             "AWS_CONFIG_FILE": os.devnull,
@@ -147,10 +148,10 @@ class BrokerForTests(EmbeddedBroker):
 
     def arn(self, queue_url: str) -> str:
         """The ARN of a queue, as redrive policies want it."""
-        key = queue_key_from_url(queue_url)
+        key = queue_key_from_url(queue_url, self._region)
         if key is None:
             raise SettingsError(f"{queue_url!r} is not the URL of a queue.")
-        return queue_arn(DEFAULT_REGION, key)
+        return queue_arn(key)
 
     def messages(self, queue_url: str) -> list[MessageView]:
         """The oldest thousand messages of a queue, whatever their state, without receiving them.
@@ -165,11 +166,11 @@ class BrokerForTests(EmbeddedBroker):
 
     def call(self, request: AnyRequest) -> AnyResult:
         """Carry out any SQS request. Raises SqsError when the broker refuses it."""
-        return self._ask(lambda broker: broker.call(request, self._caller()))
+        return self._call(request, self._caller())
 
     def client(self) -> HttpSqsClient:
         """A new async client. Use it as an async context manager in the test's event loop."""
-        return HttpSqsClient(self.endpoint_url, region=DEFAULT_REGION, credentials=_CREDENTIALS)
+        return HttpSqsClient(self.endpoint_url, region=self._region, credentials=_CREDENTIALS)
 
     def boto3_client(self, **options: Any) -> SQSClient:
         """A new client, as boto3.client("sqs", **options) makes one. It is closed for you."""
@@ -177,7 +178,7 @@ class BrokerForTests(EmbeddedBroker):
             "sqs",
             **{
                 "endpoint_url": self.endpoint_url,
-                "region_name": DEFAULT_REGION,
+                "region_name": self._region,
                 "aws_access_key_id": _CREDENTIALS.access_key_id,
                 "aws_secret_access_key": _CREDENTIALS.secret_access_key,
                 **options,
@@ -202,7 +203,10 @@ class BrokerForTests(EmbeddedBroker):
             for key in self._queue_keys() - before:
                 # Something that still runs may delete it first.
                 with suppress(SqsError):
-                    self.call(DeleteQueueRequest(queue_url=queue_url(self.endpoint_url, key)))
+                    self._call(
+                        DeleteQueueRequest(queue_url=queue_url(self.endpoint_url, key)),
+                        Caller(key.account_id, key.region, self.endpoint_url),
+                    )
 
     def stop(self) -> None:
         self._close_clients()
@@ -212,7 +216,11 @@ class BrokerForTests(EmbeddedBroker):
     async def _serve(self, started: Future[str]) -> None:
         self._loop = asyncio.get_running_loop()
         self._broker = Broker(
-            MemoryJournal(), executor=InlineExecutor(), clock=self._clock, recreate_interval_ms=0
+            MemoryJournal(),
+            executor=InlineExecutor(),
+            clock=self._clock,
+            recreate_interval_ms=0,
+            region=self._region,
         )
         server = HttpServer(self._broker)
         await server.start("127.0.0.1", 0)
@@ -228,8 +236,11 @@ class BrokerForTests(EmbeddedBroker):
             raise Closed("The broker does not run. Call start(), or use it in a `with`.")
         return asyncio.run_coroutine_threadsafe(question(self._broker), self._loop).result()
 
+    def _call(self, request: AnyRequest, caller: Caller) -> AnyResult:
+        return self._ask(lambda broker: broker.call(request, caller))
+
     def _caller(self) -> Caller:
-        return Caller(DEFAULT_ACCOUNT_ID, DEFAULT_REGION, self.endpoint_url)
+        return Caller(DEFAULT_ACCOUNT_ID, self._region, self.endpoint_url)
 
     def _take_turn(self) -> None:
         """The broker does what is due whenever it is asked something, before it answers."""
@@ -239,7 +250,7 @@ class BrokerForTests(EmbeddedBroker):
         async def view(broker: Broker) -> list[QueueView]:
             return broker.view_queues()
 
-        return {QueueKey(view.account_id, view.name) for view in self._ask(view)}
+        return {QueueKey(view.region, view.account_id, view.name) for view in self._ask(view)}
 
     def _close_clients(self) -> None:
         for client in self._clients:

@@ -117,6 +117,19 @@ def test_declared_queues_are_there_before_it_listens(tmp_path: Path) -> None:
             assert lines[0] == expected
 
 
+def test_declared_queues_are_in_the_region_of_the_environment_or_of_the_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "queues.toml"
+    config.write_text(QUEUES)
+    arguments = ["--port", "0", "--durability", "memory", "--config", str(config)]
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with ServeProcess(*arguments) as broker:
+        assert len(client(broker.endpoint_url, "any").list_queues()["QueueUrls"]) == 1
+    with ServeProcess(*arguments, "--region", "eu-west-3") as broker:
+        assert "QueueUrls" not in client(broker.endpoint_url, "any").list_queues()
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

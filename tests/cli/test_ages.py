@@ -20,7 +20,6 @@ from forebay.cli.ages import Ages, readable_age
 from forebay.cli.connection import Connection, Place
 from forebay.client.http import HttpSqsClient
 from forebay.protocol.actions import CreateQueueRequest
-from forebay.protocol.identifiers import QueueKey
 from tests.cli.conftest import Sqs
 
 KEYS = """
@@ -60,9 +59,12 @@ def test_the_broker_tells_the_age_of_each_queue(broker: EmbeddedBroker, sqs: Sqs
     sqs.send(sqs.create("orders"), "one")
     sqs.create("empty")
     ages = asyncio.run(Ages(broker.endpoint_url, None).ask())
-    assert ages.keys() == {QueueKey("000000000000", "orders"), QueueKey("000000000000", "empty")}
-    assert 0 < ages[QueueKey("000000000000", "orders")] < 60
-    assert ages[QueueKey("000000000000", "empty")] == 0
+    assert ages.keys() == {
+        "arn:aws:sqs:us-east-1:000000000000:orders",
+        "arn:aws:sqs:us-east-1:000000000000:empty",
+    }
+    assert 0 < ages["arn:aws:sqs:us-east-1:000000000000:orders"] < 60
+    assert ages["arn:aws:sqs:us-east-1:000000000000:empty"] == 0
 
 
 async def test_a_broker_with_keys_tells_whoever_has_one(
@@ -78,7 +80,7 @@ async def test_a_broker_with_keys_tells_whoever_has_one(
         async with HttpSqsClient(server.endpoint_url) as client:
             await client.create_queue(CreateQueueRequest(queue_name="orders"))
         known = await Ages(server.endpoint_url, None).ask()
-        assert known == {QueueKey("111111111111", "orders"): 0}
+        assert known == {"arn:aws:sqs:us-east-1:111111111111:orders": 0}
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
         assert await Ages(server.endpoint_url, None).ask() == {}
 
@@ -107,7 +109,7 @@ def test_an_sqs_that_is_away_is_asked_again() -> None:
         Connection(Place(again.endpoint_url)) as connection,
     ):
         Sqs(connection).create("orders")
-        assert asyncio.run(ages.ask()) == {QueueKey("000000000000", "orders"): 0}
+        assert asyncio.run(ages.ask()) == {"arn:aws:sqs:us-east-1:000000000000:orders": 0}
 
 
 @pytest.mark.parametrize("endpoint_url", [None, "https://sqs.eu-west-1.amazonaws.com"])

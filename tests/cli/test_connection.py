@@ -36,7 +36,8 @@ AWS_QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
             *(None, False, None, AWS_QUEUE, {"AWS_REGION": "us-east-1"}),
             Place("https://sqs.eu-west-1.amazonaws.com", "eu-west-1"),
         ),
-        (LOCAL, False, None, AWS_QUEUE, {}, Place(LOCAL)),
+        (LOCAL, False, None, AWS_QUEUE, {}, Place(LOCAL, "eu-west-1")),
+        (LOCAL, False, None, "orders", {"AWS_REGION": "us-west-2"}, Place(LOCAL, "us-west-2")),
         (None, True, "eu-west-1", "orders", {"AWS_ENDPOINT_URL": LOCAL}, Place(None, "eu-west-1")),
         (None, True, None, "orders", {"AWS_REGION": "us-west-2"}, Place(None, "us-west-2")),
         (None, True, None, AWS_QUEUE, {"AWS_REGION": "us-west-2"}, Place(None, "eu-west-1")),
@@ -53,13 +54,14 @@ def test_the_command_line_decides_then_the_queue_url_then_the_environment(
     assert choose_place(endpoint_url, aws, region, queue, environment) == place
 
 
-def test_the_region_of_aws_is_the_one_that_the_aws_cli_takes(
+def test_the_region_is_the_one_that_the_aws_cli_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "config"
     config.write_text("[default]\nregion = ap-south-1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     assert choose_place(None, True, None, "orders", {}) == Place(None, "ap-south-1")
+    assert choose_place(LOCAL, False, None, "orders", {}) == Place(LOCAL, "ap-south-1")
 
 
 def test_two_places_at_once_are_refused() -> None:

@@ -23,8 +23,8 @@ from forebay.protocol.actions import ACTIONS
 from forebay.protocol.identifiers import QueueKey, queue_arn
 
 HERE, THERE, ELSEWHERE = "111111111111", "222222222222", "333333333333"
-JOBS = QueueKey(HERE, "jobs")
-ARN = queue_arn("us-east-1", JOBS)
+JOBS = QueueKey("us-east-1", HERE, "jobs")
+ARN = queue_arn(JOBS)
 OWNER = Principal(HERE)
 ALICE = Principal(HERE, "alice")
 BOB = Principal(THERE, "bob")
@@ -52,7 +52,7 @@ def decision(
 ) -> Denial | None:
     policy = parse_policy(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))
     assert not policy.problems
-    return decide(principal, action, queue, queue_arn("us-east-1", queue), policy, context)
+    return decide(principal, action, queue, queue_arn(queue), policy, context)
 
 
 SENDER = Principal(HERE, "sender", Grant(actions=("sqs:SendMessage", "sqs:Get*")))
@@ -179,7 +179,7 @@ def test_no_policy_opens_the_owners_actions_to_strangers(action: str) -> None:
     [("orders", None), ("orders.fifo", None), ("order7", None), ("order", BY_KEY), ("x", BY_KEY)],
 )
 def test_a_key_may_be_for_some_queues_only(name: str, denial: Denial | None) -> None:
-    assert decision(ORDERS, SEND, queue=QueueKey(HERE, name)) is denial
+    assert decision(ORDERS, SEND, queue=QueueKey("us-east-1", HERE, name)) is denial
 
 
 STATEMENTS = st.builds(
@@ -289,4 +289,7 @@ def test_a_queue_without_a_policy_has_no_problem() -> None:
 @pytest.mark.timeout(10)
 def test_no_pattern_takes_long_to_match() -> None:
     pattern = "*a" * 1_000 + "b"
-    assert decision(BOB, SEND, allow(Resource=pattern), queue=QueueKey(HERE, "a" * 80)) is BY_POLICY
+    assert (
+        decision(BOB, SEND, allow(Resource=pattern), queue=QueueKey("us-east-1", HERE, "a" * 80))
+        is BY_POLICY
+    )

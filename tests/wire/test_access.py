@@ -34,9 +34,10 @@ ACCESS = Access(
     }
 )
 CONTEXT = Context("127.0.0.1", secure=False, wall_ms=NOW_MS)
-JOBS = QueueKey(HERE, "jobs")
+REGION = "us-east-1"
+JOBS = QueueKey(REGION, HERE, "jobs")
 JOBS_URL = f"http://localhost:9324/{HERE}/jobs"
-JOBS_ARN = f"arn:aws:sqs:eu-central-1:{HERE}:jobs"
+JOBS_ARN = f"arn:aws:sqs:{REGION}:{HERE}:jobs"
 SHARED = json.dumps(
     {"Statement": {"Effect": "Allow", "Principal": {"AWS": THERE}, "Action": "sqs:*",
                    "Resource": JOBS_ARN}}
@@ -167,8 +168,8 @@ def test_the_others_are_told_what_aws_tells_them(
 
 
 HANDLE = b64encode(json.dumps({"taskId": "t", "sourceArn": JOBS_ARN}).encode()).decode()
-OTHER = QueueKey(THERE, "other")
-OTHER_ARN = f"arn:aws:sqs:eu-central-1:{THERE}:other"
+OTHER = QueueKey(REGION, THERE, "other")
+OTHER_ARN = f"arn:aws:sqs:{REGION}:{THERE}:other"
 MOVING = ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes"]
 
 #: A request of account HERE, and the permissions that it comes to.
@@ -190,7 +191,7 @@ PERMISSIONS: list[tuple[AnyRequest, list[tuple[str, QueueKey]]]] = [
     (actions.GetQueueUrlRequest(queue_name="jobs"), [("GetQueueUrl", JOBS)]),
     (actions.GetQueueUrlRequest(queue_name="other", queue_owner_aws_account_id=THERE),
      [("GetQueueUrl", OTHER)]),
-    (actions.ListQueuesRequest(), [("ListQueues", QueueKey(HERE, ""))]),
+    (actions.ListQueuesRequest(), [("ListQueues", QueueKey(REGION, HERE, ""))]),
     (actions.DeleteQueueRequest(queue_url=f"http://x/{THERE}/other"), [("DeleteQueue", OTHER)]),
     (actions.PurgeQueueRequest(queue_url=JOBS_URL), [("PurgeQueue", JOBS)]),
     (actions.GetQueueAttributesRequest(queue_url=JOBS_URL), [("GetQueueAttributes", JOBS)]),
@@ -224,7 +225,7 @@ PERMISSIONS: list[tuple[AnyRequest, list[tuple[str, QueueKey]]]] = [
 def test_a_request_comes_to_permissions(
     request_: AnyRequest, permissions: list[tuple[str, QueueKey]]
 ) -> None:
-    assert permissions_needed(request_, HERE) == permissions
+    assert permissions_needed(request_, HERE, REGION) == permissions
 
 
 def test_the_table_of_permissions_has_every_action() -> None:

@@ -282,7 +282,7 @@ async def test_the_credential_scope_names_the_region(
     await client.say(request("CreateQueue", b'{"QueueName":"jobs"}', headers=header))
     await client.hear()
     attributes = b'{"QueueUrl":"jobs","AttributeNames":["QueueArn"]}'
-    await client.say(request("GetQueueAttributes", attributes))
+    await client.say(request("GetQueueAttributes", attributes, headers=header))
     arn = f'{{"Attributes":{{"QueueArn":"arn:aws:sqs:{region}:000000000000:jobs"}}}}'
     assert await client.hear() == answer(2, arn.encode())
 

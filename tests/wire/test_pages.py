@@ -59,10 +59,24 @@ async def test_messages_are_shown_and_not_received(client: Conversation) -> None
         assert message["receive_count"] == 0
 
 
+async def test_the_host_names_the_region_of_the_queue_that_is_shown(client: Conversation) -> None:
+    host = "sqs.eu-west-1.localhost:9324"
+    target = "/_forebay/messages?QueueUrl=jobs"
+    await client.say(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert b"The specified queue does not exist." in await client.hear()
+    create = "/?Action=CreateQueue&QueueName=jobs"
+    await client.say(f"GET {create} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert f"<QueueUrl>http://{host}/000000000000/jobs</QueueUrl>".encode() in await client.hear()
+    await client.say(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert b'{"messages":[]}' in await client.hear()
+    listed = (await get_json(client, "/_forebay/queues"))["queues"]
+    assert [queue["region"] for queue in listed] == ["eu-west-1", "us-east-1"]
+
+
 async def test_metrics_are_for_prometheus(client: Conversation) -> None:
     status, body = await get(client, "/metrics")
     assert status == 200
-    labels = b'{account="000000000000",queue="jobs"}'
+    labels = b'{account="000000000000",queue="jobs",region="us-east-1"}'
     assert b"forebay_queue_visible_messages" + labels + b" 1.0" in body
     assert b"forebay_queue_sent_total" + labels + b" 1.0" in body
     assert b"forebay_queue_oldest_message_age_seconds" + labels in body

@@ -90,8 +90,10 @@ class Access:
         """
         if identity is None:
             return
-        for action, key in permissions_needed(request, identity.principal.account_id):
-            queue = find_queue(key) or ProtectedQueue(queue_arn(identity.region, key), None)
+        for action, key in permissions_needed(
+            request, identity.principal.account_id, identity.region
+        ):
+            queue = find_queue(key) or ProtectedQueue(queue_arn(key), None)
             policy = parse_policy(queue.policy)
             denial = decide(identity.principal, action, key, queue.arn, policy, context)
             if denial is not None:
@@ -105,8 +107,10 @@ class Access:
             _check_new_policy(request)
 
 
-def permissions_needed(request: AnyRequest, account_id: str) -> list[tuple[str, QueueKey]]:
-    """The actions that a request of an account comes to, and the queues that they are done to.
+def permissions_needed(
+    request: AnyRequest, account_id: str, region: str
+) -> list[tuple[str, QueueKey]]:
+    """The actions that an account's request in a region comes to, and the queues they are done to.
 
     ListQueues is done to a queue without a name. What names no queue needs no permission: it will
     find none.
@@ -114,13 +118,13 @@ def permissions_needed(request: AnyRequest, account_id: str) -> list[tuple[str, 
     action = ACTION_OF[type(request)].name.removesuffix("Batch")
     match request:
         case CreateQueueRequest():
-            key = QueueKey(account_id, request.queue_name)
+            key = QueueKey(region, account_id, request.queue_name)
             return [(action, key), ("TagQueue", key)] if request.tags else [(action, key)]
         case GetQueueUrlRequest():
             owner = request.queue_owner_aws_account_id or account_id
-            return [(action, QueueKey(owner, request.queue_name))]
+            return [(action, QueueKey(region, owner, request.queue_name))]
         case ListQueuesRequest():
-            return [(action, QueueKey(account_id, ""))]
+            return [(action, QueueKey(region, account_id, ""))]
         case StartMessageMoveTaskRequest():
             return [
                 *_on_arn(request.source_arn, action, *_MOVING),
@@ -132,7 +136,7 @@ def permissions_needed(request: AnyRequest, account_id: str) -> list[tuple[str, 
             handle = decode_task_handle(request.task_handle)
             return _on_arn(handle.source_arn if handle is not None else "", action, *_MOVING)
         case _:
-            named = queue_key_from_url(request.queue_url, account_id)
+            named = queue_key_from_url(request.queue_url, region, account_id)
             return [] if named is None else [(action, named)]
 
 

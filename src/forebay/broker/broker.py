@@ -46,7 +46,7 @@ class Broker:
     and never falls behind what the journal has seen, so that a step of the machine's clock neither
     loses nor releases a message; a step forward between two runs alone counts as time that the
     broker was away. With a `time_scale` of 60 it runs a minute in a second, so that
-    tests of long settings are short.
+    tests of long settings are short. `region` is that of requests that name none.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Broker:
         entropy: Callable[[int], bytes] = os.urandom,
         recreate_interval_ms: int = RECREATE_INTERVAL_MS,
         time_scale: float = 1.0,
+        region: str = DEFAULT_REGION,
         endpoint_url: str = DEFAULT_ENDPOINT_URL,
         window: Window = Window(),  # noqa: B008 - frozen
     ) -> None:
@@ -67,7 +68,7 @@ class Broker:
         self._clock = clock or SystemClock()
         self._entropy = entropy
         self._recreate_interval_ms = recreate_interval_ms
-        self._caller = Caller(DEFAULT_ACCOUNT_ID, DEFAULT_REGION, endpoint_url)
+        self._caller = Caller(DEFAULT_ACCOUNT_ID, region, endpoint_url)
         self._loop = asyncio.get_running_loop()
         snapshot = journal.load()
         start_ms = max(self._clock.wall_ms(), snapshot.clock_ms)
@@ -100,6 +101,11 @@ class Broker:
     def durability(self) -> Durability:
         """What survives of a request that was answered."""
         return self._journal.durability
+
+    @property
+    def region(self) -> str:
+        """The region of requests that name none."""
+        return self._caller.region
 
     @property
     def available(self) -> bool:

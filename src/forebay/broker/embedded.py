@@ -14,6 +14,7 @@ import uvloop
 from forebay.broker.journal.base import Durability
 from forebay.broker.running import running_broker
 from forebay.errors import Closed
+from forebay.protocol.identifiers import DEFAULT_REGION
 
 
 class EmbeddedBroker:
@@ -23,7 +24,8 @@ class EmbeddedBroker:
             sqs = boto3.client("sqs", endpoint_url=broker.endpoint_url, ...)
 
     Everything is in memory unless `data` names a directory; then it is durable, at level fsync
-    unless `durability` says otherwise. Port 0 takes a free port.
+    unless `durability` says otherwise. Port 0 takes a free port. `region` is that of requests that
+    name none.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class EmbeddedBroker:
         durability: Durability | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        region: str = DEFAULT_REGION,
     ) -> None:
         self._data = data
         self._durability = durability
         self._host = host
         self._port = port
+        self._region = region
         self._thread: threading.Thread | None = None
         self._endpoint_url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,7 +99,7 @@ class EmbeddedBroker:
     async def _serve(self, started: Future[str]) -> None:
         self._loop = asyncio.get_running_loop()
         async with running_broker(
-            self._data, self._durability, host=self._host, port=self._port
+            self._data, self._durability, host=self._host, port=self._port, region=self._region
         ) as server:
             started.set_result(server.endpoint_url)
             await self._stop.wait()

@@ -15,7 +15,7 @@ from forebay.broker.core.queue import QueueTotals
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-_LABELS = ["account", "queue"]
+_LABELS = ["account", "region", "queue"]
 
 #: Gauges by the field of QueueView that each shows.
 _GAUGES = {
@@ -47,17 +47,19 @@ class _Queues(Collector):
             name = field.removesuffix("_s") + ("_seconds" if field.endswith("_s") else "_messages")
             gauge = GaugeMetricFamily(f"forebay_queue_{name}", text, labels=_LABELS)
             for queue in self._queues:
-                gauge.add_metric([queue.account_id, queue.name], getattr(queue, field))
+                gauge.add_metric(_labels(queue), getattr(queue, field))
             yield gauge
         for total in fields(QueueTotals):
             counter = CounterMetricFamily(
                 f"forebay_queue_{total.name}", _TOTALS[total.name], labels=_LABELS
             )
             for queue in self._queues:
-                counter.add_metric(
-                    [queue.account_id, queue.name], getattr(queue.totals, total.name)
-                )
+                counter.add_metric(_labels(queue), getattr(queue.totals, total.name))
             yield counter
+
+
+def _labels(queue: QueueView) -> list[str]:
+    return [queue.account_id, queue.region, queue.name]
 
 
 def metrics_text(queues: Iterable[QueueView]) -> bytes:

@@ -19,6 +19,7 @@ from forebay.broker.journal.sqlite import SqliteJournal
 from forebay.broker.server import HttpServer
 from forebay.errors import SettingsError
 from forebay.fault_injection import FaultPlane
+from forebay.protocol.identifiers import DEFAULT_REGION
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 
@@ -70,13 +71,15 @@ async def running_broker(
     faults: FaultPlane | None = None,
     time_scale: float = 1.0,
     recreate_interval_s: float = RECREATE_INTERVAL_MS / 1000,
+    region: str = DEFAULT_REGION,
     declared: Sequence[DeclaredQueue] = (),
     declared_done: Callable[[list[Outcome]], None] = _nothing,
 ) -> AsyncIterator[HttpServer]:
     """A broker that serves until the block ends, and then answers what it owes and stops.
 
-    The declared queues are there before it listens; `declared_done` is told what was done. Raises
-    what `open_journal`, `create_declared` and `HttpServer.start` raise.
+    The declared queues are there before it listens, in `region`, which is also that of requests
+    that name none; `declared_done` is told what was done. Raises what `open_journal`,
+    `create_declared` and `HttpServer.start` raise.
     """
     journal = open_journal(data, durability)
     executor = _executor(journal)
@@ -86,6 +89,7 @@ async def running_broker(
             executor=executor,
             time_scale=time_scale,
             recreate_interval_ms=round(recreate_interval_s * 1000),
+            region=region,
         )
         server = HttpServer(broker, access=access, tls=tls, faults=faults)
         if declared:

@@ -82,7 +82,7 @@ class HttpServer:
         self._faults = FaultySubmit(broker, faults, self._clock) if faults is not None else None
         self._answers = Answers(entropy(16))
         self._answers.set_date(self._clock.wall_ms())
-        self._callers = Callers(self._scheme)
+        self._callers = Callers(self._scheme, broker.region)
         self._heads = RememberedHeads()
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
@@ -210,7 +210,7 @@ class HttpServer:
         trace_header = headers.get(_TRACE_HEADER)
         if trace_header is not None:
             add_trace_header(request, trace_header.decode("latin-1"))
-        caller = self._callers.caller(path, headers, identity, self.endpoint_url)
+        caller = self._callers.caller(path, query, headers, identity, self.endpoint_url)
         if action is not None and identity is None and trace_header is None:
             head.call = Call(action, caller)
         return request, caller
@@ -244,7 +244,7 @@ class HttpServer:
             identity = self._authenticate(b"GET", url, headers, b"")
             if identity is not None:
                 self._authorize(exchange, identity, permission)
-        caller = self._callers.caller(b"/", headers, identity, self.endpoint_url)
+        caller = self._callers.caller(b"/", query, headers, identity, self.endpoint_url)
         page = show(self._broker, path, query, caller)
         exchange.respond(
             self._answers.page(

@@ -11,7 +11,6 @@ from msgspec import Struct
 from forebay.client.credentials import CredentialChain
 from forebay.client.endpoint import region_of_url, resolve_endpoint
 from forebay.clock import Clock, SystemClock
-from forebay.protocol.identifiers import QueueKey
 from forebay.protocol.sigv4 import sign
 
 #: Where the broker lists its queues.
@@ -22,8 +21,7 @@ _TIMEOUT_S = 2.0
 
 
 class _Queue(Struct):
-    account_id: str
-    name: str
+    arn: str
     oldest_message_age_s: float
 
 
@@ -42,8 +40,8 @@ class Ages:
         self._region = region
         self._clock = clock or SystemClock()
 
-    async def ask(self) -> dict[QueueKey, float]:
-        """Seconds since the oldest message of each queue was sent; empty when nobody knows."""
+    async def ask(self) -> dict[str, float]:
+        """Seconds since each queue's oldest message was sent, by ARN; empty when nobody knows."""
         if not self._knows:
             return {}
         endpoint = resolve_endpoint(self._endpoint_url, self._region, os.environ)
@@ -71,10 +69,7 @@ class Ages:
             # Another SQS, or one that does not let us see the page.
             self._knows = False
             return {}
-        return {
-            QueueKey(queue.account_id, queue.name): queue.oldest_message_age_s
-            for queue in page.queues
-        }
+        return {queue.arn: queue.oldest_message_age_s for queue in page.queues}
 
 
 def readable_age(age_s: float) -> str:

@@ -68,7 +68,8 @@ class Place(Struct, frozen=True):
     region: str | None = None
 
     def __str__(self) -> str:
-        return self.endpoint_url or f"Amazon SQS{f' in {self.region}' if self.region else ''}"
+        where = self.endpoint_url or "Amazon SQS"
+        return f"{where} in {self.region}" if self.region else where
 
 
 def choose_place(
@@ -80,22 +81,25 @@ def choose_place(
 ) -> Place:
     """The SQS that a command line means.
 
-    What it says outright comes first, then the host of the queue's URL, then the environment.
+    What it says outright comes first, then the host of the queue's URL, then the environment. The
+    region is the one that an SDK in the same environment takes, because queues of different regions
+    are different queues.
     Raises SettingsError when it says two things at once.
     """
     if aws and endpoint_url is not None:
         raise SettingsError("--aws and --endpoint-url exclude each other. Leave one out.")
+    region = region or _usual_region(queue, environment)
     if aws:
-        return Place(None, region or _aws_region(queue, environment))
+        return Place(None, region)
     if endpoint_url is None and queue is not None and "://" in queue:
         parts = urlsplit(queue)
-        return Place(f"{parts.scheme}://{parts.netloc}", region or region_of_url(queue))
+        return Place(f"{parts.scheme}://{parts.netloc}", region)
     configured = (environment.get(name) for name in ENDPOINT_VARIABLES)
     found = endpoint_url or next((url for url in configured if url), DEFAULT_ENDPOINT_URL)
     return Place(found.rstrip("/"), region)
 
 
-def _aws_region(queue: str | None, environment: Mapping[str, str]) -> str | None:
+def _usual_region(queue: str | None, environment: Mapping[str, str]) -> str | None:
     """The region of the queue's URL, else the one that the AWS CLI would take."""
     configured = next((environment[name] for name in REGION_VARIABLES if environment.get(name)), "")
     region = region_of_url(queue) or configured or Session().get_config_variable("region")

@@ -29,7 +29,6 @@ from forebay.client.base import SqsClient
 from forebay.errors import ServiceUnreachable
 from forebay.protocol.actions import GetQueueAttributesRequest, ListQueuesRequest
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
-from forebay.protocol.identifiers import QueueKey, queue_key_from_url
 from forebay.protocol.limits import LIST_RESULTS_MAX
 
 #: Columns of a table that goes to a file or a pipe: enough for the longest names.
@@ -149,8 +148,8 @@ async def _list_urls(client: SqsClient, prefix: str | None) -> list[str]:
         request = msgspec.structs.replace(request, next_token=page.next_token)
 
 
-def rows_of(attributes: dict[str, dict[str, str]], ages_s: dict[QueueKey, float]) -> list[QueueRow]:
-    """The rows of queues, given the attributes of each by its URL, and the ages that are known."""
+def rows_of(attributes: dict[str, dict[str, str]], ages_s: dict[str, float]) -> list[QueueRow]:
+    """The rows of queues, given the attributes of each by its URL, and the known ages by ARN."""
     sources: dict[str, list[str]] = {}
     for url, found in attributes.items():
         policy = found.get("RedrivePolicy")
@@ -159,15 +158,15 @@ def rows_of(attributes: dict[str, dict[str, str]], ages_s: dict[QueueKey, float]
             sources.setdefault(target, []).append(short_name(url))
 
     def row_of(url: str, found: dict[str, str]) -> QueueRow:
-        key = queue_key_from_url(url)
+        arn = found.get("QueueArn", "")
         return QueueRow(
             name=short_name(url),
             url=url,
             visible=int(found.get("ApproximateNumberOfMessages", 0)),
             in_flight=int(found.get("ApproximateNumberOfMessagesNotVisible", 0)),
             delayed=int(found.get("ApproximateNumberOfMessagesDelayed", 0)),
-            oldest_message_age_s=None if key is None else ages_s.get(key),
-            dead_letter_queue_of=sorted(sources.get(found.get("QueueArn", ""), ())),
+            oldest_message_age_s=ages_s.get(arn),
+            dead_letter_queue_of=sorted(sources.get(arn, ())),
         )
 
     return sorted((row_of(*item) for item in attributes.items()), key=lambda row: row.name)

@@ -24,8 +24,10 @@ from forebay.broker.keys import load_keys
 from forebay.broker.running import running_broker, tls_context
 from forebay.broker.server import HttpServer
 from forebay.cli.logs import LogFormat, set_up_logs
+from forebay.client.endpoint import REGION_VARIABLES
 from forebay.errors import SettingsError
 from forebay.fault_injection import SeededFaults
+from forebay.protocol.identifiers import DEFAULT_REGION
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 from forebay.stop_signals import stop_signals
 
@@ -106,6 +108,14 @@ def serve(
             " visibility timeout of a minute ends after a second.",
         ),
     ] = 1.0,
+    region: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            envvar=list(REGION_VARIABLES),
+            help="The region of the queues of --config and of requests that name none.",
+        ),
+    ] = DEFAULT_REGION,
     recreate_wait: Annotated[
         float,
         typer.Option(
@@ -162,10 +172,11 @@ def serve(
                     faults=plane,
                     time_scale=time_scale,
                     recreate_interval_s=recreate_wait,
+                    region=region,
                     declared=declared,
                     declared_done=_show_queues,
                 ),
-                lambda url: _announce(url, data, durability, signed=access.has_keys),
+                lambda url: _announce(url, data, durability, region, signed=access.has_keys),
             )
         )
 
@@ -205,7 +216,7 @@ def _tune() -> None:
 
 
 def _announce(
-    endpoint_url: str, data: Path | None, durability: Durability, *, signed: bool
+    endpoint_url: str, data: Path | None, durability: Durability, region: str, *, signed: bool
 ) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Forebay {forebay.__version__} serves SQS at [bold]{endpoint_url}[/bold]")
@@ -214,7 +225,7 @@ def _announce(
     credentials = "" if signed else ', aws_access_key_id="x", aws_secret_access_key="x"'
     console.print("Requests must be signed with a key of --keys." if signed else "From Python:")
     console.print(
-        f'  boto3.client("sqs", endpoint_url="{endpoint_url}", region_name="us-east-1"'
+        f'  boto3.client("sqs", endpoint_url="{endpoint_url}", region_name="{region}"'
         f"{credentials})",
         markup=False,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from forebay.errors import SettingsError
-from forebay.protocol.identifiers import DEFAULT_REGION
+from forebay.protocol.identifiers import DEFAULT_REGION, region_of_host
 
 #: Where SDKs look for another endpoint, the most specific first.
 #: Source: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
@@ -19,8 +18,6 @@ ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
 #: Where SDKs look for the region.
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
-_REGION_IN_HOST = re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z]{2}-[a-z0-9-]+)\.")
-_REGION_IN_OLD_HOST = re.compile(r"^(?:([a-z0-9-]+)\.)?queue\.amazonaws\.com")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -86,13 +83,7 @@ def resolve_endpoint(
 def region_of_url(url: str | None) -> str | None:
     """The region in the host of an AWS queue or endpoint URL; None when it names none."""
     host = urlsplit(url).hostname if url else None
-    if not host:
-        return None
-    found = _REGION_IN_HOST.search(host)
-    if found is not None:
-        return found[1]
-    found = _REGION_IN_OLD_HOST.match(host)
-    return (found[1] or DEFAULT_REGION) if found is not None else None
+    return region_of_host(host) if host else None
 
 
 def is_local(host: str) -> bool:

@@ -228,12 +228,19 @@ class SqsError(ForebayError):
     """
 
     def __init__(
-        self, fault: Fault, message: str | None = None, *, in_batch: SqsError | None = None
+        self,
+        fault: Fault,
+        message: str | None = None,
+        *,
+        in_batch: SqsError | None = None,
+        log_detail: str | None = None,
     ) -> None:
         self.fault = fault
         self.message = message or fault.text
         #: What an entry of a batch is answered with instead; None where that is the same.
         self.in_batch = in_batch
+        #: What the broker's log may add for whoever runs it. It never reaches a client.
+        self.log_detail = log_detail
         super().__init__(f"{fault.query_code}: {self.message}")
 
     @property

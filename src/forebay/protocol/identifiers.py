@@ -24,7 +24,11 @@ DEFAULT_REGION = "us-east-1"
 FIFO_SUFFIX = ".fifo"
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]+")
-_ACCOUNT_ID = re.compile(r"\d{12}")
+_ACCOUNT_ID = re.compile(r"\d{12}", re.ASCII)
+
+# Source: https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
+_REGION_IN_HOST = re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z]{2,4}-[a-z0-9-]+)\.")
+_REGION_IN_OLD_HOST = re.compile(r"^(?:([a-z0-9-]+)\.)?queue\.amazonaws\.com")
 
 #: Added to the broker's own counter so that a SequenceNumber has SQS's 20 digits.
 _SEQUENCE_NUMBER_BASE = 18_850_000_000_000_000_000
@@ -38,6 +42,7 @@ _HANDLE_VERSION = 1
 class QueueKey(Struct, frozen=True, gc=False):
     """What tells one queue from another."""
 
+    region: str
     account_id: str
     name: str
 
@@ -59,13 +64,29 @@ def is_queue_name(name: str) -> bool:
     return _QUEUE_NAME.fullmatch(name.removesuffix(FIFO_SUFFIX)) is not None
 
 
+def is_account_id(text: str) -> bool:
+    """Whether `text` is the number of an AWS account: 12 digits."""
+    return _ACCOUNT_ID.fullmatch(text) is not None
+
+
+def region_of_host(host: str) -> str | None:
+    """The region that the host name of an SQS endpoint names; None when it names none."""
+    found = _REGION_IN_HOST.search(host)
+    if found is not None:
+        return found[1]
+    found = _REGION_IN_OLD_HOST.match(host)
+    return (found[1] or DEFAULT_REGION) if found is not None else None
+
+
 def queue_url(endpoint_url: str, key: QueueKey) -> str:
     """The URL of a queue at an endpoint (scheme, host and port, no trailing slash)."""
     return f"{endpoint_url}/{key.account_id}/{key.name}"
 
 
-def queue_key_from_url(url: str, default_account_id: str = DEFAULT_ACCOUNT_ID) -> QueueKey | None:
-    """The queue that a QueueUrl names; None when it names none.
+def queue_key_from_url(
+    url: str, region: str = DEFAULT_REGION, account_id: str = DEFAULT_ACCOUNT_ID
+) -> QueueKey | None:
+    """The queue that a QueueUrl names in the caller's region; None when it names none.
 
     The account and name in the path decide. The host does not matter, and a bare queue name counts
     as a URL of the caller's own account.
@@ -77,23 +98,22 @@ def queue_key_from_url(url: str, default_account_id: str = DEFAULT_ACCOUNT_ID) -
     parts = [unquote(part) for part in path.split("/") if part]
     if not parts:
         return None
-    account_id = default_account_id
-    if len(parts) > 1 and _ACCOUNT_ID.fullmatch(parts[-2]):
+    if len(parts) > 1 and is_account_id(parts[-2]):
         account_id = parts[-2]
-    return QueueKey(account_id, parts[-1])
+    return QueueKey(region, account_id, parts[-1])
 
 
-def queue_arn(region: str, key: QueueKey) -> str:
+def queue_arn(key: QueueKey) -> str:
     """The Amazon Resource Name of a queue."""
-    return f"arn:aws:sqs:{region}:{key.account_id}:{key.name}"
+    return f"arn:aws:sqs:{key.region}:{key.account_id}:{key.name}"
 
 
 def queue_key_from_arn(arn: str) -> QueueKey | None:
     """The queue that an ARN names; None when it is not the ARN of a queue."""
     parts = arn.split(":")
-    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs" or not parts[4] or not parts[5]:
+    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "sqs" or not all(parts[3:]):
         return None
-    return QueueKey(parts[4], parts[5])
+    return QueueKey(*parts[3:])
 
 
 def message_id(entropy: bytes) -> str:

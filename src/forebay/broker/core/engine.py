@@ -119,7 +119,7 @@ class Engine:
         return min((due_ms for due_ms in due if due_ms is not None), default=None)
 
     def view_queues(self, now_ms: int) -> list[QueueView]:
-        """Every queue as it is now, by account and name. Nothing is received."""
+        """Every queue as it is now, by account, region and name. Nothing is received."""
         return views.view_queues(self._state, self._at(now_ms))
 
     def peek(

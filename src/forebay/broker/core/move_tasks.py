@@ -50,7 +50,7 @@ _NO_DESTINATION = "AWS.SimpleQueueService.NonExistentQueue"
 def start_message_move_task(
     state: EngineState, request: StartMessageMoveTaskRequest, caller: Caller, now_ms: int
 ) -> StartMessageMoveTaskResult:
-    source = _queue_of_arn(state, "SourceArn", request.source_arn)
+    source = _queue_of_arn(state, caller, "SourceArn", request.source_arn)
     state.settle(source, now_ms)
     if not _is_dead_letter_queue(state, source):
         raise SqsError(
@@ -58,7 +58,7 @@ def start_message_move_task(
             "Source queue must be configured as a Dead Letter Queue.",
         )
     if request.destination_arn is not None:
-        destination = _queue_of_arn(state, "DestinationArn", request.destination_arn)
+        destination = _queue_of_arn(state, caller, "DestinationArn", request.destination_arn)
         _check_destination(source, destination)
     rate = request.max_number_of_messages_per_second
     if rate is not None and not 1 <= rate <= limits.MOVE_TASK_MESSAGES_PER_SECOND_MAX:
@@ -101,7 +101,7 @@ def cancel_message_move_task(
     handle = decode_task_handle(request.task_handle)
     if handle is None:
         raise SqsError(errors.INVALID_PARAMETER_VALUE, "Value for parameter TaskHandle is invalid.")
-    source = _queue_of_arn(state, "SourceArn", handle.source_arn)
+    source = _queue_of_arn(state, caller, "SourceArn", handle.source_arn)
     task = next(
         (task for task in _tasks_of(state, source.arn) if task.task_id == handle.task_id), None
     )
@@ -117,7 +117,7 @@ def list_message_move_tasks(
     state: EngineState, request: ListMessageMoveTasksRequest, caller: Caller, now_ms: int
 ) -> ListMessageMoveTasksResult:
     """The tasks of a source, latest first."""
-    source = _queue_of_arn(state, "SourceArn", request.source_arn)
+    source = _queue_of_arn(state, caller, "SourceArn", request.source_arn)
     count = request.max_results if request.max_results is not None else 1
     if not 1 <= count <= limits.MOVE_TASK_RESULTS_MAX:
         raise validation.invalid(
@@ -251,9 +251,9 @@ def _find(state: EngineState, arn: str) -> Queue | None:
     return state.queues.get(key) if key is not None else None
 
 
-def _queue_of_arn(state: EngineState, parameter: str, arn: str) -> Queue:
+def _queue_of_arn(state: EngineState, caller: Caller, parameter: str, arn: str) -> Queue:
     queue = _find(state, arn)
-    if queue is None:
+    if queue is None or queue.key.region != caller.region:
         raise SqsError(
             errors.RESOURCE_NOT_FOUND,
             f"The resource that you specified for the {parameter} parameter doesn't exist.",

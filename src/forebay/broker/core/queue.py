@@ -44,9 +44,8 @@ class Queue(ABC):
 
     def __init__(self, record: QueueRecord, window: Window) -> None:
         self.number = record.number
-        self.key = QueueKey(record.account_id, record.name)
-        self.region = record.region
-        self.arn = queue_arn(record.region, self.key)
+        self.key = QueueKey(record.region, record.account_id, record.name)
+        self.arn = queue_arn(self.key)
         self.created_at_ms = record.created_at_ms
         self.modified_at_ms = record.modified_at_ms
         self.purged_at_ms = record.purged_at_ms
@@ -90,7 +89,7 @@ class Queue(ABC):
             number=self.number,
             account_id=self.key.account_id,
             name=self.key.name,
-            region=self.region,
+            region=self.key.region,
             created_at_ms=self.created_at_ms,
             modified_at_ms=self.modified_at_ms,
             purged_at_ms=self.purged_at_ms,

@@ -41,7 +41,7 @@ def create_queue(
     state: EngineState, request: CreateQueueRequest, caller: Caller, now_ms: int
 ) -> CreateQueueResult:
     """Create a queue, or answer the one that is there when no attribute differs."""
-    key = QueueKey(caller.account_id, request.queue_name)
+    key = QueueKey(caller.region, caller.account_id, request.queue_name)
     given = request.attributes or {}
     fifo = _check_name(request.queue_name, given)
     canonical = queue_attributes.canonical_attributes(given, fifo=fifo)
@@ -58,7 +58,7 @@ def create_queue(
             number=state.next_queue_number,
             account_id=key.account_id,
             name=key.name,
-            region=caller.region,
+            region=key.region,
             created_at_ms=now_ms + state.wall_offset_ms,
             modified_at_ms=now_ms + state.wall_offset_ms,
             purged_at_ms=None,
@@ -75,24 +75,24 @@ def get_queue_url(
     state: EngineState, request: GetQueueUrlRequest, caller: Caller, now_ms: int
 ) -> GetQueueUrlResult:
     account_id = request.queue_owner_aws_account_id or caller.account_id
-    key = QueueKey(account_id, request.queue_name)
-    if key not in state.queues:
-        raise SqsError(errors.QUEUE_DOES_NOT_EXIST)
-    return GetQueueUrlResult(queue_url=queue_url(caller.endpoint_url, key))
+    queue = state.queue_of_key(QueueKey(caller.region, account_id, request.queue_name))
+    return GetQueueUrlResult(queue_url=queue_url(caller.endpoint_url, queue.key))
 
 
 def list_queues(
     state: EngineState, request: ListQueuesRequest, caller: Caller, now_ms: int
 ) -> ListQueuesResult:
-    """The caller's queues by name. Pages only when MaxResults is given, as SQS does."""
+    """The caller's queues in its region, by name. Pages only with MaxResults, as SQS does."""
     prefix = request.queue_name_prefix or ""
-    names = sorted(
-        key.name
+    own = {
+        key.name: key
         for key in state.queues
-        if key.account_id == caller.account_id and key.name.startswith(prefix)
-    )
-    page, next_token = _page(names, request.max_results, request.next_token)
-    urls = [queue_url(caller.endpoint_url, QueueKey(caller.account_id, name)) for name in page]
+        if key.account_id == caller.account_id
+        and key.region == caller.region
+        and key.name.startswith(prefix)
+    }
+    page, next_token = _page(sorted(own), request.max_results, request.next_token)
+    urls = [queue_url(caller.endpoint_url, own[name]) for name in page]
     return ListQueuesResult(queue_urls=urls or None, next_token=next_token)
 
 
@@ -246,7 +246,7 @@ def _check_dead_letter_target(
         return
     policy = parse_redrive_policy(text)
     target = state.queues.get(policy.target)
-    if target is None:
+    if target is None or policy.target.region != source.region:
         raise validation.invalid("RedrivePolicy", text, "Dead letter target does not exist.")
     if policy.target.account_id != source.account_id:
         raise validation.invalid(

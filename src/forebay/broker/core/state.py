@@ -50,7 +50,7 @@ class Caller(Struct, frozen=True):
 
     #: The account of the request when its QueueUrl names none.
     account_id: str
-    #: The region that a queue created by this request belongs to.
+    #: The region of the request: it sees no other region's queues.
     region: str
     #: Scheme, host and port that answers build queue URLs from.
     endpoint_url: str
@@ -92,7 +92,8 @@ class EngineState:
         self._next_page_number = 1
         #: Numbers of the queues whose tally may have changed since the last commit.
         self._touched: set[int] = set()
-        self._queues_by_url: dict[str, Queue] = {}
+        #: By URL and the caller's region.
+        self._queues_by_url: dict[tuple[str, str], Queue] = {}
         if snapshot is not None:
             self._restore(snapshot)
 
@@ -101,21 +102,41 @@ class EngineState:
 
         Raises SqsError (QueueDoesNotExist).
         """
-        queue = self._queues_by_url.get(url)
+        queue = self._queues_by_url.get((url, caller.region))
         if queue is None:
-            key = queue_key_from_url(url, caller.account_id)
-            queue = self.queues.get(key) if key is not None else None
-            if queue is None:
+            key = queue_key_from_url(url, caller.region, caller.account_id)
+            if key is None:
                 raise SqsError(errors.QUEUE_DOES_NOT_EXIST)
+            queue = self.queue_of_key(key)
             if url.endswith(f"/{queue.key.account_id}/{queue.key.name}"):
-                self._remember_url(url, queue)
+                self._remember_url((url, caller.region), queue)
         self.settle(queue, now_ms)
         return queue
 
-    def _remember_url(self, url: str, queue: Queue) -> None:
+    def queue_of_key(self, key: QueueKey) -> Queue:
+        """The queue with this key.
+
+        Raises SqsError (QueueDoesNotExist), which says for the log where there is such a queue.
+        """
+        queue = self.queues.get(key)
+        if queue is not None:
+            return queue
+        elsewhere = sorted(
+            other.region
+            for other in self.queues
+            if other.name == key.name and other.account_id == key.account_id
+        )
+        raise SqsError(
+            errors.QUEUE_DOES_NOT_EXIST,
+            log_detail=f"It exists in {', '.join(elsewhere)}; the request is for {key.region}."
+            if elsewhere
+            else None,
+        )
+
+    def _remember_url(self, url_and_region: tuple[str, str], queue: Queue) -> None:
         if len(self._queues_by_url) >= _REMEMBERED_URLS_MAX:
             self._queues_by_url.clear()
-        self._queues_by_url[url] = queue
+        self._queues_by_url[url_and_region] = queue
 
     def settle(self, queue: Queue, now_ms: int) -> None:
         """Do what time has brought to a queue, and note what must be journaled and woken."""

@@ -19,6 +19,7 @@ class QueueView(Struct, frozen=True):
     """A queue as it is now."""
 
     account_id: str
+    region: str
     name: str
     arn: str
     fifo: bool
@@ -50,9 +51,9 @@ class MessageView(Struct, frozen=True, omit_defaults=True):
 
 
 def view_queues(state: EngineState, now_ms: int) -> list[QueueView]:
-    """Every queue of every account, by account and name."""
+    """Every queue, by account, region and name."""
     views = []
-    for key in sorted(state.queues, key=lambda key: (key.account_id, key.name)):
+    for key in sorted(state.queues, key=lambda key: (key.account_id, key.region, key.name)):
         queue = state.queues[key]
         state.settle(queue, now_ms)
         views.append(_view_queue(queue, now_ms))
@@ -76,6 +77,7 @@ def _view_queue(queue: Queue, now_ms: int) -> QueueView:
     oldest_ms = queue.oldest_enqueued_at_ms()
     return QueueView(
         account_id=queue.key.account_id,
+        region=queue.key.region,
         name=queue.key.name,
         arn=queue.arn,
         fifo=queue.settings.fifo,
