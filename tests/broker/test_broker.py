@@ -14,7 +14,7 @@ from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.changes import PageRequest
 from forebay.broker.core.engine import Caller
 from forebay.broker.core.window import Window
-from forebay.broker.journal.base import Journal
+from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.polls import Answer
 from forebay.protocol.actions import (
@@ -42,6 +42,8 @@ def broker_on(
     executor: HeldExecutor | None = None,
     window: Window = Window(),  # noqa: B008 - frozen
 ) -> Broker:
+    """A broker; the executor, if there is one, makes its commits."""
+    journal.is_quick = executor is None
     return Broker(
         journal,
         executor=executor or InlineExecutor(),
@@ -144,6 +146,52 @@ async def test_requests_that_arrive_during_a_commit_share_the_next_one() -> None
     await settle()
     assert [type(sent.answer) for sent in sends] == [SendMessageResult] * 3
     assert [len(changes.messages) for changes in journal.commits] == [0, 3]
+
+
+@in_virtual_time
+async def test_a_quick_commit_is_made_without_the_executor() -> None:
+    journal, executor = FailingJournal(), HeldExecutor()
+    broker = broker_on(journal, executor)
+    journal.is_quick = True
+    await create(broker)
+    sent = [Asked(broker, send("jobs", str(number))) for number in range(3)]
+    await settle()
+    assert executor.held == []
+    assert [len(asked.answers) for asked in sent] == [1, 1, 1]
+    assert [len(commit.messages) for commit in journal.commits] == [0, 3]
+    await broker.close()
+
+
+@in_virtual_time
+async def test_a_quick_commit_that_fails_refuses_what_waited_for_it_and_the_broker_recovers() -> (
+    None
+):
+    journal = FailingJournal()
+    broker = broker_on(journal)
+    await create(broker)
+    journal.failing_commits = 1
+    lost = Asked(broker, send("jobs", "lost"))
+    await settle()
+    assert lost.code == "ServiceUnavailable"
+    await broker.call(send("jobs", "kept"))
+    assert bodies_in(journal) == ["kept"]
+    await broker.close()
+
+
+@in_virtual_time
+async def test_a_sync_is_put_off_while_every_turn_of_the_loop_brings_more_requests() -> None:
+    journal = FailingJournal()
+    journal.durability = Durability.FSYNC
+    broker = broker_on(journal)
+    await create(broker)
+    asked = []
+    for number in range(5):
+        asked.append(Asked(broker, send("jobs", str(number))))
+        await asyncio.sleep(0)
+    assert [one.answers for one in asked] == [[]] * 5
+    await settle()
+    assert [len(commit.messages) for commit in journal.commits] == [0, 5]
+    await broker.close()
 
 
 @in_virtual_time

@@ -8,8 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
@@ -53,6 +53,26 @@ def files_at_most(size_bytes: int) -> Iterator[None]:
 def crash_image(journal: SqliteJournal, directory: Path) -> Path:
     """The files as they are now, as a crash would leave them."""
     return shutil.copytree(journal.directory, directory)
+
+
+def test_a_journal_is_quick_as_long_as_its_commits_are(tmp_path: Path) -> None:
+    took_s = 0.0
+    seconds = iter_of(lambda: took_s)
+    with closing(SqliteJournal(tmp_path, stopwatch=lambda: next(seconds))) as journal:
+        quick = []
+        for number, took_s in enumerate([0.0001, 0.1, 0.0001, *[0.0001] * 30], 1):  # noqa: B007
+            journal.commit(changes(messages=[message(number)]))
+            quick.append(journal.is_quick)
+    assert quick[0]
+    assert not any(quick[1:3])
+    assert quick[-1]
+
+
+def iter_of(took_s: Callable[[], float]) -> Iterator[float]:
+    """What a stopwatch says before and after each commit."""
+    while True:
+        yield 0.0
+        yield took_s()
 
 
 def test_a_value_that_cannot_be_stored_fails_the_commit_alone(journal: SqliteJournal) -> None:

@@ -76,14 +76,15 @@ class Broker:
         self._origin_ms = start_ms - self._scaled_ms()
         #: None while it is being rebuilt from the journal.
         self._engine: Engine | None = self._engine_from(snapshot)
+        #: Engine time of the turn of the event loop that is being gathered.
+        self._turn_ms = start_ms
         self._engine_made_s = self._loop.time()
         #: Loop time before which an engine that failed is not rebuilt.
         self._rebuild_from_s = 0.0
         self._rebuilding = False
         self._polls = ParkedPolls()
         self._commits = GroupCommit(
-            commit=journal.commit,
-            read=journal.page,
+            journal=journal,
             paged=self._page_in,
             executor=executor,
             loop=self._loop,
@@ -119,12 +120,10 @@ class Broker:
         its answer any more.
         """
         if not self._turn_scheduled:
-            self._turn_scheduled = True
-            self._loop.call_soon(self._turn)
-            if self._engine is not None:
-                self._read_wall_clock(self._engine)
+            self._read_clocks()
+            self._schedule_turn()
         if self._engine is None:
-            self._commits.add(reply, SqsError(SERVICE_UNAVAILABLE))
+            self._commits.gathering.append((reply, SqsError(SERVICE_UNAVAILABLE)))
             return None
         wait = self._apply(self._engine, request, caller, reply)
         if wait is None:
@@ -185,7 +184,7 @@ class Broker:
         The journal stays open; whoever opened it closes it.
         """
         for poll in self._polls.take_all():
-            self._commits.add(poll.reply, ReceiveMessageResult())
+            self._commits.gathering.append((poll.reply, ReceiveMessageResult()))
         if not self._turn_scheduled:
             self._turn()
         while not self._commits.idle or self._rebuilding:
@@ -196,9 +195,11 @@ class Broker:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _read_wall_clock(self, engine: Engine) -> None:
-        """Have an engine show the wall clock's time from here on."""
-        engine.wall_offset_ms = self._clock.wall_ms() - self._now_ms()
+    def _read_clocks(self) -> None:
+        """Have all requests of this turn carried out at the time that it is now."""
+        self._turn_ms = self._now_ms()
+        if self._engine is not None:
+            self._engine.wall_offset_ms = self._clock.wall_ms() - self._turn_ms
 
     def _now_ms(self) -> int:
         return self._origin_ms + self._scaled_ms()
@@ -214,7 +215,7 @@ class Broker:
         """Carry out a request and see to its answer, unless it has to wait for one."""
         answer: Answer | Wait
         try:
-            answer = engine.apply(request, caller, self._now_ms())
+            answer = engine.apply(request, caller, self._turn_ms)
         except SqsError as error:
             answer = error
         except Exception as error:
@@ -224,18 +225,30 @@ class Broker:
             return None
         if isinstance(answer, Wait):
             return answer
-        self._commits.add(reply, answer)
+        self._commits.gathering.append((reply, answer))
         return None
+
+    def _schedule_turn(self) -> None:
+        if not self._turn_scheduled:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._turn_when_gathered)
+
+    def _turn_when_gathered(self) -> None:
+        if self._commits.are_more_coming():
+            self._read_clocks()
+            self._loop.call_soon(self._turn_when_gathered)
+        else:
+            self._turn_scheduled = False
+            self._turn()
 
     def _turn(self) -> None:
         """Do all that requests and time have made due."""
-        self._turn_scheduled = False
-        now_ms = self._now_ms()
+        self._read_clocks()
+        now_ms = self._turn_ms
         if self._engine is not None:
-            self._read_wall_clock(self._engine)
             self._advance(self._engine, now_ms)
         for poll in self._polls.take_due(now_ms):
-            self._commits.add(poll.reply, ReceiveMessageResult())
+            self._commits.gathering.append((poll.reply, ReceiveMessageResult()))
         if self._engine is not None:
             if not self._commits.in_flight:
                 self._commits.start(self._engine.take_changes(), self._engine.take_pages())
@@ -316,7 +329,7 @@ class Broker:
     def _committed(self) -> None:
         if self._engine is None:
             self._rebuild_in_time()
-        self._turn()
+        self._schedule_turn()
 
     def _rebuild_in_time(self) -> None:
         wait_s = self._rebuild_from_s - self._loop.time()
@@ -334,14 +347,12 @@ class Broker:
         return self._engine_from(self._journal.load())
 
     def _engine_from(self, snapshot: Snapshot) -> Engine:
-        engine = Engine(
+        return Engine(
             entropy=self._entropy,
             recreate_interval_ms=self._recreate_interval_ms,
             window=self._window,
             snapshot=snapshot,
         )
-        self._read_wall_clock(engine)
-        return engine
 
     def _rebuilt_in_thread(self, future: Future[Engine]) -> None:
         self._loop.call_soon_threadsafe(self._rebuilt, future)
@@ -356,6 +367,7 @@ class Broker:
         if error is None:
             self._engine = future.result()
             self._engine_made_s = self._loop.time()
+            self._read_clocks()
             self._park_again()
         self._turn()
 

@@ -9,11 +9,15 @@ from concurrent.futures import Executor, Future
 from typing import ParamSpec, TypeVar
 
 from forebay.broker.core.changes import ChangeSet, Page, PageRequest
+from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.polls import Answer, Reply
 from forebay.protocol.errors import Fault, SqsError
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+#: Answers that are enough for one commit, however many more are coming.
+_GROUP_MAX = 128
 
 _log = logging.getLogger(__name__)
 
@@ -36,63 +40,82 @@ class InlineExecutor(Executor):
 class GroupCommit:
     """Gathers answers and lets them go in groups, each after its commit, and reads pages between.
 
-    One group is being committed while the next one gathers, so that a group grows with the load and
-    a lone request waits for nobody. An answer without changes of its own waits as well: it may tell
-    of changes that are not durable yet, as the answer to a duplicate send does.
+    A group grows with the load, and a lone request waits for nobody. An answer without changes of
+    its own waits as well: it may tell of changes that are not durable yet, as the answer to a
+    duplicate send does.
+
+    A commit that is quick is made at once, since to hand it to a thread and back would take longer
+    than the commit itself; the executor makes any other, while the next group gathers.
 
     `paged` is given each page that was read, or what reading it raised. `committed` is called when
-    a group is done, and `failed` when its commit raised. After a failure the answers of the group,
-    and all that gathered behind it, are held until `refuse`.
+    a group is done by the executor, and `failed` when its commit raised. After a failure the
+    answers of the group, and all that gathered behind it, are held until `refuse`.
     """
 
     def __init__(
         self,
         *,
-        commit: Callable[[ChangeSet], None],
-        read: Callable[[PageRequest], Page],
+        journal: Journal,
         paged: Callable[[PageRequest, Page | Exception], None],
         executor: Executor,
         loop: asyncio.AbstractEventLoop,
         committed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
-        self._commit = commit
-        self._read = read
+        self._journal = journal
         self._paged = paged
         self._executor = executor
         self._loop = loop
         self._committed = committed
         self._failed = failed
-        self._gathering: list[tuple[Reply, Answer]] = []
+        #: Answers that are held back until all changes made so far are durable.
+        self.gathering: list[tuple[Reply, Answer]] = []
         self._in_flight: list[tuple[Reply, Answer]] | None = None
         self._page_requests: Sequence[PageRequest] = ()
+        self._waits_for_disk = journal.durability is Durability.FSYNC
+        #: How many had gathered when it was last asked whether more are coming.
+        self._gathered = 0
 
     @property
     def in_flight(self) -> bool:
-        """Whether a group is being committed, or its answers have only just left."""
+        """Whether the executor is at work for a group."""
         return self._in_flight is not None
 
     @property
     def idle(self) -> bool:
         """Whether no answer is held back."""
-        return self._in_flight is None and not self._gathering
+        return self._in_flight is None and not self.gathering
 
-    def add(self, reply: Reply, answer: Answer) -> None:
-        """Hold an answer back until all changes made so far are durable."""
-        self._gathering.append((reply, answer))
+    def are_more_coming(self) -> bool:
+        """Whether to look once more for requests before the next commit.
+
+        Clients that were answered together ask again within a few turns of the event loop. To wait
+        while each turn brings more of them costs less than a sync for each few.
+        """
+        gathered = len(self.gathering)
+        coming = self._waits_for_disk and self._gathered < gathered < _GROUP_MAX
+        self._gathered = gathered
+        return coming
 
     def start(self, changes: ChangeSet, page_requests: Sequence[PageRequest] = ()) -> None:
         """Commit `changes`, then let go what has gathered, then read the pages.
 
         Call when nothing is in flight.
         """
-        group, self._gathering = self._gathering, []
+        group, self.gathering = self.gathering, []
+        self._gathered = 0
         if changes:
-            self._in_flight = group
-            self._page_requests = page_requests
-            future = self._executor.submit(self._commit, changes)
-            future.add_done_callback(self._done_in_thread)
-            return
+            if not self._journal.is_quick:
+                self._in_flight = group
+                self._page_requests = page_requests
+                future = self._executor.submit(self._journal.commit, changes)
+                future.add_done_callback(self._done_in_thread)
+                return
+            try:
+                self._journal.commit(changes)
+            except Exception as error:
+                self._fail(group, error)
+                return
         _let_go(group)
         if page_requests:
             self._in_flight = []
@@ -100,31 +123,29 @@ class GroupCommit:
 
     def refuse(self, fault: Fault) -> None:
         """Answer everything that is held back with an error."""
-        group, self._gathering = self._gathering, []
+        group, self.gathering = self.gathering, []
         _let_go([(reply, SqsError(fault)) for reply, _ in group])
+
+    def _fail(self, group: list[tuple[Reply, Answer]], error: BaseException) -> None:
+        self._in_flight = None
+        self.gathering = group + self.gathering
+        self._failed(error)
 
     def _done_in_thread(self, future: Future[None]) -> None:
         self._loop.call_soon_threadsafe(self._done, future)
 
     def _done(self, future: Future[None]) -> None:
         error = future.exception()
-        group = self._in_flight or []
-        if error is None:
-            self._in_flight = []
-            _let_go(group)
-            if self._page_requests:
-                page_requests, self._page_requests = self._page_requests, ()
-                self._read_pages(page_requests)
-                return
-            # The answers that just left bring the next requests. Two turns of the event loop, with
-            # a read between them, let those join one large group; otherwise the clients fall into
-            # two groups that take turns, for twice the commits.
-            self._loop.call_soon(self._loop.call_soon, self._land)
+        group, self._in_flight = self._in_flight or [], []
+        page_requests, self._page_requests = self._page_requests, ()
+        if error is not None:
+            self._fail(group, error)
+            return
+        _let_go(group)
+        if page_requests:
+            self._read_pages(page_requests)
         else:
-            self._page_requests = ()
-            self._in_flight = None
-            self._gathering = group + self._gathering
-            self._failed(error)
+            self._land()
 
     def _read_pages(self, requests: Sequence[PageRequest]) -> None:
         def read() -> list[Page | Exception]:
@@ -137,7 +158,7 @@ class GroupCommit:
 
     def _try_to_read(self, request: PageRequest) -> Page | Exception:
         try:
-            return self._read(request)
+            return self._journal.page(request)
         except Exception as error:
             return error
 

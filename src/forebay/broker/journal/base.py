@@ -33,6 +33,11 @@ class Journal(Protocol):
         """What survives of a change once `commit` has returned."""
         ...
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether a commit now takes no longer than it would take to have a thread make it."""
+        ...
+
     def load(self) -> Snapshot:
         """What was committed, as the engine is rebuilt from it.
 

@@ -29,7 +29,8 @@ _STALE_POSITIONS_MIN = 64
 class MemoryJournal:
     """A Journal of dicts: for tests, for demonstrations, and for `--durability memory`."""
 
-    durability = Durability.MEMORY
+    durability: Durability = Durability.MEMORY
+    is_quick: bool = True
 
     def __init__(self) -> None:
         self._queues: dict[int, QueueRecord] = {}
