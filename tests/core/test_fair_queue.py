@@ -127,7 +127,30 @@ def test_messages_of_a_tenant_stay_in_order_of_their_becoming_visible(sqs: Sqs) 
     send(sqs, "b", 2)
     [first] = take(sqs, 1)
     sqs.change_visibility("jobs", first, 0)
-    assert [message.body for message in take(sqs, 5)] == ["a-1", "a-2", "b-0", "b-1", "a-0"]
+    assert [message.body for message in take(sqs, 5)] == ["a-0", "a-1", "a-2", "b-0", "b-1"]
+
+
+def test_a_quiet_tenant_whose_message_comes_back_is_first_in_line_again(sqs: Sqs) -> None:
+    send(sqs, "a", 2)
+    send(sqs, "b", 2)
+    messages = take(sqs, 3)
+    for message in reversed(messages):
+        sqs.change_visibility("jobs", message, 0)
+    assert [message.body for message in take(sqs, 4)] == ["a-0", "a-1", "b-0", "b-1"]
+
+
+def test_messages_of_noisy_tenants_come_back_to_their_places(sqs: Sqs) -> None:
+    send(sqs, "noisy", 60)
+    taken = take(sqs, 40)
+    sqs.change_visibility("jobs", taken[7], 0)
+    sqs.change_visibility("jobs", taken[3], 0)
+    send(sqs, "quiet", 1)
+    assert [message.body for message in take(sqs, 4)] == [
+        "quiet-0",
+        "noisy-3",
+        "noisy-7",
+        "noisy-40",
+    ]
 
 
 def test_tenants_whose_messages_are_all_dead_letters_hide_no_other_tenant(sqs: Sqs) -> None:

@@ -216,14 +216,6 @@ def test_a_shorter_retention_applies_to_messages_already_there() -> None:
     assert sqs.counts("jobs") == (0, 0, 0)
 
 
-def test_a_message_that_came_back_waits_behind_the_others(sqs: Sqs) -> None:
-    sqs.send("jobs", "a")
-    sqs.send("jobs", "b")
-    [message] = sqs.receive("jobs", 1)
-    sqs.change_visibility("jobs", message, 0)
-    assert sqs.bodies("jobs") == ["b", "a"]
-
-
 def test_a_long_poll_that_finds_nothing_waits(sqs: Sqs) -> None:
     request = ReceiveMessageRequest(queue_url=url_of("jobs"), wait_time_seconds=20)
     assert sqs.call(request) == Wait(queue_number=1, until_ms=sqs.now_ms + 20_000)

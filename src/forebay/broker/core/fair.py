@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace, merge
-from operator import itemgetter
+from operator import attrgetter
 
 from forebay.broker.core.message import Message
 
@@ -34,6 +34,8 @@ QUIET_AFTER_MS = 300_000
 
 #: Processing time counts half as much after this long, in ms. AWS says "recent" and no more.
 _HALF_LIFE_MS = 60_000
+
+_TURN = attrgetter("turn")
 
 #: Stale turns that are tolerated before they are swept out, beside one for each tenant.
 _STALE_TURNS_MIN = 64
@@ -61,22 +63,77 @@ class RecentTime:
 
 
 class Tenant:
-    """The messages of one message group."""
+    """The messages of one message group.
 
-    __slots__ = ("in_flight", "last_sent_ms", "name", "noisy", "processing", "ready")
+    Most become visible once and wait at the end. Those that come back go where they were, and are
+    kept apart, because that is anywhere.
+    """
+
+    __slots__ = (
+        "_returned_turns",
+        "in_flight",
+        "last_sent_ms",
+        "name",
+        "noisy",
+        "processing",
+        "ready",
+        "returned",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
-        #: Visible messages with the turn at which each became visible, by sequence.
-        self.ready: OrderedDict[int, tuple[int, Message]] = OrderedDict()
+        #: Visible messages by turn, in order: those that became visible for the first time …
+        self.ready: OrderedDict[int, Message] = OrderedDict()
+        #: … and those that came back, in no order.
+        self.returned: dict[int, Message] = {}
+        #: A heap of their turns, beside turns of messages that left.
+        self._returned_turns: list[int] = []
         self.in_flight = 0
         self.noisy = False
         self.last_sent_ms = 0
         self.processing = RecentTime()
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are visible."""
+        return len(self.ready) + len(self.returned)
+
     def head_turn(self) -> int:
-        """The turn of the oldest visible message; 0 without one."""
-        return next(iter(self.ready.values()))[0] if self.ready else 0
+        """The turn of the first visible message; 0 without one."""
+        head = next(iter(self.ready), 0)
+        if self.returned:
+            turns = self._returned_turns
+            while turns[0] not in self.returned:
+                heappop(turns)
+            if not head or turns[0] < head:
+                return turns[0]
+        return head
+
+    def put_back(self, message: Message) -> None:
+        """A message that has a turn became visible again."""
+        self.returned[message.turn] = message
+        turns = self._returned_turns
+        heappush(turns, message.turn)
+        if len(turns) > 2 * len(self.returned) + _STALE_TURNS_MIN:
+            turns[:] = sorted(self.returned)
+
+    def in_order(self) -> Iterator[Message]:
+        """The visible messages in order of their turns."""
+        if not self.returned:
+            return iter(self.ready.values())
+        return merge(self.ready.values(), self._returned_in_order(), key=_TURN)
+
+    def _returned_in_order(self) -> Iterator[Message]:
+        turns = self._returned_turns
+        frontier = [(turns[0], 0)]
+        last_turn = 0
+        while frontier:
+            turn, index = heappop(frontier)
+            for child in range(2 * index + 1, min(2 * index + 3, len(turns))):
+                heappush(frontier, (turns[child], child))
+            if turn != last_turn and turn in self.returned:
+                yield self.returned[turn]
+            last_turn = turn
 
 
 class FairOrder:
@@ -99,23 +156,31 @@ class FairOrder:
         return self._visible > 0
 
     def appear(self, message: Message) -> None:
-        """A message became visible; it goes behind all that are."""
-        self._last_turn = turn = self._last_turn + 1
+        """A message became visible: for the first time behind all that are, then at its turn."""
         self._visible += 1
         tenant = self._tenant(message.group_id)
         tenant.last_sent_ms = max(tenant.last_sent_ms, message.enqueued_at_ms)
-        tenant.ready[message.sequence] = (turn, message)
-        if len(tenant.ready) == 1:
+        if message.turn:
+            tenant.put_back(message)
+            if tenant.head_turn() == message.turn:
+                self._line_up(tenant)
+            return
+        self._last_turn = message.turn = turn = self._last_turn + 1
+        tenant.ready[turn] = message
+        if len(tenant.ready) == 1 and not tenant.returned:
             self._line_up(tenant)
 
     def vanish(self, message: Message) -> None:
         """A message is visible no more."""
         self._visible -= 1
         tenant = self._tenant(message.group_id)
-        was_head = tenant.ready.pop(message.sequence)[0] < tenant.head_turn()
-        if not tenant.ready:
+        turn = message.turn
+        if tenant.ready.pop(turn, None) is None:
+            del tenant.returned[turn]
+        head_turn = tenant.head_turn()
+        if not head_turn:
             self._drop_if_idle(tenant)
-        elif was_head:
+        elif turn < head_turn:
             self._line_up(tenant)
 
     def took_off(self, message: Message, now_ms: int) -> None:
@@ -158,13 +223,13 @@ class FairOrder:
         """Whether a tenant is noisy and few visible messages are there to overtake it."""
         if not self._noisy:
             return False
-        noisy = sum(len(tenant.ready) for tenant in self._noisy.values())
+        noisy = sum(tenant.waiting for tenant in self._noisy.values())
         return self._visible - noisy < QUIET_MESSAGES_MIN
 
     def is_served(self, group_id: str) -> bool:
         """Whether a tenant has visible messages, as every noisy one has."""
         tenant = self._tenants.get(group_id)
-        return tenant is not None and bool(tenant.ready)
+        return tenant is not None and tenant.waiting > 0
 
     def clear(self) -> None:
         """Forget every message, as a purge does."""
@@ -211,7 +276,7 @@ class FairOrder:
 
     def _fewest_in_flight_first(self) -> Iterator[Message]:
         """The messages of the noisy tenants, counting each as in flight once it is taken."""
-        queues = [iter(tenant.ready.values()) for tenant in self._noisy.values()]
+        queues = [tenant.in_order() for tenant in self._noisy.values()]
         in_flight = [(tenant.in_flight, index) for index, tenant in enumerate(self._noisy.values())]
         heapify(in_flight)
         while in_flight:
@@ -221,11 +286,11 @@ class FairOrder:
                 heappop(in_flight)
             else:
                 heapreplace(in_flight, (count + 1, index))
-                yield waiting[1]
+                yield waiting
 
     def _judge(self, tenant: Tenant, now_ms: int) -> None:
         """Mark a tenant that takes too large a share of the consumers and has more waiting."""
-        if tenant.noisy or not tenant.ready:
+        if tenant.noisy or not tenant.waiting:
             return
         crowded = (
             tenant.in_flight >= NOISY_IN_FLIGHT_MIN
@@ -244,11 +309,11 @@ class FairOrder:
         tenant.noisy = False
         tenant.processing = RecentTime()
         del self._noisy[tenant.name]
-        if tenant.ready:
+        if tenant.waiting:
             self._line_up(tenant)
 
     def _drop_if_idle(self, tenant: Tenant) -> None:
-        if tenant.ready:
+        if tenant.waiting:
             return
         if tenant.noisy:
             self._calm(tenant)
@@ -257,5 +322,4 @@ class FairOrder:
 
 
 def _by_turn(tenants: list[Tenant]) -> Iterator[Message]:
-    turns = merge(*(tenant.ready.values() for tenant in tenants), key=itemgetter(0))
-    return (message for _, message in turns)
+    return merge(*(tenant.in_order() for tenant in tenants), key=_TURN)

@@ -107,6 +107,8 @@ class Message(Struct, kw_only=True, gc=False, eq=False):
     first_received_at_ms: int = 0
     #: When the latest receive was, 0 before the first.
     taken_at_ms: int = 0
+    #: Its place among the visible messages of a standard queue; 0 when it has yet to take one.
+    turn: int = 0
     #: Whether it was received from the queue that it is in.
     received_here: bool = False
 

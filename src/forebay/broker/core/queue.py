@@ -184,7 +184,11 @@ class Queue(ABC):
         return chosen, exhausted
 
     def deliver(self, message: Message, now_ms: int, wall_ms: int, timeout_ms: int) -> None:
-        """Count a receive and hide the message for `timeout_ms`; 0 leaves it visible."""
+        """Count a receive and hide the message for `timeout_ms`.
+
+        0 leaves it visible, at the end of those that are, so that a caller who only looks comes to
+        see all of them.
+        """
         transition(message, Event.RECEIVED)
         if not message.received_here:
             self.held.count_received(message)
@@ -195,6 +199,7 @@ class Queue(ABC):
         self._vanish(message)
         if timeout_ms == 0:
             transition(message, Event.RELEASED)
+            message.turn = 0
             self._appear(message)
         else:
             self._fly_until(message, now_ms + timeout_ms)
