@@ -19,6 +19,7 @@ from forebay.protocol.actions import (
     ReceiveMessageRequest,
     SendMessageRequest,
 )
+from forebay.worker.reject import dead_letter_copy
 
 #: A command's arguments and what is piped into it.
 Run = Callable[..., "Ended"]
@@ -83,6 +84,16 @@ class Sqs:
     def send(self, url: str, body: str, group: str | None = None) -> None:
         request = SendMessageRequest(queue_url=url, message_body=body, message_group_id=group)
         self._connection.run(self._connection.client.send_message(request))
+
+    def reject(self, url: str, dead_letter_url: str, body: str) -> None:
+        """Put what a worker's Reject leaves into the dead-letter queue of a queue."""
+        copy = dead_letter_copy(
+            Message(message_id="m-7", receipt_handle="", md5_of_body="", body=body),
+            queue_url=dead_letter_url,
+            source_arn=self.arn(url),
+            reason="no such seat",
+        )
+        self._connection.run(self._connection.client.send_message(copy))
 
     def receive(self, url: str, count: int = 10) -> list[Message]:
         """The messages that are visible; they are visible again at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from forebay.broker.core import move_tasks
 from forebay.cli.connection import Connection
 from tests.cli.conftest import Run, Sqs
 
@@ -68,6 +69,73 @@ def test_a_task_that_fails_says_why_and_what_to_do(
         "Error: The task failed after 5 of 6 messages: CouldNotDetermineMessageSource. What was not"
         " moved is still in orders-dlq; name another queue with --to.\n"
     )
+
+
+@pytest.fixture
+def without_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that knows no more of rejected copies than Amazon SQS does."""
+    monkeypatch.setattr(move_tasks, "_rejected_from", lambda *_: None)
+
+
+def with_rejected_copies(sqs: Sqs, queues: tuple[str, str]) -> None:
+    """Behind the dead letters come rejected copies, and another dead letter."""
+    queue, dead = queues
+    sqs.reject(queue, dead, "rejected 1")
+    sqs.reject(queue, dead, "rejected 2")
+    sqs.send(queue, "order 5")
+    sqs.die(queue)
+    assert sqs.count(dead) == 8
+
+
+def test_rejected_copies_go_back_like_any_dead_letter(
+    run: Run, sqs: Sqs, queues: tuple[str, str]
+) -> None:
+    with_rejected_copies(sqs, queues)
+    ended = run("redrive", "orders-dlq")
+    assert ended == (0, "Moved 8 messages to where they came from.\n", "")
+    assert (sqs.count(queues[0]), sqs.count(queues[1])) == (8, 0)
+
+
+@pytest.mark.usefixtures("without_help")
+def test_where_sqs_cannot_move_rejected_copies_they_are_sent_back(
+    run: Run, sqs: Sqs, queues: tuple[str, str]
+) -> None:
+    with_rejected_copies(sqs, queues)
+    ended = run("redrive", "orders-dlq", "--rate", "500")
+    assert ended == (0, "Moved 8 messages to where they came from.\n", "")
+    assert (sqs.count(queues[0]), sqs.count(queues[1])) == (8, 0)
+    by_body = {message.body: message for message in sqs.receive(queues[0])}
+    assert by_body["rejected 1"].message_attributes is None
+
+
+@pytest.mark.usefixtures("without_help")
+def test_what_is_no_copy_stays_visible(run: Run, sqs: Sqs, queues: tuple[str, str]) -> None:
+    with_rejected_copies(sqs, queues)
+    sqs.send(queues[1], "not a dead letter, so it came from nowhere")
+    ended = run("redrive", "orders-dlq")
+    assert ended.code == 1
+    assert "CouldNotDetermineMessageSource" in ended.err
+    assert sqs.count(queues[0]) == 8
+    assert sqs.bodies(queues[1]) == ["not a dead letter, so it came from nowhere"]
+
+
+@pytest.mark.usefixtures("without_help")
+def test_ctrl_c_while_copies_are_sent_back_loses_none(
+    run: Run, sqs: Sqs, queues: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_rejected_copies(sqs, queues)
+    slept = Connection.sleep
+
+    def interrupted(connection: Connection, duration_s: float) -> None:
+        if duration_s == 1 / 500:
+            raise KeyboardInterrupt
+        slept(connection, duration_s)
+
+    monkeypatch.setattr(Connection, "sleep", interrupted)
+    ended = run("redrive", "orders-dlq", "--rate", "500")
+    assert ended.code == 130
+    assert ended.out.startswith("Cancelled. 6 of ")
+    assert sqs.count(queues[0]) == 6
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from forebay.protocol.actions import (
     SendMessageRequest,
     SendMessageResult,
 )
-from forebay.worker.reject import (
+from forebay.protocol.rejection import (
     MESSAGE_ID_ATTRIBUTE,
     REASON_ATTRIBUTE,
-    REASON_CHARACTERS_MAX,
     SOURCE_ARN_ATTRIBUTE,
+)
+from forebay.worker.reject import (
+    REASON_CHARACTERS_MAX,
     NoDeadLetterQueue,
     Rejecter,
     dead_letter_copy,

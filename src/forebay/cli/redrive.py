@@ -17,6 +17,7 @@ from forebay.cli.connection import (
     choose_place,
     short_name,
 )
+from forebay.cli.rejected_copies import move_rejected_copies
 from forebay.errors import ForebayError
 from forebay.protocol.actions import (
     CancelMessageMoveTaskRequest,
@@ -24,11 +25,14 @@ from forebay.protocol.actions import (
     ListMessageMoveTasksResultEntry,
     StartMessageMoveTaskRequest,
 )
-from forebay.protocol.errors import UNSUPPORTED_OPERATION, SqsError
+from forebay.protocol.errors import RESOURCE_NOT_FOUND, UNSUPPORTED_OPERATION, SqsError
 from forebay.protocol.limits import MOVE_TASK_MESSAGES_PER_SECOND_MAX
 
 #: Time between two looks at a running task, in seconds.
 _LOOK_S = 0.5
+
+#: Why a task fails at a message that SQS did not move to the dead-letter queue itself.
+_NO_SOURCE = "CouldNotDetermineMessageSource"
 
 #: The states of a task that goes on. Source: API ListMessageMoveTasks.
 _GOING_ON = ("RUNNING", "CANCELLING")
@@ -72,8 +76,9 @@ def redrive(
 
         forebay redrive orders-dlq --rate 50
 
-    Ctrl-C cancels the task: what was moved stays moved, and the rest stays
-    in the dead-letter queue.
+    Copies that a worker's Reject put there go back as well, without what
+    says why. Ctrl-C cancels the task: what was moved stays moved, and the
+    rest stays in the dead-letter queue.
     """
     with (
         Connection(choose_place(endpoint_url, aws, region, queue)) as sqs,
@@ -84,26 +89,48 @@ def redrive(
         if to is not None:
             with sqs.queue(to) as destination_url:
                 destination_arn = sqs.attributes(destination_url, "QueueArn")["QueueArn"]
-        handle = sqs.run(
-            sqs.client.start_message_move_task(
-                StartMessageMoveTaskRequest(
-                    source_arn=source_arn,
-                    destination_arn=destination_arn,
-                    max_number_of_messages_per_second=rate,
-                )
-            )
-        ).task_handle
+        request = StartMessageMoveTaskRequest(
+            source_arn=source_arn,
+            destination_arn=destination_arn,
+            max_number_of_messages_per_second=rate,
+        )
         console = Console(soft_wrap=True, highlight=False)
         where = "where they came from" if to is None else short_name(to)
         if not wait:
+            sqs.run(sqs.client.start_message_move_task(request))
             console.print(f"Moving the messages of {short_name(url)} to {where}.", markup=False)
             return
+        moved, task = _move(sqs, url, request)
+    _report(console, task, moved, where)
+
+
+def _move(
+    sqs: Connection, url: str, request: StartMessageMoveTaskRequest
+) -> tuple[int, ListMessageMoveTasksResultEntry]:
+    """Move the messages. Answers how many were moved before the last task, and that task.
+
+    A task that fails at the copy of a rejected message is started again after the copies were
+    moved. Ctrl-C cancels it.
+    """
+    moved = 0
+    while True:
+        handle = sqs.run(sqs.client.start_message_move_task(request)).task_handle
         try:
-            task = _follow(sqs, source_arn)
+            task = _follow(sqs, request.source_arn)
+            if request.destination_arn is not None or task.failure_reason != _NO_SOURCE:
+                return moved, task
+            moved_before = moved
+            rate = request.max_number_of_messages_per_second
+            for _ in move_rejected_copies(sqs, url, request.source_arn, rate):
+                moved += 1
         except KeyboardInterrupt:
             _cancel(sqs, handle)
-            task = _latest(sqs, source_arn)
-    _report(console, task, where)
+            task = _latest(sqs, request.source_arn)
+            task.status = "CANCELLED" if task.status == "FAILED" else task.status
+            return moved, task
+        if moved == moved_before:
+            return moved, task
+        moved += _numbers(task)[0]
 
 
 def _follow(sqs: Connection, source_arn: str) -> ListMessageMoveTasksResultEntry:
@@ -138,12 +165,14 @@ def _cancel(sqs: Connection, handle: str) -> None:
             sqs.client.cancel_message_move_task(CancelMessageMoveTaskRequest(task_handle=handle))
         )
     except SqsError as error:
-        if error.fault != UNSUPPORTED_OPERATION:
+        if error.fault not in (UNSUPPORTED_OPERATION, RESOURCE_NOT_FOUND):
             raise
 
 
-def _report(console: Console, task: ListMessageMoveTasksResultEntry, where: str) -> None:
-    moved, found = _numbers(task)
+def _report(
+    console: Console, task: ListMessageMoveTasksResultEntry, moved_before: int, where: str
+) -> None:
+    moved, found = (moved_before + number for number in _numbers(task))
     if task.status == "FAILED":
         raise RedriveFailed(
             f"The task failed after {moved:,} of {found:,} messages:"

@@ -21,14 +21,14 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.identifiers import FIFO_SUFFIX, queue_key_from_arn
 from forebay.protocol.limits import MESSAGE_ATTRIBUTES_MAX
+from forebay.protocol.rejection import (
+    MESSAGE_ID_ATTRIBUTE,
+    REASON_ATTRIBUTE,
+    SOURCE_ARN_ATTRIBUTE,
+    without_rejection,
+)
 
 _log = logging.getLogger(__name__)
-
-#: Message attributes of a copy: the ARN of the queue it comes from, why it was rejected, and the
-#: MessageId it had there.
-SOURCE_ARN_ATTRIBUTE = "ForebaySourceArn"
-REASON_ATTRIBUTE = "ForebayRejectReason"
-MESSAGE_ID_ATTRIBUTE = "ForebayMessageId"
 
 #: Longest reason that is kept, in characters.
 REASON_CHARACTERS_MAX = 1_024
@@ -81,11 +81,7 @@ def _attributes(message: Message, source_arn: str, reason: str) -> MessageAttrib
         REASON_ATTRIBUTE: _string(reason),
         MESSAGE_ID_ATTRIBUTE: _string(message.message_id),
     }
-    theirs = {
-        name: value
-        for name, value in (message.message_attributes or {}).items()
-        if name not in ours
-    }
+    theirs = without_rejection(message.message_attributes or {})
     kept = list(theirs)[: MESSAGE_ATTRIBUTES_MAX - len(ours)]
     return {**{name: theirs[name] for name in kept}, **ours}
 

@@ -2,7 +2,8 @@
 
 A task moves what is visible in its source, oldest first, in steps of a tenth of a second, until
 nothing is visible. A moved message is a new message: it has a new id, enqueue time and retention,
-and was never received. Without a destination each message goes to the queue that it came from.
+and was never received. Without a destination each message goes to the queue that it came from: the
+one that SQS moved it from, or the one that the copy of a rejected message says.
 
 Source: API StartMessageMoveTask, CancelMessageMoveTask and ListMessageMoveTasks; the errors are
 answers that AWS gave (tests/core/test_error_texts.py).
@@ -25,6 +26,7 @@ from forebay.protocol.actions import (
     StartMessageMoveTaskRequest,
     StartMessageMoveTaskResult,
 )
+from forebay.protocol.checksums import md5_of_attributes
 from forebay.protocol.errors import SqsError
 from forebay.protocol.identifiers import (
     TaskHandle,
@@ -33,6 +35,7 @@ from forebay.protocol.identifiers import (
     message_id,
     queue_key_from_arn,
 )
+from forebay.protocol.rejection import rejected_from, without_rejection
 
 #: How long one step of a task takes, in milliseconds.
 _STEP_MS = 100
@@ -143,7 +146,7 @@ def _step(state: EngineState, task: MoveTaskRecord, now_ms: int) -> None:
     state.settle(source, now_ms)
     messages, _ = source.select(_allowance(task, now_ms), None, now_ms)
     for message in messages:
-        destination, failure = _destination_of(state, task, message)
+        destination, failure = _destination_of(state, task, source, message)
         if destination is None:
             _end(state, task, FAILED, failure)
             return
@@ -169,16 +172,28 @@ def _allowance(task: MoveTaskRecord, now_ms: int) -> int:
 
 
 def _destination_of(
-    state: EngineState, task: MoveTaskRecord, message: Message
+    state: EngineState, task: MoveTaskRecord, source: Queue, message: Message
 ) -> tuple[Queue | None, str | None]:
     """Where the message goes; without such a queue, why the task fails."""
     arn = task.destination_arn
     if arn is None:
         arn = message.extras.dead_letter_source_arn if message.extras is not None else None
+        arn = arn or _rejected_from(state, source, message)
         if arn is None:
             return None, _NO_SOURCE
     destination = _find(state, arn)
     return destination, None if destination is not None else _NO_DESTINATION
+
+
+def _rejected_from(state: EngineState, source: Queue, message: Message) -> str | None:
+    """The ARN that the copy of a rejected message names, if this is that queue's dead-letter queue.
+
+    AWS knows nothing of such copies, and `forebay redrive` moves them there.
+    """
+    arn = rejected_from(message.attributes)
+    queue = _find(state, arn) if arn is not None else None
+    policy = queue.settings.redrive_policy if queue is not None else None
+    return arn if policy is not None and policy.target == source.key else None
 
 
 def _move(
@@ -187,7 +202,11 @@ def _move(
     source.remove(message, Event.MOVED, now_ms)
     state.forget_message(message)
     extras = message.extras or MessageExtras()
-    kept = MessageExtras(extras.attributes, extras.trace_header)
+    attributes, attributes_md5 = extras.attributes, message.attributes_md5
+    if attributes is not None and rejected_from(attributes) == destination.arn:
+        attributes = without_rejection(attributes) or None
+        attributes_md5 = md5_of_attributes(attributes) if attributes is not None else None
+    kept = MessageExtras(attributes, extras.trace_header)
     moved = Message(
         sequence=state.take_sequence(),
         message_id=message_id(state.entropy(16)),
@@ -200,7 +219,7 @@ def _move(
         group_id=message.group_id,
         deduplication_id=message.deduplication_id,
         extras=kept if kept != MessageExtras() else None,
-        attributes_md5=message.attributes_md5,
+        attributes_md5=attributes_md5,
     )
     destination.add(moved, now_ms)
     state.save_message(destination, moved)
