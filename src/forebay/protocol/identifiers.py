@@ -123,6 +123,11 @@ def message_id(entropy: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
+def message_ids(entropy: bytes) -> list[str]:
+    """As many ids as there are 16 random bytes."""
+    return [message_id(entropy[start : start + 16]) for start in range(0, len(entropy), 16)]
+
+
 def message_tag(identifier: str) -> bytes:
     """The part of a message id that its receipt handles carry: its first 60 random bits."""
     return identifier[:18].encode()

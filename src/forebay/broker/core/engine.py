@@ -100,7 +100,9 @@ class Engine:
         Time never goes back: an earlier `now_ms` than the engine has seen counts as the latest.
         Raises SqsError when SQS would refuse the request, which then has changed nothing.
         """
-        return _ACTIONS[type(request)](self._state, request, caller, self._at(now_ms))
+        state = self._state
+        state.clock_ms = max(state.clock_ms, now_ms)
+        return _ACTIONS[type(request)](state, request, caller, state.clock_ms)
 
     def tick(self, now_ms: int) -> None:
         """End delays and visibility timeouts, expire messages, and take move tasks a step on."""

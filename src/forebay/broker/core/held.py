@@ -41,8 +41,6 @@ class HeldMessages:
         #: Messages in memory that were never received, and their size.
         self._unreceived = 0
         self._unreceived_size = 0
-        #: No message that was never received and is in memory stands behind this position.
-        self._last_position: Position = (0, 0)
         self._floor_key = 0
 
     @property
@@ -66,6 +64,14 @@ class HeldMessages:
         sequence = message.sequence
         return (sequence if self._fifo else message.available_at_ms, sequence)
 
+    def has_room_for_all(self) -> bool:
+        """Whether everything is in memory, and one message more may be."""
+        return (
+            self.backlog is None
+            and self._unreceived < self._window.messages
+            and self._unreceived_size < self._window.size
+        )
+
     def is_full(self) -> bool:
         """Whether a message that was never received is one too many."""
         window = self._window
@@ -80,7 +86,7 @@ class HeldMessages:
         """Count a new message that belongs behind the horizon; False when it belongs before it."""
         backlog = self.backlog
         if backlog is None:
-            backlog = self.backlog = self._new_backlog(self._last_position)
+            backlog = self.backlog = self._new_backlog(self._last_position())
         position = self.position(message)
         if position <= backlog.horizon:
             return False
@@ -95,7 +101,6 @@ class HeldMessages:
         if not message.received_here:
             self._unreceived += 1
             self._unreceived_size += size_of(message)
-            self._last_position = max(self._last_position, self.position(message))
 
     def count_received(self, message: Message) -> None:
         """Note that a message is being received for the first time: it stays, whatever comes."""
@@ -119,13 +124,11 @@ class HeldMessages:
         self._unreceived = 0
         self._unreceived_size = 0
         self._floor_key = floor_key
-        self._last_position = (floor_key, 0)
 
     def restore(self, record: BacklogRecord, now_ms: int) -> None:
         """Take over the messages that are in the journal alone."""
         self.saved_tally = record.tally
         self._floor_key = record.tally.floor_key
-        self._last_position = max(self._last_position, (self._floor_key, 0))
         if not record.tally.unreceived:
             return
         self.backlog = backlog = self._new_backlog((self._floor_key, 0))
@@ -263,6 +266,11 @@ class HeldMessages:
             self._unreceived * 2 >= window.messages * 3
             or self._unreceived_size * 2 >= window.size * 3
         )
+
+    def _last_position(self) -> Position:
+        """No message that was never received and is in memory stands behind this position."""
+        unreceived = (message for message in self.messages.values() if not message.received_here)
+        return max(map(self.position, unreceived), default=(self._floor_key, 0))
 
     def _new_backlog(self, horizon: Position) -> Backlog:
         return Backlog(horizon, self._window.delay_step_ms, None if self._fifo else Tenants())

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from forebay.broker.core.ages import Ages
 from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.attributes import QueueSettings, settings_of
 from forebay.broker.core.changes import BacklogRecord, PageRequest, Position, QueueRecord
@@ -64,7 +65,9 @@ class Queue(ABC):
         self.totals = QueueTotals()
         self._delayed = Deadlines()
         self._in_flight = Deadlines()
-        self._enqueued = Deadlines()
+        self._ages = Ages(self.messages)
+        #: When the engine will next look at this queue by itself.
+        self.scheduled_ms = NEVER_MS
 
     @property
     def delayed_count(self) -> int:
@@ -105,13 +108,14 @@ class Queue(ABC):
 
     def add(self, message: Message, now_ms: int) -> None:
         """Take in a message that was sent or moved here."""
-        held = self.held
-        is_full = held.is_full()
-        if (is_full or held.backlog is not None) and held.leave_behind(message, now_ms):
+        if self.held.has_room_for_all():
+            self._admit(message, now_ms)
             return
-        self._admit(message, now_ms)
-        if is_full:
-            self._evict(now_ms)
+        is_full = self.held.is_full()
+        if not self.held.leave_behind(message, now_ms):
+            self._admit(message, now_ms)
+            if is_full:
+                self._evict(now_ms)
 
     def restore(self, message: Message, now_ms: int, visible_at_ms: int) -> None:
         """Put back a message that was received; `visible_at_ms` is of its latest delivery."""
@@ -226,7 +230,6 @@ class Queue(ABC):
         before = message.state
         transition(message, event)
         self.held.leave(message)
-        self._enqueued.discard(message.sequence)
         if before is State.VISIBLE:
             self._vanish(message)
         elif before is State.IN_FLIGHT:
@@ -246,7 +249,7 @@ class Queue(ABC):
         self.held.clear(floor_key)
         self._delayed.clear()
         self._in_flight.clear()
-        self._enqueued.clear()
+        self._ages.clear()
         self.due_ms = NEVER_MS
 
     def settle(self, now_ms: int) -> list[Message]:
@@ -258,8 +261,7 @@ class Queue(ABC):
             return []
         expired = []
         expiry_ms = now_ms - self.settings.retention_ms
-        while (sequence := self._enqueued.pop_due(expiry_ms)) is not None:
-            message = self.messages[sequence]
+        while (message := self._ages.oldest()) and message.enqueued_at_ms <= expiry_ms:
             self.remove(message, Event.EXPIRED, now_ms)
             expired.append(message)
             self.totals.expired += 1
@@ -278,7 +280,8 @@ class Queue(ABC):
     def oldest_enqueued_at_ms(self) -> int | None:
         """When retention began for the oldest message; None for an empty queue."""
         behind = self.held.backlog.enqueued_at_ms if self.held.backlog is not None else None
-        oldest = self._enqueued.earliest()
+        message = self._ages.oldest()
+        oldest = message.enqueued_at_ms if message is not None else None
         return oldest if behind is None else behind if oldest is None else min(oldest, behind)
 
     def visible_at(self, message: Message) -> int:
@@ -323,18 +326,18 @@ class Queue(ABC):
 
     def _admit(self, message: Message, now_ms: int) -> None:
         self.held.enter(message)
-        self._enqueued.add(message.sequence, message.enqueued_at_ms)
-        self.due_ms = min(self.due_ms, message.enqueued_at_ms + self.settings.retention_ms)
+        self._ages.add(message)
+        due_ms = message.enqueued_at_ms + self.settings.retention_ms
         if message.available_at_ms > now_ms:
             self._delayed.add(message.sequence, message.available_at_ms)
-            self.due_ms = min(self.due_ms, message.available_at_ms)
+            due_ms = min(due_ms, message.available_at_ms)
         else:
             transition(message, Event.DELAY_ENDED)
             self._appear(message)
+        self.due_ms = min(self.due_ms, due_ms)
 
     def _evict(self, now_ms: int) -> None:
         for message in self.held.evict(now_ms):
-            self._enqueued.discard(message.sequence)
             if message.state is State.VISIBLE:
                 self._vanish(message)
             else:
@@ -345,8 +348,8 @@ class Queue(ABC):
         self.due_ms = min(self.due_ms, until_ms)
 
     def _earliest(self) -> int:
-        oldest_ms = self._enqueued.earliest()
-        expiry_ms = None if oldest_ms is None else oldest_ms + self.settings.retention_ms
+        oldest = self._ages.oldest()
+        expiry_ms = None if oldest is None else oldest.enqueued_at_ms + self.settings.retention_ms
         due = (
             expiry_ms,
             self._delayed.earliest(),

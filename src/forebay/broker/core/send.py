@@ -24,24 +24,21 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.checksums import content_deduplication_id, md5_of_attributes
 from forebay.protocol.errors import SqsError
-from forebay.protocol.identifiers import message_id, sequence_number
+from forebay.protocol.identifiers import sequence_number
 
 _ENTRY_NAME = "SendMessageBatchRequestEntry"
 
 _WRONG_QUEUE_TYPE = "The request include parameter that is not valid for this queue type."
 
 
-class _Draft(Struct, gc=False):
-    """A message that SQS accepts, before it has an identity."""
+class _Sent(Struct, gc=False):
+    """A message that was accepted, with what its sender is told."""
 
-    body: str
+    message_id: str
+    sequence_number: str | None
     body_md5: str
     attributes_md5: str | None
     system_attributes_md5: str | None
-    extras: MessageExtras | None
-    delay_ms: int
-    group_id: str | None
-    deduplication_id: str | None
 
 
 def send_message(
@@ -50,14 +47,13 @@ def send_message(
     queue = state.queue(request.queue_url, caller, now_ms)
     if queue.settings.fifo and request.message_group_id is None:
         raise validation.missing("MessageGroupId")
-    draft = _draft(queue, request)
-    sequence, identifier = _store(state, queue, draft, caller, now_ms)
+    sent = _send(state, queue, request, caller, now_ms)
     return SendMessageResult(
-        message_id=identifier,
-        md5_of_message_body=draft.body_md5,
-        md5_of_message_attributes=draft.attributes_md5,
-        md5_of_message_system_attributes=draft.system_attributes_md5,
-        sequence_number=sequence_number(sequence) if queue.settings.fifo else None,
+        message_id=sent.message_id,
+        md5_of_message_body=sent.body_md5,
+        md5_of_message_attributes=sent.attributes_md5,
+        md5_of_message_system_attributes=sent.system_attributes_md5,
+        sequence_number=sent.sequence_number,
     )
 
 
@@ -75,28 +71,28 @@ def send_message_batch(
         try:
             if not entry.message_body:
                 raise validation.missing(f"{_ENTRY_NAME}.{number}.MessageBody")
-            draft = _draft(queue, entry)
+            sent = _send(state, queue, entry, caller, now_ms)
         except SqsError as error:
             result.failed = result.failed or []
             result.failed.append(failed_entry(entry.id, error))
             continue
-        sequence, identifier = _store(state, queue, draft, caller, now_ms)
         result.successful = result.successful or []
         result.successful.append(
             SendMessageBatchResultEntry(
                 id=entry.id,
-                message_id=identifier,
-                md5_of_message_body=draft.body_md5,
-                md5_of_message_attributes=draft.attributes_md5,
-                md5_of_message_system_attributes=draft.system_attributes_md5,
-                sequence_number=sequence_number(sequence) if queue.settings.fifo else None,
+                message_id=sent.message_id,
+                md5_of_message_body=sent.body_md5,
+                md5_of_message_attributes=sent.attributes_md5,
+                md5_of_message_system_attributes=sent.system_attributes_md5,
+                sequence_number=sent.sequence_number,
             )
         )
     return result
 
 
 def _claimed_size_bytes(entry: MessageToSend) -> int:
-    size = len(entry.message_body.encode("utf-8", "replace"))
+    body = entry.message_body
+    size = len(body) if body.isascii() else len(body.encode("utf-8", "replace"))
     if entry.message_attributes:
         size += validation.attributes_size_bytes(entry.message_attributes)
     return size
@@ -116,29 +112,74 @@ def _check_fifo_ids(queue: Queue, entry: MessageToSend) -> None:
         )
 
 
-def _draft(queue: Queue, message: MessageToSend) -> _Draft:
-    """What will be stored. Raises SqsError when SQS refuses the message."""
-    encoded = validation.encoded_body(message.message_body)
+def _send(
+    state: EngineState, queue: Queue, entry: MessageToSend, caller: Caller, now_ms: int
+) -> _Sent:
+    """Add a message, unless it is a duplicate. Raises SqsError when SQS refuses it.
+
+    Most messages are a body and no more, and pay for nothing else.
+    """
+    settings = queue.settings
+    encoded = validation.encoded_body(entry.message_body)
     size_bytes = len(encoded)
-    attributes = message.message_attributes or None
-    if attributes is not None:
+    attributes_md5 = system_attributes_md5 = trace_header = extras = None
+    if attributes := entry.message_attributes:
         validation.check_message_attributes(attributes)
         size_bytes += validation.attributes_size_bytes(attributes)
-    validation.check_message_size(size_bytes, queue.settings.maximum_message_bytes)
-    system_attributes = message.message_system_attributes or None
-    trace_header = validation.trace_header(system_attributes)
-    if message.message_group_id is not None:
-        validation.check_token("MessageGroupId", message.message_group_id)
-    return _Draft(
-        message.message_body,
-        hashlib.md5(encoded, usedforsecurity=False).hexdigest(),
-        md5_of_attributes(attributes) if attributes else None,
-        md5_of_attributes(system_attributes) if system_attributes else None,
-        MessageExtras(attributes, trace_header) if attributes or trace_header else None,
-        _delay_ms(queue, message.delay_seconds),
-        message.message_group_id,
-        _deduplication_id(queue, message),
+        attributes_md5 = md5_of_attributes(attributes)
+    if size_bytes > settings.maximum_message_bytes:
+        raise validation.too_long(settings.maximum_message_bytes)
+    if system_attributes := entry.message_system_attributes:
+        trace_header = validation.trace_header(system_attributes)
+        system_attributes_md5 = md5_of_attributes(system_attributes)
+    if attributes or trace_header:
+        extras = MessageExtras(attributes or None, trace_header)
+    delay_ms = settings.delay_ms
+    if entry.delay_seconds is not None:
+        delay_ms = _delay_ms(queue, entry.delay_seconds)
+    group_id = entry.message_group_id
+    if group_id is not None:
+        validation.check_token("MessageGroupId", group_id)
+    deduplication_id = entry.message_deduplication_id
+    if settings.fifo or deduplication_id is not None:
+        deduplication_id = _deduplication_id(queue, entry)
+    body_md5 = hashlib.md5(encoded, usedforsecurity=False).hexdigest()
+    sent = _Sent("", None, body_md5, attributes_md5, system_attributes_md5)
+    window = queue.deduplication
+    scope = (group_id or "") if settings.deduplicate_by_group else ""
+    if window is not None:
+        original = window.find(scope, deduplication_id or "", now_ms)
+        if original is not None:
+            queue.totals.deduplicated += 1
+            sent.message_id = original.message_id
+            sent.sequence_number = sequence_number(original.sequence)
+            return sent
+    message = Message(
+        sequence=state.take_sequence(),
+        message_id=state.take_message_id(),
+        body=entry.message_body,
+        body_md5=body_md5,
+        enqueued_at_ms=now_ms,
+        available_at_ms=now_ms + delay_ms,
+        sent_at_ms=now_ms + state.wall_offset_ms,
+        sender_id=caller.account_id,
+        group_id=group_id,
+        deduplication_id=deduplication_id,
+        extras=extras,
+        attributes_md5=attributes_md5,
     )
+    sent.message_id = message.message_id
+    queue.add(message, now_ms)
+    queue.totals.sent += 1
+    state.save_message(queue, message)
+    if window is not None:
+        sent.sequence_number = sequence_number(message.sequence)
+        _remember(state, queue, window, scope, message)
+    if queue.is_readable():
+        state.readable[queue.number] = None
+    if queue.due_ms != queue.scheduled_ms:
+        state.reschedule(queue)
+    return sent
 
 
 def _wrong_queue_type(parameter: str, value: object) -> SqsError:
@@ -147,64 +188,26 @@ def _wrong_queue_type(parameter: str, value: object) -> SqsError:
     )
 
 
-def _delay_ms(queue: Queue, delay_s: int | None) -> int:
-    if delay_s is None or (queue.settings.fifo and delay_s == 0):
-        return queue.settings.delay_ms
+def _delay_ms(queue: Queue, delay_s: int) -> int:
+    """The delay that a sender asked for."""
     if queue.settings.fifo:
-        raise _wrong_queue_type("DelaySeconds", delay_s)
+        if delay_s != 0:
+            raise _wrong_queue_type("DelaySeconds", delay_s)
+        return queue.settings.delay_ms
     validation.check_delay_seconds(delay_s)
     return delay_s * 1000
 
 
-def _deduplication_id(queue: Queue, message: MessageToSend) -> str | None:
-    given = message.message_deduplication_id
+def _deduplication_id(queue: Queue, entry: MessageToSend) -> str:
+    """The id that tells a message on a FIFO queue from its duplicates."""
+    given = entry.message_deduplication_id
+    if given is None:
+        _check_fifo_ids(queue, entry)
+        return content_deduplication_id(entry.message_body)
     if not queue.settings.fifo:
-        if given is not None:
-            raise _wrong_queue_type("MessageDeduplicationId", given)
-        return None
-    if given is not None:
-        validation.check_token("MessageDeduplicationId", given)
-        return given
-    _check_fifo_ids(queue, message)
-    return content_deduplication_id(message.message_body)
-
-
-def _store(
-    state: EngineState, queue: Queue, draft: _Draft, caller: Caller, now_ms: int
-) -> tuple[int, str]:
-    """Add the message; answer its sequence and id, or its original's when it is a duplicate."""
-    window = queue.deduplication
-    scope = (draft.group_id or "") if queue.settings.deduplicate_by_group else ""
-    if window is not None:
-        original = window.find(scope, draft.deduplication_id or "", now_ms)
-        if original is not None:
-            queue.totals.deduplicated += 1
-            return original.sequence, original.message_id
-    sequence = state.take_sequence()
-    identifier = message_id(state.entropy(16))
-    message = Message(
-        sequence=sequence,
-        message_id=identifier,
-        body=draft.body,
-        body_md5=draft.body_md5,
-        enqueued_at_ms=now_ms,
-        available_at_ms=now_ms + draft.delay_ms,
-        sent_at_ms=now_ms + state.wall_offset_ms,
-        sender_id=caller.account_id,
-        group_id=draft.group_id,
-        deduplication_id=draft.deduplication_id,
-        extras=draft.extras,
-        attributes_md5=draft.attributes_md5,
-    )
-    queue.add(message, now_ms)
-    queue.totals.sent += 1
-    state.save_message(queue, message)
-    if window is not None:
-        _remember(state, queue, window, scope, message)
-    if queue.is_readable():
-        state.readable[queue.number] = None
-    state.reschedule(queue)
-    return sequence, identifier
+        raise _wrong_queue_type("MessageDeduplicationId", given)
+    validation.check_token("MessageDeduplicationId", given)
+    return given
 
 
 def _remember(

@@ -32,7 +32,7 @@ from forebay.broker.core.window import Window
 from forebay.protocol import errors
 from forebay.protocol.checksums import md5_of_attributes, md5_of_body
 from forebay.protocol.errors import SqsError
-from forebay.protocol.identifiers import QueueKey, queue_key_from_url
+from forebay.protocol.identifiers import QueueKey, message_ids, queue_key_from_url
 
 #: Queue URLs, as clients spell them, whose queue is remembered. A bound, because callers make them.
 _REMEMBERED_URLS_MAX = 10_000
@@ -40,6 +40,9 @@ _REMEMBERED_URLS_MAX = 10_000
 #: Queues whose first page is read at the start, before anybody asks. A bound, because each page
 #: takes memory.
 _FIRST_PAGES_MAX = 20
+
+#: Message ids that are made at once.
+_MESSAGE_IDS_DRAWN = 64
 
 _extras_encoder = msgspec.msgpack.Encoder()
 _extras_decoder = msgspec.msgpack.Decoder(MessageExtras)
@@ -90,6 +93,7 @@ class EngineState:
         #: The pages that the journal should be asked for.
         self.page_requests: list[PageRequest] = []
         self._next_page_number = 1
+        self._message_ids: list[str] = []
         #: Numbers of the queues whose tally may have changed since the last commit.
         self._touched: set[int] = set()
         #: By URL and the caller's region.
@@ -110,7 +114,9 @@ class EngineState:
             queue = self.queue_of_key(key)
             if url.endswith(f"/{queue.key.account_id}/{queue.key.name}"):
                 self._remember_url((url, caller.region), queue)
-        self.settle(queue, now_ms)
+        self._touched.add(queue.number)
+        if now_ms >= queue.due_ms or queue.held.backlog is not None:
+            self.settle(queue, now_ms)
         return queue
 
     def queue_of_key(self, key: QueueKey) -> Queue:
@@ -182,10 +188,12 @@ class EngineState:
 
     def reschedule(self, queue: Queue) -> None:
         """Note when the queue next needs a tick. Call after its deadlines may have changed."""
-        scheduled_ms = self.agenda.due_at(queue.number)
+        if queue.due_ms == queue.scheduled_ms:
+            return
+        queue.scheduled_ms = queue.due_ms
         if queue.due_ms == NEVER_MS:
             self.agenda.discard(queue.number)
-        elif scheduled_ms is None or queue.due_ms != scheduled_ms:
+        else:
             self.agenda.add(queue.number, queue.due_ms)
 
     def add_queue(self, record: QueueRecord) -> Queue:
@@ -224,6 +232,12 @@ class EngineState:
         self.next_sequence = sequence + 1
         return sequence
 
+    def take_message_id(self) -> str:
+        """An id for a new message. Entropy is drawn for many ids at once."""
+        if not self._message_ids:
+            self._message_ids = message_ids(self.entropy(16 * _MESSAGE_IDS_DRAWN))
+        return self._message_ids.pop()
+
     def save_message(self, queue: Queue, message: Message) -> None:
         """Have the journal keep a message that was just added to a queue."""
         self._touched.add(queue.number)
@@ -241,7 +255,7 @@ class EngineState:
                 message.group_id,
                 message.deduplication_id,
                 _extras_encoder.encode(extras) if extras is not None else None,
-                queue.held.position(message)[0],
+                message.sequence if queue.settings.fifo else message.available_at_ms,
             )
         )
 

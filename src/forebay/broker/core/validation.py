@@ -72,21 +72,19 @@ def encoded_body(body: str) -> bytes:
     return encoded_text(body)
 
 
-def check_message_size(size_bytes: int, maximum_bytes: int) -> None:
-    """Raise SqsError when body and attributes together are over the queue's limit.
+def too_long(maximum_bytes: int) -> SqsError:
+    """What is said of a message that is, with its attributes, over the queue's limit.
 
     Source of what an entry of a batch is told: https://github.com/smaskalik/sqsmover/pull/23
     """
-    if size_bytes > maximum_bytes:
-        reason = f"Reason: Message must be shorter than {maximum_bytes} bytes."
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            f"One or more parameters are invalid. {reason}",
-            in_batch=SqsError(
-                errors.INVALID_PARAMETER_VALUE,
-                f"One or more parameters cannot be validated. {reason}",
-            ),
-        )
+    reason = f"Reason: Message must be shorter than {maximum_bytes} bytes."
+    return SqsError(
+        errors.INVALID_PARAMETER_VALUE,
+        f"One or more parameters are invalid. {reason}",
+        in_batch=SqsError(
+            errors.INVALID_PARAMETER_VALUE, f"One or more parameters cannot be validated. {reason}"
+        ),
+    )
 
 
 def attributes_size_bytes(attributes: Mapping[str, MessageAttributeValue]) -> int:
