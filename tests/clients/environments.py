@@ -23,6 +23,9 @@ PATIENCE_S = 600
 #: The oldest Node that the locked JavaScript packages run on. Source: `engines` in their manifests.
 NODE_MAJOR = 20
 
+#: The oldest Java that the locked packages run on. Source: Spring Boot 4.
+JAVA_MAJOR = 17
+
 
 class Node(NamedTuple):
     """A Node and how its npm is called."""
@@ -101,6 +104,33 @@ def go_environment(name: str, *, own_tests_of: str | None = None) -> Path:
         )
 
     return made_once(name, f"{digest_of(module)} {version}", build) / "program"
+
+
+def java_environment(name: str) -> list[str]:
+    """The command that runs a class of the Maven project in `tests/clients/NAME`: add its name.
+
+    The project is built once and again when it or Java changes. Skips the test where Maven is
+    missing or runs on a Java that is too old.
+    """
+    project = CLIENTS / name
+    maven = str(tool("mvn"))
+    version = printed(maven, "-version")
+    java = re.search(r"^Java version: (\d+).*, runtime: (.+)$", version, re.MULTILINE)
+    if java is None or int(java[1]) < JAVA_MAJOR:
+        pytest.skip(f"{name} needs Java {JAVA_MAJOR}; Maven has {version}")
+
+    def build(environment: Path) -> None:
+        shutil.rmtree(environment, ignore_errors=True)
+        shutil.copytree(project, environment)
+        goals = ("compile", "dependency:copy-dependencies")
+        options = ("--batch-mode", "--quiet", "-DincludeScope=runtime")
+        run(maven, *options, *goals, directory=environment)
+
+    target = made_once(name, f"{digest_of(project)} {version}", build) / "target"
+    classes = f"{target / 'classes'}:{target / 'dependency' / '*'}"
+    # Scenarios are short: they would spend most of their time in the optimising compiler.
+    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
+    return [f"{java[2]}/bin/java", *quick, "-classpath", classes]
 
 
 def tool(name: str) -> Path:

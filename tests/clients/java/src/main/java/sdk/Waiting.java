@@ -1,0 +1,61 @@
+package sdk;
+
+import static common.Queues.bodies;
+import static common.Queues.left;
+import static common.Queues.newQueue;
+import static common.Queues.receive;
+import static common.Queues.send;
+
+import common.Answer;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import software.amazon.awssdk.services.sqs.SqsAsyncClient;
+import software.amazon.awssdk.services.sqs.model.ReceiveMessageResponse;
+
+/** Long polls of the asynchronous client end with a send and at their time; a cancelled one takes nothing. */
+final class Waiting {
+    private static final SqsAsyncClient SQS = SqsAsyncClient.create();
+
+    public static void main(String[] arguments) throws Exception {
+        var url = newQueue("waiting");
+        var began = System.nanoTime();
+        var poll = poll(url, 20);
+        Thread.sleep(500);
+        send(url, "wake up");
+        var woken = poll.join().messages();
+        var wokenAfter = secondsSince(began);
+
+        began = System.nanoTime();
+        var empty = poll(url, 1).join().messages();
+        var emptyAfter = secondsSince(began);
+
+        var shortUrl = newQueue("short", Map.of("VisibilityTimeout", "1"));
+        send(shortUrl, "comes back");
+        receive(shortUrl);
+        var back = poll(shortUrl, 20).join().messages();
+
+        var givenUp = newQueue("given-up");
+        var cancelled = poll(givenUp, 20);
+        Thread.sleep(500);
+        cancelled.cancel(true);
+        // The broker learns of it from the closed connection.
+        Thread.sleep(500);
+        send(givenUp, "late");
+        new Answer()
+                .say("woken", bodies(woken))
+                .say("woken at once", wokenAfter < 10)
+                .say("empty", bodies(empty))
+                .say("waited a second", emptyAfter >= 1 && emptyAfter < 10)
+                .say("came back", bodies(back))
+                .say("after a cancelled poll", left(givenUp))
+                .tell();
+    }
+
+    private static CompletableFuture<ReceiveMessageResponse> poll(String url, int seconds) {
+        return SQS.receiveMessage(request -> request.queueUrl(url).waitTimeSeconds(seconds));
+    }
+
+    private static double secondsSince(long began) {
+        return (System.nanoTime() - began) / 1e9;
+    }
+}
