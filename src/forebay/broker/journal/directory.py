@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from forebay.errors import DataDirectoryInUse, JournalError
@@ -11,25 +14,34 @@ from forebay.errors import DataDirectoryInUse, JournalError
 #: The file that is locked while a broker runs. It holds the process id of the latest one.
 LOCK_FILE = "lock"
 
+#: What SQLite adds to the name of a database for the files beside it.
+_BESIDE = ("", "-wal", "-shm", "-journal")
+
+#: Nobody but the owner: the files hold bodies of messages.
+_PRIVATE_FILE = 0o600
+_PRIVATE_DIRECTORY = 0o700
+
+_log = logging.getLogger(__name__)
+
 
 class DataDirectory:
     """A data directory that is ours until `release`.
 
     The operating system frees the lock when the process ends, however it ends. Creates the
-    directory. Raises DataDirectoryInUse when another broker has it, and JournalError when it cannot
-    be used at all.
+    directory, and the databases that it is to hold as empty files: SQLite gives the files beside a
+    database the mode of the database. Whatever the umask, nobody but the owner can read them, and
+    files that an earlier version left wider are closed. So is a directory that holds nothing else;
+    one that does is left as it is, with a warning. Raises DataDirectoryInUse when another broker
+    has it, and JournalError when it cannot be used at all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, databases: Sequence[str] = ()) -> None:
         self.path = path
         try:
             _make(path)
-            self._lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lock = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise JournalError(
-                f"The data directory {path} cannot be used: {error.strerror}."
-                " Choose another --data directory, or make this one writable."
-            ) from error
+            raise _unusable(path, error) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -39,6 +51,11 @@ class DataDirectory:
                 f"The broker with process id {holder or 'unknown'} is using the data directory"
                 f" {path}. Stop it or choose another --data directory."
             ) from error
+        try:
+            _make_private(path, databases)
+        except OSError as error:
+            self.release()
+            raise _unusable(path, error) from error
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
@@ -57,8 +74,50 @@ def _make(path: Path) -> None:
     if path.is_dir():
         return
     path.mkdir(parents=True)
+    path.chmod(_PRIVATE_DIRECTORY)
     parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(parent)
     finally:
         os.close(parent)
+
+
+def _make_private(path: Path, databases: Sequence[str]) -> None:
+    """Let nobody but the owner read the lock and the databases. Creates databases not there yet."""
+    for name in databases:
+        (path / name).touch(_PRIVATE_FILE)
+    ours = {LOCK_FILE, *(name + suffix for name in databases for suffix in _BESIDE)}
+    present = {file.name for file in path.iterdir()}
+    for name in present & ours:
+        _restrict(path / name, _PRIVATE_FILE)
+    if present <= ours:
+        _restrict(path, _PRIVATE_DIRECTORY)
+    elif path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        _log.warning(
+            "Others may look into the data directory %s. It holds more than the journal, so it is"
+            " left as it is; the journal's files are closed to them.",
+            path,
+        )
+
+
+def _restrict(path: Path, mode: int) -> None:
+    """Give a file a mode, unless it is that private already."""
+    if stat.S_IMODE(path.stat().st_mode) & ~mode == 0:
+        return
+    try:
+        path.chmod(mode)
+    except PermissionError:
+        _log.warning(
+            "Others may read %s, which holds messages, and it belongs to another user. Run as its"
+            " owner: chmod %o %s",
+            path,
+            mode,
+            path,
+        )
+
+
+def _unusable(path: Path, error: OSError) -> JournalError:
+    return JournalError(
+        f"The data directory {path} cannot be used: {error.strerror}."
+        " Choose another --data directory, or make this one writable."
+    )

@@ -71,7 +71,7 @@ class SqliteJournal:
     ) -> None:
         self.durability = durability
         self.directory = directory
-        self._lock = DataDirectory(directory)
+        self._lock = DataDirectory(directory, (TABLES_FILE, LOG_FILE))
         #: Commits that are in the log and not in the tables, but for those of `_folding`.
         self._pending = PendingChanges()
         with ExitStack() as opened:
