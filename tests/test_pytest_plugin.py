@@ -219,6 +219,97 @@ def test_each_worker_of_xdist_has_its_own_broker(project: Project) -> None:
     project.run("-p", "xdist", "-n", "2").assert_outcomes(passed=8)
 
 
+def test_a_failure_shows_the_test_and_nothing_of_the_broker(project: Project) -> None:
+    project.write(
+        "test_failures.py",
+        """
+        def test_that_waits_in_vain(forebay):
+            orders = forebay.create_queue("orders")
+            forebay.send(orders, "A-12")
+            forebay.wait_for(orders, body="A-12", status="deleted", within_s=0.01).result()
+
+        async def test_that_awaits_in_vain(forebay):
+            await forebay.wait_for("orders", status="sent", within_s=0.01)
+
+        def test_that_expects_none(forebay):
+            orders = forebay.create_queue("orders")
+            forebay.send(orders, "A-12")
+            forebay.expect_none(orders, within_s=5).result()
+
+        def test_refused_send(forebay):
+            forebay.send("nowhere", "A-12")
+
+        def test_refused_look(forebay):
+            forebay.messages("nowhere")
+
+        def test_refused_queue(forebay):
+            forebay.create_queue("orders", dead_letter_queue="dead", max_receive_count=0)
+
+        def test_without_clock(forebay):
+            forebay.clock
+
+        def test_back_in_time(forebay_clock):
+            forebay_clock.advance(seconds=-1)
+        """,
+    )
+    asyncio_plugin = ("-p", "asyncio", "-o", "asyncio_mode=auto")
+    result = project.run(*asyncio_plugin, "-o", "asyncio_default_fixture_loop_scope=function")
+    result.assert_outcomes(failed=8)
+    result.stdout.fnmatch_lines(
+        [
+            "E *No message with body 'A-12' was deleted in orders within 0.01 s.",
+            "E *Seen in orders:",
+            "E *'A-12' (*): sent",
+        ]
+    )
+    places = re.findall(r"^(\S+\.py):\d+: ", result.stdout.str(), re.MULTILINE)
+    assert places == ["test_failures.py"] * 8
+
+
+def test_a_wait_that_was_never_awaited_is_a_failure(project: Project) -> None:
+    project.write(
+        "test_waits.py",
+        """
+        def test_forgotten(forebay):
+            forebay.wait_for("orders", body="A-12", status="deleted")
+
+        def test_forgotten_on_its_own_clock(forebay, forebay_clock):
+            forebay.expect_none("orders", within_s=5)
+
+        def test_that_fails_before(forebay):
+            waiting = forebay.wait_for("orders", status="deleted")
+            assert 2 + 2 == 5
+
+        def test_after_them(forebay):
+            forebay.create_queue("orders")
+        """,
+    )
+    result = project.run()
+    result.assert_outcomes(passed=3, failed=1, errors=2)
+    result.stdout.fnmatch_lines(
+        ["Never awaited: that a message with body 'A-12' was deleted in orders. Write `await` in*"]
+    )
+
+
+def test_each_worker_of_xdist_waits_for_its_own_messages(project: Project) -> None:
+    project.write(
+        "test_parallel.py",
+        """
+        import threading
+        import pytest
+
+        @pytest.mark.parametrize("number", range(8))
+        def test_a_body_can_be_used_everywhere_at_once(forebay, number):
+            orders = forebay.create_queue("orders")
+            forebay.expect_none(orders, within_s=0).result()
+            waiting = forebay.wait_for(orders, body="A-12", status="sent")
+            threading.Thread(target=forebay.send, args=(orders, "A-12")).start()
+            assert waiting.result().receive_count == 0
+        """,
+    )
+    project.run("-p", "xdist", "-n", "2").assert_outcomes(passed=8)
+
+
 def test_the_fixtures_explain_themselves(project: Project) -> None:
     result = project.run("--markers")
     result.stdout.fnmatch_lines(["@pytest.mark.forebay(virtual_clock=False): give the test*"])

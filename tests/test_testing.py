@@ -17,6 +17,8 @@ from forebay.protocol.actions import (
     GetQueueAttributesResult,
     ListQueuesRequest,
     ListQueuesResult,
+    ListQueueTagsRequest,
+    ListQueueTagsResult,
     Message,
     ReceiveMessageRequest,
     ReceiveMessageResult,
@@ -129,6 +131,64 @@ def test_attributes_are_written_as_python_writes_them(broker: BrokerForTests) ->
     assert found["DelaySeconds"] == "7"
     assert json.loads(found["RedrivePolicy"]) == policy
     assert found["QueueArn"] == broker.arn(url)
+
+
+def attributes_of(broker: BrokerForTests, url: str) -> dict[str, str]:
+    request = GetQueueAttributesRequest(queue_url=url, attribute_names=["All"])
+    return cast("GetQueueAttributesResult", broker.call(request)).attributes or {}
+
+
+def test_a_queue_is_created_with_tags(broker: BrokerForTests) -> None:
+    url = broker.create_queue("orders", tags={"team": "shop"})
+    found = broker.call(ListQueueTagsRequest(queue_url=url))
+    assert cast("ListQueueTagsResult", found).tags == {"team": "shop"}
+
+
+def test_a_dead_letter_queue_is_given_by_url_or_by_name(broker: BrokerForTests) -> None:
+    dead = broker.create_queue("dead", DelaySeconds=7)
+    for number, given in enumerate((dead, "dead")):
+        url = broker.create_queue(f"orders-{number}", dead_letter_queue=given, max_receive_count=9)
+        policy = json.loads(attributes_of(broker, url)["RedrivePolicy"])
+        assert policy == {"deadLetterTargetArn": broker.arn(dead), "maxReceiveCount": 9}
+    assert attributes_of(broker, dead)["DelaySeconds"] == "7"
+
+
+def test_a_dead_letter_queue_that_is_missing_is_created(broker: BrokerForTests) -> None:
+    url = broker.create_queue("orders.fifo", dead_letter_queue="dead.fifo")
+    policy = json.loads(attributes_of(broker, url)["RedrivePolicy"])
+    assert policy == {"deadLetterTargetArn": broker.arn("dead.fifo"), "maxReceiveCount": 3}
+    assert attributes_of(broker, "dead.fifo")["FifoQueue"] == "true"
+
+
+def test_a_redrive_policy_is_given_once(broker: BrokerForTests) -> None:
+    with pytest.raises(SettingsError, match="either dead_letter_queue or RedrivePolicy"):
+        broker.create_queue("orders", dead_letter_queue="dead", RedrivePolicy={})
+
+
+def test_a_message_is_sent_as_python_writes_it(broker: BrokerForTests) -> None:
+    url = broker.create_queue("orders.fifo")
+    sent = broker.send(
+        url,
+        {"seat": "A-12"},
+        attributes={"kind": "vip", "price": 30.5, "ticket": b"\x00"},
+        group_id="concert#A",
+        deduplication_id="order-1",
+    )
+    (seen,) = broker.messages("orders.fifo")
+    assert (seen.message_id, json.loads(seen.body)) == (sent, {"seat": "A-12"})
+    assert (seen.message_group_id, seen.deduplication_id) == ("concert#A", "order-1")
+    request = ReceiveMessageRequest(queue_url=url, message_attribute_names=["All"])
+    (message,) = cast("ReceiveMessageResult", broker.call(request)).messages or []
+    found = message.message_attributes or {}
+    assert {name: each.data_type for name, each in found.items()} == {
+        "kind": "String",
+        "price": "Number",
+        "ticket": "Binary",
+    }
+    assert (found["price"].string_value, found["ticket"].binary_value) == ("30.5", b"\x00")
+    delayed = broker.create_queue("later")
+    broker.send(delayed, "order", delay_s=60)
+    assert states(broker, delayed) == [("order", "DELAYED")]
 
 
 def test_what_sqs_refuses_is_raised(broker: BrokerForTests) -> None:

@@ -54,11 +54,11 @@ def forebay(request: pytest.FixtureRequest) -> Iterator[BrokerForTests]:
     """An SQS broker. Queues that appear during the test are deleted after it."""
     if _wants_virtual_clock(request):
         with _new_broker(request, virtual_clock=True) as broker:
-            yield broker
+            yield from _lent(broker, request)
         return
     broker = request.getfixturevalue("forebay_broker")
     with broker.cleaned_up():
-        yield broker
+        yield from _lent(broker, request)
 
 
 @pytest.fixture
@@ -84,6 +84,19 @@ def _new_broker(request: pytest.FixtureRequest, *, virtual_clock: bool = False) 
 
     region = request.config.getini(_REGION) or DEFAULT_REGION
     return BrokerForTests(virtual_clock=virtual_clock, region=region)
+
+
+def _lent(broker: BrokerForTests, request: pytest.FixtureRequest) -> Iterator[BrokerForTests]:
+    """Lend the broker to a test, and see that the test has awaited what it asked to wait for."""
+    failed_before = request.session.testsfailed
+    yield broker
+    forgotten = broker.take_forgotten()
+    if forgotten and request.session.testsfailed == failed_before:
+        pytest.fail(
+            f"Never awaited: that a {forgotten[0]}. Write `await` in front of it, or outside of"
+            " coroutines `.result()` behind it.",
+            pytrace=False,
+        )
 
 
 def _wants_virtual_clock(request: pytest.FixtureRequest) -> bool:

@@ -8,9 +8,8 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from botocore.session import Session
 
@@ -19,20 +18,23 @@ from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.engine import Caller, MessageView, QueueView
 from forebay.broker.core.views import PEEK_MESSAGES_MAX
 from forebay.broker.embedded import EmbeddedBroker
-from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.server import HttpServer
 from forebay.client.http import HttpSqsClient
-from forebay.clock import SystemClock
-from forebay.errors import Closed, SettingsError
+from forebay.errors import Closed, ForebayError, SettingsError
 from forebay.protocol.actions import (
     AnyRequest,
     AnyResult,
     CreateQueueRequest,
     CreateQueueResult,
     DeleteQueueRequest,
+    GetQueueUrlRequest,
+    GetQueueUrlResult,
     ListQueuesRequest,
+    MessageAttributeValue,
+    SendMessageRequest,
+    SendMessageResult,
 )
-from forebay.protocol.errors import SqsError
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.identifiers import (
     DEFAULT_ACCOUNT_ID,
     DEFAULT_REGION,
@@ -43,52 +45,28 @@ from forebay.protocol.identifiers import (
     queue_url,
 )
 from forebay.protocol.sigv4 import Credentials
+from forebay.spying import (
+    Expectation,
+    NotAsExpected,
+    Pending,
+    SeenMessage,
+    SpiedJournal,
+    Spy,
+    Status,
+)
+from forebay.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from mypy_boto3_sqs import SQSClient
 
+__all__ = ["BrokerForTests", "NotAsExpected", "Pending", "SeenMessage", "Status", "VirtualClock"]
+
 T = TypeVar("T")
 
 #: What signs the requests of tests. It opens nothing, on AWS or elsewhere.
 _CREDENTIALS = Credentials("test", "test")
-
-
-class VirtualClock:
-    """The machine's clock, until a test puts it forward.
-
-    It runs on in between, so that a long poll on an empty queue ends as it always does.
-    """
-
-    def __init__(self, moved: Callable[[], None]) -> None:
-        self._machine = SystemClock()
-        self._ahead_ms = 0
-        self._moved = moved
-
-    def advance(
-        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
-    ) -> None:
-        """Put the broker's clock forward.
-
-        When this returns, all that fell due has happened: visibility timeouts and delays have
-        ended, and what was kept for too long is gone. Raises SettingsError when the time is
-        negative.
-        """
-        duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        if duration < timedelta():
-            raise SettingsError(f"A clock cannot be put back; {duration} is below 0.")
-        self._ahead_ms += duration // timedelta(milliseconds=1)
-        self._moved()
-
-    def wall_ms(self) -> int:
-        return self._machine.wall_ms() + self._ahead_ms
-
-    def monotonic_ms(self) -> int:
-        return self._machine.monotonic_ms() + self._ahead_ms
-
-    async def sleep(self, duration_s: float) -> None:
-        await self._machine.sleep(duration_s)
 
 
 class BrokerForTests(EmbeddedBroker):
@@ -107,10 +85,13 @@ class BrokerForTests(EmbeddedBroker):
         self._clock = VirtualClock(self._take_turn) if virtual_clock else None
         self._broker: Broker | None = None
         self._clients: list[SQSClient] = []
+        self._spy = Spy()
+        self._pending: list[Pending[Any]] = []
 
     @property
     def clock(self) -> VirtualClock:
         """What puts the broker's time forward. Raises SettingsError when it was not asked for."""
+        __tracebackhide__ = True
         if self._clock is None:
             raise SettingsError(
                 "This broker runs on the machine's clock. Ask for the fixture forebay_clock, mark"
@@ -133,39 +114,137 @@ class BrokerForTests(EmbeddedBroker):
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def create_queue(self, name: str, **attributes: str | int | bool | Mapping[str, object]) -> str:
+    def create_queue(
+        self,
+        name: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        dead_letter_queue: str | None = None,
+        max_receive_count: int = 3,
+        **attributes: str | int | bool | Mapping[str, object],
+    ) -> str:
         """Create a queue and return its URL.
 
         Attributes have SQS's names, and values as Python has them: VisibilityTimeout=5,
-        ContentBasedDeduplication=True, RedrivePolicy={"deadLetterTargetArn": broker.arn(dead),
-        "maxReceiveCount": 3}. A name that ends in .fifo makes a FIFO queue. Raises SqsError.
+        ContentBasedDeduplication=True. A name that ends in .fifo makes a FIFO queue.
+        `dead_letter_queue` is the URL or the name of the queue that gets what was received
+        `max_receive_count` times; one that is missing is created, of the same kind. Raises
+        SqsError.
         """
+        __tracebackhide__ = True
         wanted = {key: _attribute_text(value) for key, value in attributes.items()}
         if name.endswith(FIFO_SUFFIX):
             wanted.setdefault("FifoQueue", "true")
-        answer = self.call(CreateQueueRequest(queue_name=name, attributes=wanted))
-        return cast("CreateQueueResult", answer).queue_url
+        if dead_letter_queue is not None:
+            if "RedrivePolicy" in wanted:
+                raise SettingsError("Give either dead_letter_queue or RedrivePolicy, not both.")
+            policy = {
+                "deadLetterTargetArn": self.arn(self._queue_url(dead_letter_queue)),
+                "maxReceiveCount": max_receive_count,
+            }
+            wanted["RedrivePolicy"] = json.dumps(policy)
+        request = CreateQueueRequest(
+            queue_name=name, attributes=wanted, tags=dict(tags) if tags else None
+        )
+        return cast("CreateQueueResult", self.call(request)).queue_url
 
-    def arn(self, queue_url: str) -> str:
+    def send(
+        self,
+        queue: str,
+        body: str | Mapping[str, object],
+        *,
+        attributes: Mapping[str, str | int | float | bytes] | None = None,
+        delay_s: int | None = None,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+    ) -> str:
+        """Send a message, and return its id.
+
+        `queue` is a URL or a name. A mapping is sent as JSON. Attributes have values as Python has
+        them. Raises SqsError.
+        """
+        __tracebackhide__ = True
+        request = SendMessageRequest(
+            queue_url=queue,
+            message_body=body if isinstance(body, str) else json.dumps(body),
+            message_attributes=(
+                {name: _message_attribute(value) for name, value in attributes.items()}
+                if attributes
+                else None
+            ),
+            delay_seconds=delay_s,
+            message_group_id=group_id,
+            message_deduplication_id=deduplication_id,
+        )
+        return cast("SendMessageResult", self.call(request)).message_id
+
+    def wait_for(
+        self,
+        queue: str,
+        *,
+        status: Status,
+        body: str | Mapping[str, object] | None = None,
+        message_id: str | None = None,
+        within_s: float = 5.0,
+    ) -> Pending[SeenMessage]:
+        """Wait until something has happened to a message, and answer what was seen.
+
+            await broker.wait_for(orders, body="A-12", status="deleted")
+            broker.wait_for(orders, body="A-12", status="deleted").result()  # not in a coroutine
+
+        What happened since the test began counts. `queue` is a URL or a name; it may come later. A
+        mapping means a body that is a JSON object with these members, and maybe others. Raises
+        NotAsExpected, which shows what was seen instead, after `within_s`.
+        """
+        __tracebackhide__ = True
+        pending: Pending[SeenMessage] = self._expect(queue, status, body, message_id)
+        self._tell_spy(lambda spy: spy.wait_for(pending, within_s))
+        return pending
+
+    def expect_none(
+        self,
+        queue: str,
+        *,
+        within_s: float,
+        status: Status = "sent",
+        body: str | Mapping[str, object] | None = None,
+        message_id: str | None = None,
+    ) -> Pending[None]:
+        """Wait `within_s`, and see that nothing like it has happened since the test began.
+
+        Used as `wait_for` is. Raises NotAsExpected at once when it happens.
+        """
+        __tracebackhide__ = True
+        pending: Pending[None] = self._expect(queue, status, body, message_id)
+        self._tell_spy(lambda spy: spy.expect_none(pending, within_s))
+        return pending
+
+    def take_forgotten(self) -> list[Expectation]:
+        """What was to be waited for, and nobody has awaited since the last call."""
+        pending, self._pending = self._pending, []
+        return [each.expectation for each in pending if not each.asked]
+
+    def arn(self, queue: str) -> str:
         """The ARN of a queue, as redrive policies want it."""
-        key = queue_key_from_url(queue_url, self._region)
-        if key is None:
-            raise SettingsError(f"{queue_url!r} is not the URL of a queue.")
-        return queue_arn(key)
+        __tracebackhide__ = True
+        return queue_arn(self._key(queue))
 
-    def messages(self, queue_url: str) -> list[MessageView]:
+    def messages(self, queue: str) -> list[MessageView]:
         """The oldest thousand messages of a queue, whatever their state, without receiving them.
 
         Raises SqsError when there is no such queue.
         """
 
+        __tracebackhide__ = True
+
         async def peek(broker: Broker) -> list[MessageView]:
-            return broker.peek(queue_url, self._caller(), PEEK_MESSAGES_MAX)
+            return broker.peek(queue, self._caller(), PEEK_MESSAGES_MAX)
 
         return self._ask(peek)
 
     def call(self, request: AnyRequest) -> AnyResult:
         """Carry out any SQS request. Raises SqsError when the broker refuses it."""
+        __tracebackhide__ = True
         return self._call(request, self._caller())
 
     def client(self) -> HttpSqsClient:
@@ -191,8 +270,10 @@ class BrokerForTests(EmbeddedBroker):
     def cleaned_up(self) -> Iterator[None]:
         """Delete the queues that appear in the block, whoever created them, and close its clients.
 
-        Queues from before the block stay, with what the block has left in them.
+        Queues from before the block stay, with what the block has left in them. What happened
+        before it is no longer waited for.
         """
+        self._tell_spy(Spy.forget)
         before = self._queue_keys()
         clients, self._clients = self._clients, []
         try:
@@ -215,8 +296,9 @@ class BrokerForTests(EmbeddedBroker):
 
     async def _serve(self, started: Future[str]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._spy = spy = Spy()
         self._broker = Broker(
-            MemoryJournal(),
+            SpiedJournal(spy.saw),
             executor=InlineExecutor(),
             clock=self._clock,
             recreate_interval_ms=0,
@@ -229,14 +311,68 @@ class BrokerForTests(EmbeddedBroker):
             await self._stop.wait()
         finally:
             await server.stop()
+            spy.give_up(Closed("The broker was stopped."))
 
     def _ask(self, question: Callable[[Broker], Coroutine[Any, Any, T]]) -> T:
         """Ask the broker something on its own loop, from any other thread."""
+        __tracebackhide__ = True
+        broker, loop = self._running()
+        answer = asyncio.run_coroutine_threadsafe(question(broker), loop)
+        try:
+            return answer.result()
+        except ForebayError as error:
+            # Where in the broker a refusal was made is nothing that a test wants to read.
+            raise error.with_traceback(None) from None
+
+    def _running(self) -> tuple[Broker, asyncio.AbstractEventLoop]:
+        __tracebackhide__ = True
         if self._broker is None or self._loop is None:
             raise Closed("The broker does not run. Call start(), or use it in a `with`.")
-        return asyncio.run_coroutine_threadsafe(question(self._broker), self._loop).result()
+        return self._broker, self._loop
+
+    def _tell_spy(self, order: Callable[[Spy], None]) -> None:
+        __tracebackhide__ = True
+        _, loop = self._running()
+        loop.call_soon_threadsafe(order, self._spy)
+
+    def _expect(
+        self,
+        queue: str,
+        status: Status,
+        body: str | Mapping[str, object] | None,
+        message_id: str | None,
+    ) -> Pending[Any]:
+        __tracebackhide__ = True
+        if status not in get_args(Status):
+            raise SettingsError(
+                f"{status!r} is not a status. Wait for {', '.join(get_args(Status))}."
+            )
+        pending: Pending[Any] = Pending(Expectation(self._key(queue), status, body, message_id))
+        self._pending.append(pending)
+        return pending
+
+    def _key(self, queue: str) -> QueueKey:
+        __tracebackhide__ = True
+        key = queue_key_from_url(queue, self._region)
+        if key is None:
+            raise SettingsError(f"{queue!r} is neither the URL nor the name of a queue.")
+        return key
+
+    def _queue_url(self, queue: str) -> str:
+        """The URL of a queue that is given by URL or by name. It is created when it is missing."""
+        __tracebackhide__ = True
+        if "://" in queue:
+            return queue
+        try:
+            found = self.call(GetQueueUrlRequest(queue_name=queue))
+        except SqsError as error:
+            if error.fault is not QUEUE_DOES_NOT_EXIST:
+                raise
+            return self.create_queue(queue)
+        return cast("GetQueueUrlResult", found).queue_url
 
     def _call(self, request: AnyRequest, caller: Caller) -> AnyResult:
+        __tracebackhide__ = True
         return self._ask(lambda broker: broker.call(request, caller))
 
     def _caller(self) -> Caller:
@@ -263,6 +399,13 @@ def _attribute_text(value: str | int | bool | Mapping[str, object]) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value) if isinstance(value, Mapping) else str(value)
+
+
+def _message_attribute(value: str | int | float | bytes) -> MessageAttributeValue:
+    if isinstance(value, bytes):
+        return MessageAttributeValue(data_type="Binary", binary_value=value)
+    data_type = "String" if isinstance(value, str) else "Number"
+    return MessageAttributeValue(data_type=data_type, string_value=str(value))
 
 
 @cache
