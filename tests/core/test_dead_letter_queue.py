@@ -165,6 +165,8 @@ def test_a_receive_count_in_quotes_is_stored_as_a_number() -> None:
         ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 0}, "from 1 to 1000"),
         ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 1001}, "from 1 to 1000"),
         ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "x"}, "maxReceiveCount"),
+        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "1_0"}, "maxReceiveCount"),
+        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "+5"}, "maxReceiveCount"),
         ({"deadLetterTargetArn": "dead", "maxReceiveCount": 2}, "not the ARN of a queue"),
         (
             {

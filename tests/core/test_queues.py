@@ -75,7 +75,16 @@ def test_ranges_of_attributes(sqs: Sqs, name: str, least: int, most: int) -> Non
     for index, value in enumerate((least, most)):
         sqs.create(f"ok-{index}", {name: value})
         assert sqs.attributes(f"ok-{index}", name) == {name: str(value)}
-    for refused_value in (least - 1, most + 1, "many", ""):
+    near = (
+        "many",
+        "",
+        f"{least}_0",
+        f" {least}",
+        f"+{most}",
+        f"{most}.0",
+        "\u0661\u0660\u0662\u0664",
+    )
+    for refused_value in (least - 1, most + 1, *near):
         fault = refused(sqs, "jobs", {name: refused_value})
         assert fault is errors.INVALID_ATTRIBUTE_VALUE
 

@@ -162,7 +162,8 @@ ATTRIBUTE = MessageAttributeValue(data_type="Binary", binary_value=b"\x00\xff")
             message_attributes={"b": ATTRIBUTE})]),
          '{"messages":[{"Attributes":[{"Name":"SentTimestamp","Value":"1"}],"Body":"hi",'
          '"MD5OfBody":"d","MD5OfMessageAttributes":"e","MessageAttributes":[{"Name":"b",'
-         '"Value":{"BinaryValue":"AP8=","DataType":"Binary","StringValue":null}}],'
+         '"Value":{"BinaryListValues":null,"BinaryValue":"AP8=","DataType":"Binary",'
+         '"StringListValues":null,"StringValue":null}}],'
          '"MessageId":"m","ReceiptHandle":"h"}]}'),
         ("ListQueues", ListQueuesResult(queue_urls=["a"]), '{"NextToken":null,"queueUrls":["a"]}'),
         ("GetQueueAttributes", GetQueueAttributesResult(attributes={"A": "1"}),

@@ -28,6 +28,7 @@ LIST_MEMBERS = {
     "AWSAccountIdList": "AWSAccountId",
     "ActionNameList": "ActionName",
     "AttributeNameList": "AttributeName",
+    "BinaryList": "BinaryListValue",
     "BatchResultErrorEntryList": "BatchResultErrorEntry",
     "ChangeMessageVisibilityBatchRequestEntryList": "ChangeMessageVisibilityBatchRequestEntry",
     "ChangeMessageVisibilityBatchResultEntryList": "ChangeMessageVisibilityBatchResultEntry",
@@ -41,6 +42,7 @@ LIST_MEMBERS = {
     "QueueUrlList": "QueueUrl",
     "SendMessageBatchRequestEntryList": "SendMessageBatchRequestEntry",
     "SendMessageBatchResultEntryList": "SendMessageBatchResultEntry",
+    "StringList": "StringListValue",
     "TagKeyList": "TagKey",
 }
 
@@ -52,9 +54,6 @@ MAPS = {
     "QueueAttributeMap": ("Attribute", "Name", "Value"),
     "TagMap": ("Tag", "Key", "Value"),
 }
-
-#: Members that SQS never used: "not implemented, reserved for future use".
-RESERVED = {"StringListValues", "BinaryListValues"}
 
 #: Members that SQS always answers with, although the model does not say so.
 ALWAYS_ANSWERED = {
@@ -129,9 +128,7 @@ def values(shape: Any, text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 
 
 def structures(shape: Any, text: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, Any]]:
-    members = {
-        name: values(member, text) for name, member in shape.members.items() if name not in RESERVED
-    }
+    members = {name: values(member, text) for name, member in shape.members.items()}
     present = members.keys() & {*shape.required_members, *ALWAYS_ANSWERED}
     return st.fixed_dictionaries(
         {name: members[name] for name in sorted(present)},

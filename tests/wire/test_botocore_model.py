@@ -13,9 +13,6 @@ from forebay.protocol.errors import FAULTS
 
 MODEL: Any = botocore.session.get_session().get_service_model("sqs")
 
-#: Members that the model has and SQS does not use: "not implemented, reserved for future use".
-RESERVED = {"StringListValues", "BinaryListValues"}
-
 
 def struct_of(type_: msgspec.inspect.Type) -> msgspec.inspect.StructType | None:
     """The struct that a member is, or is a list or map of."""
@@ -39,7 +36,7 @@ def assert_same_members(ours: msgspec.inspect.Type, shape: Any) -> None:
     elif shape.type_name == "structure":
         assert struct is not None, shape.name
         fields = {field.encode_name: field for field in struct.fields}
-        assert set(fields) == set(shape.members) - RESERVED, shape.name
+        assert set(fields) == set(shape.members), shape.name
         for name, field in fields.items():
             assert_same_members(field.type, shape.members[name])
 

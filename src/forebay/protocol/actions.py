@@ -22,11 +22,17 @@ class Result(Struct, rename="pascal", kw_only=True, omit_defaults=True, gc=False
 
 
 class MessageAttributeValue(Struct, rename="pascal", omit_defaults=True, gc=False, kw_only=True):
-    """A user's message attribute, or a message system attribute when sent."""
+    """A user's message attribute, or a message system attribute when sent.
 
-    data_type: str
+    A sender may leave out or send what SQS then refuses in its own words: no type, or the lists,
+    which are "reserved for future use".
+    """
+
+    data_type: str = ""
     string_value: str | None = None
     binary_value: bytes | None = None
+    string_list_values: list[str] | None = None
+    binary_list_values: list[bytes] | None = None
 
 
 MessageAttributes: TypeAlias = dict[str, MessageAttributeValue]

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 from msgspec.json import Encoder
 
 from forebay.protocol.actions import AnyResult
-from forebay.protocol.awsquery_shapes import (
+from forebay.protocol.errors import Fault
+from forebay.protocol.shapes import (
     RESULTS,
     ListOf,
     MapOf,
@@ -24,7 +25,6 @@ from forebay.protocol.awsquery_shapes import (
     Shape,
     Structure,
 )
-from forebay.protocol.errors import Fault
 
 CONTENT_TYPE = "application/json"
 

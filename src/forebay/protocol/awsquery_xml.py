@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from forebay.protocol.actions import AnyResult
-from forebay.protocol.awsquery_shapes import (
+from forebay.protocol.errors import Fault
+from forebay.protocol.shapes import (
     RESULTS,
     ListOf,
     MapOf,
@@ -19,7 +20,6 @@ from forebay.protocol.awsquery_shapes import (
     Shape,
     Structure,
 )
-from forebay.protocol.errors import Fault
 
 CONTENT_TYPE = "text/xml"
 

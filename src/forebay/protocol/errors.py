@@ -68,8 +68,7 @@ INVALID_ATTRIBUTE_VALUE = Fault(
 INVALID_MESSAGE_CONTENTS = Fault(
     "InvalidMessageContents",
     "InvalidMessageContents",
-    "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF"
-    " | #xE000 to #xFFFD | #x10000 to #x10FFFF",
+    "The message contains characters outside the allowed set.",
 )
 INVALID_PARAMETER_VALUE = Fault(
     "InvalidParameterValueException", "InvalidParameterValue", "A parameter's value is not allowed."
@@ -247,6 +246,16 @@ class SqsError(ForebayError):
     def code(self) -> str:
         """The code that SDKs show, for example `AWS.SimpleQueueService.NonExistentQueue`."""
         return self.fault.query_code
+
+
+def missing_parameter(action: str | None, parameter: str) -> SqsError:
+    """The error for a parameter that a request to `action`, or a part of one, lacks."""
+    if action == "CreateQueue":
+        return SqsError(
+            INVALID_PARAMETER_VALUE,
+            f"Value for parameter {parameter} is invalid. Reason: Must specify a queue name.",
+        )
+    return SqsError(MISSING_PARAMETER, f"The request must contain the parameter {parameter}.")
 
 
 def fault_from_wire(name: str, query_code: str | None, http_status: int) -> Fault:

@@ -10,6 +10,8 @@ Sources, read 2026-11:
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 #: Longest queue name, in characters, the `.fifo` suffix included. Q-QUEUES.
 QUEUE_NAME_CHARACTERS_MAX = 80
 
@@ -33,6 +35,12 @@ MESSAGE_ATTRIBUTE_NAME_CHARACTERS_MAX = 256
 
 #: Longest data type of a message attribute, label included, in characters. The same page.
 MESSAGE_ATTRIBUTE_TYPE_CHARACTERS_MAX = 256
+
+#: Most significant digits of a Number attribute, and the smallest and largest number that it may be
+#: but for zero, whatever its sign. The same page.
+NUMBER_DIGITS_MAX = 38
+NUMBER_MIN = Decimal("1e-128")
+NUMBER_MAX = Decimal("1e126")
 
 #: Longest MessageGroupId, MessageDeduplicationId and ReceiveRequestAttemptId, in characters. API.
 TOKEN_CHARACTERS_MAX = 128

@@ -14,6 +14,7 @@ from msgspec import Struct
 from forebay.broker.core import redrive
 from forebay.protocol import errors, limits
 from forebay.protocol.errors import SqsError
+from forebay.protocol.integers import read_integer
 
 
 class Kind(Enum):
@@ -38,7 +39,7 @@ class Attribute(Struct, frozen=True):
 
 def _whole_number(minimum: int, maximum: int) -> Callable[[str], str]:
     def canonical(value: str) -> str:
-        number = int(value)
+        number = read_integer(value)
         if not minimum <= number <= maximum:
             raise ValueError(value)
         return str(number)

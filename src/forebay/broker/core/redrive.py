@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from forebay.protocol.identifiers import QueueKey, queue_key_from_arn
+from forebay.protocol.integers import read_integer
 from forebay.protocol.limits import (
     MAX_RECEIVE_COUNT_MAX,
     MAX_RECEIVE_COUNT_MIN,
@@ -66,7 +67,7 @@ def parse_redrive_policy(text: str) -> RedrivePolicy:
     if target is None:
         raise PolicyError("Dead letter target is not the ARN of a queue.")
     try:
-        max_receive_count = int(policy.max_receive_count)
+        max_receive_count = read_integer(str(policy.max_receive_count))
     except ValueError as error:
         raise PolicyError("Invalid value for maxReceiveCount.") from error
     if not MAX_RECEIVE_COUNT_MIN <= max_receive_count <= MAX_RECEIVE_COUNT_MAX:

@@ -1,7 +1,9 @@
-"""The members of requests and answers under the names that the Query protocol gives them.
+"""The members of requests and answers: their shapes, and their names in both protocols.
 
-A list or map has no name of its own there: each item is written under a name in the singular, so
-that `AttributeNames: [a, b]` is `AttributeName.1=a&AttributeName.2=b`. A map is a list of pairs.
+In the Query protocol a list or map has no name of its own: each item is written under a name in the
+singular, so that `AttributeNames: [a, b]` is `AttributeName.1=a&AttributeName.2=b`. A map is a list
+of pairs. Some SDKs and templates write the member's name instead, as `AttributeNames.1=a`, and AWS
+reads that too.
 
 Source: the model of SQS in botocore 1.31.80, the last that spoke this protocol:
 https://github.com/boto/botocore/blob/1.31.80/botocore/data/sqs/2012-11-05/service-2.json
@@ -28,6 +30,11 @@ _ITEM_NAMES = {
 
 #: What a map's keys are called, by the name of its items. All others are called Name.
 _KEY_NAMES = {"Tag": "Key"}
+
+#: What some write for any map's keys and values.
+#: Source: https://smithy.io/2.0/aws/protocols/aws-query-protocol.html#map-serialization
+_OTHER_KEY_NAMES = ("Key", "Name", "key")
+_OTHER_VALUE_NAMES = ("value",)
 
 _SCALARS: dict[type[inspect.Type], type[Any]] = {
     inspect.StrType: str,
@@ -71,6 +78,8 @@ class Member(Struct, frozen=True):
     attribute: str
     name: str
     query_name: str
+    #: What else it may be called in a request of the Query protocol.
+    other_query_names: tuple[str, ...]
     required: bool
     shape: Shape
 
@@ -78,8 +87,8 @@ class Member(Struct, frozen=True):
 class Pair(NamedTuple):
     """One item of a map."""
 
-    key: str
-    value: Any
+    key: str = ""
+    value: Any = None
 
 
 def _structure(info: inspect.StructType, action: str) -> Structure:
@@ -91,9 +100,12 @@ def _member(field: inspect.Field, action: str) -> Member:
     if isinstance(info, inspect.UnionType):
         info = next(type_ for type_ in info.types if not isinstance(type_, inspect.NoneType))
     query_name = name
+    others: set[str] = set()
     if isinstance(info, inspect.ListType | inspect.DictType):
         query_name = _ITEM_NAMES.get(name, name.removesuffix("s")).format(action=action)
-    return Member(field.name, name, query_name, field.required, _shape(info, query_name, action))
+        others = {name, name[0].upper() + name[1:]} - {query_name}
+    shape = _shape(info, query_name, action)
+    return Member(field.name, name, query_name, tuple(sorted(others)), field.required, shape)
 
 
 def _shape(info: inspect.Type, query_name: str, action: str) -> Shape:
@@ -110,9 +122,12 @@ def _shape(info: inspect.Type, query_name: str, action: str) -> Shape:
 
 
 def _pair(key_name: str, value: Shape) -> Structure:
+    others = tuple(name for name in _OTHER_KEY_NAMES if name != key_name)
+    # A message attribute without a name is refused in words of its own.
+    has_members = isinstance(value, Structure)
     members = (
-        Member("key", key_name, key_name, required=True, shape=Scalar(str)),
-        Member("value", "Value", "Value", required=True, shape=value),
+        Member("key", key_name, key_name, others, required=not has_members, shape=Scalar(str)),
+        Member("value", "Value", "Value", _OTHER_VALUE_NAMES, required=True, shape=value),
     )
     return Structure(Pair, members)
 
