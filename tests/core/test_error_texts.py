@@ -378,8 +378,9 @@ SENDS: list[tuple[dict[str, object], str, str, str]] = [
     (
         {"message_body": "\x01"},
         "InvalidMessageContents",
-        errors.INVALID_MESSAGE_CONTENTS.text,
-        "API SendMessageBatch",
+        "Invalid binary character '#x1' was found in the message body, the set of allowed"
+        " characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF]",
+        "github.com/asim/nitro-plugins/issues/437",
     ),
 ]
 

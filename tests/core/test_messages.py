@@ -84,39 +84,6 @@ def test_the_limit_is_the_queues_own_and_counts_attributes() -> None:
                 sqs.call(request)
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {"": string("v")},
-        {"n" * 257: string("v")},
-        {"AWS.trace": string("v")},
-        {"amazon.trace": string("v")},
-        {".dot": string("v")},
-        {"dot.": string("v")},
-        {"a..b": string("v")},
-        {"with space": string("v")},
-        {"n": string("")},
-        {"n": string("v", "")},
-        {"n": string("v", "Text")},
-        {"n": string("v", "string")},
-        {"n": string("v", "String." + "x" * 250)},
-        {"n": string("many", "Number")},
-        {"n": string("\x00")},
-        {"n": binary(b"")},
-        {"n": string("v", "Binary")},
-        {"n": binary(b"v", "String")},
-        {f"n{index}": string("v") for index in range(11)},
-    ],
-)
-def test_attributes_that_are_refused(sqs: Sqs, attributes: MessageAttributes) -> None:
-    request = SendMessageRequest(
-        queue_url=url_of("jobs"), message_body="a", message_attributes=attributes
-    )
-    with pytest.raises(SqsError):
-        sqs.call(request)
-    assert sqs.counts("jobs") == (0, 0, 0)
-
-
 GOOD_ATTRIBUTES = {
     "text": string("v"),
     "näme-1_2.3": string("ü", "String.label"),

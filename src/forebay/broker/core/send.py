@@ -6,7 +6,7 @@ import hashlib
 
 from msgspec import Struct
 
-from forebay.broker.core import validation
+from forebay.broker.core import message_attributes, validation
 from forebay.broker.core.batch import failed_entry
 from forebay.broker.core.changes import MessageExtras
 from forebay.broker.core.deduplication import DeduplicationWindow
@@ -47,6 +47,8 @@ def send_message(
     queue = state.queue(request.queue_url, caller, now_ms)
     if queue.settings.fifo and request.message_group_id is None:
         raise validation.missing("MessageGroupId")
+    if request.message_attributes or request.message_system_attributes:
+        message_attributes.refuse_lists(request, "SendMessage")
     sent = _send(state, queue, request, caller, now_ms)
     return SendMessageResult(
         message_id=sent.message_id,
@@ -63,6 +65,9 @@ def send_message_batch(
     queue = state.queue(request.queue_url, caller, now_ms)
     validation.check_batch(request.entries, _ENTRY_NAME)
     validation.check_batch_size(_claimed_size_bytes(entry) for entry in request.entries)
+    for entry in request.entries:
+        if entry.message_attributes or entry.message_system_attributes:
+            message_attributes.refuse_lists(entry, "SendMessageBatch")
     if queue.settings.fifo:
         for entry in request.entries:
             _check_fifo_ids(queue, entry)
@@ -94,7 +99,7 @@ def _claimed_size_bytes(entry: MessageToSend) -> int:
     body = entry.message_body
     size = len(body) if body.isascii() else len(body.encode("utf-8", "replace"))
     if entry.message_attributes:
-        size += validation.attributes_size_bytes(entry.message_attributes)
+        size += message_attributes.attributes_size_bytes(entry.message_attributes)
     return size
 
 
@@ -124,13 +129,13 @@ def _send(
     size_bytes = len(encoded)
     attributes_md5 = system_attributes_md5 = trace_header = extras = None
     if attributes := entry.message_attributes:
-        validation.check_message_attributes(attributes)
-        size_bytes += validation.attributes_size_bytes(attributes)
+        message_attributes.check_message_attributes(attributes)
+        size_bytes += message_attributes.attributes_size_bytes(attributes)
         attributes_md5 = md5_of_attributes(attributes)
     if size_bytes > settings.maximum_message_bytes:
         raise validation.too_long(settings.maximum_message_bytes)
     if system_attributes := entry.message_system_attributes:
-        trace_header = validation.trace_header(system_attributes)
+        trace_header = message_attributes.trace_header(system_attributes)
         system_attributes_md5 = md5_of_attributes(system_attributes)
     if attributes or trace_header:
         extras = MessageExtras(attributes or None, trace_header)

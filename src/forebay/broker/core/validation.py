@@ -1,33 +1,28 @@
 """What SQS refuses in a request, with its texts.
 
-Source: API SendMessage, SendMessageBatch, ReceiveMessage, ChangeMessageVisibility, and
-SQSDeveloperGuide/sqs-message-metadata.html for message attributes.
+Source: API SendMessage, SendMessageBatch, ReceiveMessage, ChangeMessageVisibility. Where the texts
+were seen stands beside each of them in tests/core/test_error_texts.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from forebay.protocol import errors, limits
-from forebay.protocol.actions import MessageAttributes, MessageAttributeValue
 from forebay.protocol.errors import Fault, SqsError
 
 #: The control characters that XML 1.0 has no place for.
 _FORBIDDEN_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\r")
 
+#: All that XML 1.0 has no place for.
+_FORBIDDEN = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _BATCH_ENTRY_ID = re.compile(rf"[\w-]{{1,{limits.BATCH_ENTRY_ID_CHARACTERS_MAX}}}", re.ASCII)
 
 #: MessageGroupId, MessageDeduplicationId and ReceiveRequestAttemptId: alphanumeric and punctuation.
 _TOKEN = re.compile(rf"[\x21-\x7e]{{1,{limits.TOKEN_CHARACTERS_MAX}}}")
-
-_ATTRIBUTE_NAME = re.compile(r"[\w.-]+")
-_ATTRIBUTE_TYPES = ("String", "Number", "Binary")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-#: The one message system attribute that a sender may set.
-_SENDABLE_SYSTEM_ATTRIBUTE = "AWSTraceHeader"
 
 
 def invalid(
@@ -52,24 +47,38 @@ def missing(parameter: str) -> SqsError:
     )
 
 
-def encoded_text(text: str) -> bytes:
-    """The text in UTF-8. Raises SqsError (InvalidMessageContents) for what XML cannot hold."""
+def encoded_text(text: str) -> bytes | None:
+    """The text in UTF-8; None when it holds what XML cannot."""
     try:
         encoded = text.encode()
-    except UnicodeEncodeError as error:
-        raise SqsError(errors.INVALID_MESSAGE_CONTENTS) from error
+    except UnicodeEncodeError:
+        return None
     if len(encoded.translate(None, _FORBIDDEN_CONTROLS)) != len(encoded):
-        raise SqsError(errors.INVALID_MESSAGE_CONTENTS)
+        return None
     if len(encoded) != len(text) and ("\ufffe" in text or "\uffff" in text):
-        raise SqsError(errors.INVALID_MESSAGE_CONTENTS)
+        return None
     return encoded
+
+
+def forbidden_character(text: str, place: str) -> str:
+    """SQS's words for the first character of a text that XML cannot hold."""
+    found = _FORBIDDEN.search(text)
+    assert found is not None
+    return (
+        f"Invalid binary character '#x{ord(found[0]):X}' was found in the {place}, the set of"
+        " allowed characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD]"
+        " | [#x10000-#x10FFFF]"
+    )
 
 
 def encoded_body(body: str) -> bytes:
     """The body in UTF-8. Raises SqsError when it is empty or holds characters XML cannot."""
     if not body:
         raise missing("MessageBody")
-    return encoded_text(body)
+    encoded = encoded_text(body)
+    if encoded is None:
+        raise SqsError(errors.INVALID_MESSAGE_CONTENTS, forbidden_character(body, "message body"))
+    return encoded
 
 
 def too_long(maximum_bytes: int) -> SqsError:
@@ -85,97 +94,6 @@ def too_long(maximum_bytes: int) -> SqsError:
             errors.INVALID_PARAMETER_VALUE, f"One or more parameters cannot be validated. {reason}"
         ),
     )
-
-
-def attributes_size_bytes(attributes: Mapping[str, MessageAttributeValue]) -> int:
-    """What the attributes count towards the size of the message: each name, type and value."""
-    size = 0
-    for name, value in attributes.items():
-        size += len(name.encode()) + len(value.data_type.encode())
-        size += len(value.binary_value or b"") + len((value.string_value or "").encode())
-    return size
-
-
-def check_message_attributes(attributes: MessageAttributes) -> None:
-    """Raise SqsError when SQS would refuse the attributes."""
-    if len(attributes) > limits.MESSAGE_ATTRIBUTES_MAX:
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum"
-            f" [{limits.MESSAGE_ATTRIBUTES_MAX}].",
-        )
-    for name, value in attributes.items():
-        _check_attribute_name(name)
-        _check_attribute_value(name, value)
-
-
-def _check_attribute_name(name: str) -> None:
-    if not name:
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE, "The message attribute name must not be empty."
-        )
-    if len(name) > limits.MESSAGE_ATTRIBUTE_NAME_CHARACTERS_MAX:
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            "Message (user) attribute names must be shorter than"
-            f" {limits.MESSAGE_ATTRIBUTE_NAME_CHARACTERS_MAX} characters.",
-        )
-    if name.lower().startswith(("aws.", "amazon.")):
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            "You can't use message attribute names beginning with 'AWS.' or 'Amazon.'."
-            " These strings are reserved for internal use.",
-        )
-    dotted_badly = name.startswith(".") or name.endswith(".") or ".." in name
-    if dotted_badly or not _ATTRIBUTE_NAME.fullmatch(name):
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            f"Invalid attribute name '{name}': it may hold letters, digits, underscores, hyphens"
-            " and periods, with no period at either end or doubled.",
-        )
-
-
-def _check_attribute_value(name: str, value: MessageAttributeValue) -> None:
-    kind = value.data_type.partition(".")[0]
-    too_long = len(value.data_type) > limits.MESSAGE_ATTRIBUTE_TYPE_CHARACTERS_MAX
-    if kind not in _ATTRIBUTE_TYPES or too_long:
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            f"The type of message (user) attribute '{name}' is invalid. You must use only the"
-            " following supported type prefixes: Binary, Number, String.",
-        )
-    content = value.binary_value if kind == "Binary" else value.string_value
-    if not content:
-        field = "binary" if kind == "Binary" else "string"
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            f"The message (user) attribute '{name}' must contain a non-empty {field} value.",
-        )
-    if isinstance(content, str):
-        encoded_text(content)
-        if kind == "Number" and not _NUMBER.fullmatch(content):
-            raise SqsError(
-                errors.INVALID_PARAMETER_VALUE,
-                f"Can't cast the value of message (user) attribute '{name}' to a number.",
-            )
-
-
-def trace_header(system_attributes: MessageAttributes | None) -> str | None:
-    """The AWSTraceHeader that a sender set. Raises SqsError for any other system attribute."""
-    if not system_attributes:
-        return None
-    for name, value in system_attributes.items():
-        if name != _SENDABLE_SYSTEM_ATTRIBUTE:
-            raise SqsError(
-                errors.INVALID_PARAMETER_VALUE,
-                f"Message system attribute name '{name}' is invalid.",
-            )
-        if value.data_type != "String" or not value.string_value:
-            raise SqsError(
-                errors.INVALID_PARAMETER_VALUE,
-                f"The message system attribute '{name}' must contain a non-empty string value.",
-            )
-    return system_attributes[_SENDABLE_SYSTEM_ATTRIBUTE].string_value
 
 
 def check_token(parameter: str, value: str) -> None:
