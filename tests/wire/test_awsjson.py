@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forebay.protocol.actions import (
     ACTIONS,
@@ -35,6 +38,13 @@ from forebay.protocol.awsjson import (
     encode_result,
 )
 from forebay.protocol.errors import FAULTS, QUEUE_DOES_NOT_EXIST, Fault, SqsError
+from forebay.protocol.shapes import REQUESTS as SHAPES
+
+#: Members of many actions, so that what is tried gets past the first check.
+MEMBERS = sorted(
+    {member.name for shape in SHAPES.values() for member in shape.members}
+    | {"BinaryValue", "DataType", "Id", "StringListValues", "StringValue"}
+)
 
 URL = "http://127.0.0.1:9324/000000000000/jobs"
 
@@ -196,7 +206,8 @@ def test_members_that_the_action_does_not_know_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("action", "body", "parameter"),
     [
-        ("CreateQueue", b"{}", "QueueName"),
+        ("GetQueueUrl", b"{}", "QueueName"),
+        ("SendMessageBatch", b'{"QueueUrl":"u"}', "Entries"),
         ("SendMessage", b'{"QueueUrl":"u"}', "MessageBody"),
         ("SendMessage", b'{"QueueUrl":null,"MessageBody":"b"}', "QueueUrl"),
         (
@@ -209,11 +220,6 @@ def test_members_that_the_action_does_not_know_are_ignored() -> None:
             b'{"QueueUrl":"u","Entries":[{"Id":null,"ReceiptHandle":"h"}]}',
             "DeleteMessageBatchRequestEntry.1.Id",
         ),
-        (
-            "SendMessage",
-            b'{"QueueUrl":"u","MessageBody":"b","MessageAttributes":{"a":{"StringValue":"x"}}}',
-            "MessageAttributes.DataType",
-        ),
     ],
 )
 def test_a_missing_member_is_named(action: str, body: bytes, parameter: str) -> None:
@@ -223,24 +229,115 @@ def test_a_missing_member_is_named(action: str, body: bytes, parameter: str) -> 
     assert refusal.value.message == f"The request must contain the parameter {parameter}."
 
 
+def test_a_queue_without_a_name_is_refused_in_words_of_its_own() -> None:
+    with pytest.raises(
+        SqsError, match=r"QueueName is invalid\. Reason: Must specify a queue name\."
+    ):
+        decode_request("CreateQueue", b"{}")
+
+
+STRING = "can not be converted to a String"
+INTEGER = "can not be converted to an Integer"
+BLOB = "can not be converted to a Blob"
+LIST = "Start of list found where not expected"
+OBJECT = "Start of structure or map found where not expected."
+
+
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("action", "members", "text"),
     [
-        (b'{"QueueUrl":7}', "Expected `str`, got `int` - at `$.QueueUrl`"),
-        (b'{"QueueUrl":"u","MaxNumberOfMessages":"ten"}', "at `$.MaxNumberOfMessages`"),
-        (b'{"QueueUrl":"u","MessageAttributeNames":["a",null]}', "got `null`"),
-        (b"[]", "Expected `object`, got `array`"),
-        (b'{"QueueUrl":"u"', "not JSON"),
-        (b'{"QueueUrl":"\xff"}', "not JSON"),
-        (b'{"QueueUrl":"\\ud800"}', "not JSON"),
-        (b'{"Colour":' + b"[" * 100_000, "not JSON"),
+        ("SendMessage", '"MessageBody":7', f"NUMBER_VALUE {STRING}"),
+        ("SendMessage", '"MessageBody":7.5', f"DECIMAL_VALUE {STRING}"),
+        ("SendMessage", '"MessageBody":true', f"TRUE_VALUE {STRING}"),
+        ("SendMessage", '"MessageBody":false', f"FALSE_VALUE {STRING}"),
+        ("SendMessage", '"MessageBody":[]', LIST),
+        ("SendMessage", '"MessageBody":{}', OBJECT),
+        ("ReceiveMessage", '"MaxNumberOfMessages":"10"', f"STRING_VALUE {INTEGER}"),
+        ("ReceiveMessage", '"MaxNumberOfMessages":true', f"TRUE_VALUE {INTEGER}"),
+        ("ReceiveMessage", '"MaxNumberOfMessages":2.5', f"DECIMAL_VALUE {INTEGER}"),
+        ("ReceiveMessage", '"MaxNumberOfMessages":[1]', LIST),
+        ("ReceiveMessage", '"MaxNumberOfMessages":{"a":1}', OBJECT),
+        ("ReceiveMessage", '"AttributeNames":"All"', "Expected list or null"),
+        ("ReceiveMessage", '"AttributeNames":7', "Expected list or null"),
+        ("ReceiveMessage", '"AttributeNames":{}', OBJECT),
+        ("ReceiveMessage", '"AttributeNames":["a",7]', f"NUMBER_VALUE {STRING}"),
+        ("ReceiveMessage", '"AttributeNames":["a",null]', "Null found where not expected"),
+        ("SetQueueAttributes", '"Attributes":"x"', "Expected map or null"),
+        ("SetQueueAttributes", '"Attributes":[]', LIST),
+        ("SetQueueAttributes", '"Attributes":{"DelaySeconds":5}', f"NUMBER_VALUE {STRING}"),
+        ("SetQueueAttributes", '"Attributes":{"DelaySeconds":null}',
+         "Null found where not expected"),
+        ("SendMessage", '"MessageBody":"b","MessageAttributes":{"a":"x"}', "Expected null"),
+        ("SendMessage", '"MessageBody":"b","MessageAttributes":{"a":[]}', LIST),
+        ("SendMessage", '"MessageBody":"b","MessageAttributes":{"a":{"StringValue":1}}',
+         f"NUMBER_VALUE {STRING}"),
+        ("SendMessage", '"MessageBody":"b","MessageAttributes":{"a":{"BinaryValue":1}}',
+         f"NUMBER_VALUE {BLOB}"),
+        ("SendMessage", '"MessageBody":"b","MessageAttributes":{"a":{"BinaryValue":"23456"}}',
+         f"'23456' {BLOB}: Base64 encoded length is expected a multiple of 4 bytes but found: 5"),
+        ("SendMessage", '"MessageBody":"b","MessageAttributes":{"a":{"BinaryValue":"=+/="}}',
+         f"'=+/=' {BLOB}: Invalid Base64 character: '='"),
+        ("SendMessageBatch", '"Entries":{}', OBJECT),
+        ("SendMessageBatch", '"Entries":[7]', "Expected null"),
+        ("SendMessageBatch", '"Entries":[{"Id":"0","MessageBody":"b"},{"Id":1,"MessageBody":"b"}]',
+         f"NUMBER_VALUE {STRING}"),
+        ("SendMessageBatch", '"Entries":[{"Id":"0","MessageBody":"b","DelaySeconds":"1"}]',
+         f"STRING_VALUE {INTEGER}"),
     ],
-)
-def test_a_body_of_another_form_is_a_serialization_exception(body: bytes, reason: str) -> None:
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_in_the_words_of_json(
+    action: str, members: str, text: str
+) -> None:
+    with pytest.raises(SqsError) as refusal:
+        decode_request(action, f'{{"QueueUrl":"u",{members}}}'.encode())
+    assert refusal.value.code == "SerializationException"
+    assert refusal.value.message == text
+
+
+def test_the_first_of_two_misfits_is_told_and_before_what_is_missing() -> None:
+    with pytest.raises(SqsError, match="TRUE_VALUE"):
+        decode_request("SendMessage", b'{"QueueUrl":true,"MessageBody":7}')
+    with pytest.raises(SqsError, match="STRING_VALUE"):
+        decode_request("ChangeMessageVisibility", b'{"VisibilityTimeout":"7"}')
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"[]", LIST),
+        (b'"x"', "The request's body is not the JSON object that ReceiveMessage takes."),
+        (b"null", "The request's body is not the JSON object that ReceiveMessage takes."),
+        (b'{"QueueUrl":"u"', "The request's body is not JSON: Input data was truncated."),
+        (b'{"QueueUrl":"\xff"}', "The request's body is not JSON: it is not UTF-8."),
+        (b'{"QueueUrl":"\\ud800"}', "The request's body is not JSON: "),
+        (b'{"Colour":' + b"[" * 100_000,
+         "The request's body is not JSON that can be read: it is nested too deeply."),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_no_json_object_is_a_serialization_exception(body: bytes, text: str) -> None:
     with pytest.raises(SqsError) as refusal:
         decode_request("ReceiveMessage", body)
     assert refusal.value.code == "SerializationException"
-    assert reason in refusal.value.message
+    assert refusal.value.message.startswith(text)
+
+
+#: What Python says of values.
+PYTHONS_WORDS = re.compile(r"`|\b(?:str|int|bool|dict|None|codec|recursion)\b")
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(MEMBERS) | st.text(), inner),
+)
+
+
+@given(st.sampled_from(sorted(ACTIONS)), JSON)
+def test_a_refusal_never_speaks_of_python(action: str, value: object) -> None:
+    message = ""
+    try:
+        decode_request(action, json.dumps(value).encode())
+    except SqsError as error:
+        message = error.message if error.code == "SerializationException" else ""
+    assert "Blob" in message or not PYTHONS_WORDS.search(message)
 
 
 def test_an_unknown_action_is_refused_by_its_name() -> None:

@@ -17,13 +17,14 @@ from msgspec import MsgspecError, Struct, ValidationError, field
 from msgspec.json import Decoder, Encoder
 
 from forebay.protocol.actions import ACTION_OF, ACTIONS, AnyRequest, AnyResult
+from forebay.protocol.awsjson_misfits import describe_misfit, describe_unreadable
 from forebay.protocol.errors import (
     INTERNAL_FAILURE,
-    MISSING_PARAMETER,
     SERIALIZATION_EXCEPTION,
     UNKNOWN_OPERATION,
     SqsError,
     fault_from_wire,
+    missing_parameter,
 )
 
 #: The content type of requests and answers.
@@ -93,14 +94,10 @@ def decode_request(action: str, body: bytes) -> AnyRequest:
     except ValidationError as error:
         missing = _missing_parameter(action, str(error))
         if missing is None:
-            raise SqsError(SERIALIZATION_EXCEPTION, str(error)) from error
-        raise SqsError(
-            MISSING_PARAMETER, f"The request must contain the parameter {missing}."
-        ) from error
+            raise SqsError(SERIALIZATION_EXCEPTION, describe_misfit(action, body)) from error
+        raise missing_parameter(action, missing) from error
     except _UNREADABLE as error:
-        raise SqsError(
-            SERIALIZATION_EXCEPTION, f"The request's body is not JSON: {error}"
-        ) from error
+        raise SqsError(SERIALIZATION_EXCEPTION, describe_unreadable(error)) from error
 
 
 def decode_result(action: str, body: bytes) -> AnyResult:
