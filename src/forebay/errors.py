@@ -38,6 +38,14 @@ class JournalError(ForebayError):
     """The journal could not be read or written."""
 
 
+class DiskError(JournalError):
+    """The disk that holds the journal failed. Look at it; the broker goes on when it works."""
+
+
+class DiskFull(DiskError):
+    """The disk that holds the journal is full. Free some space on it."""
+
+
 class JournalTooNew(JournalError):
     """The journal is from a newer Forebay. Upgrade, or choose another --data directory."""
 

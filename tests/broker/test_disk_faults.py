@@ -124,6 +124,7 @@ async def test_a_full_disk_leaves_questions_answered_and_polls_waiting(
         assert isinstance(found, GetQueueUrlResult)
     assert poll.answers == []
     disk.fault = None
+    await asyncio.sleep(1)
     await run.broker.call(send("jobs", "hello"))
     assert isinstance(poll.answer, ReceiveMessageResult)
     assert [message.body for message in poll.answer.messages or []] == ["hello"]

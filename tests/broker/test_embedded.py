@@ -20,7 +20,7 @@ def health(broker: EmbeddedBroker) -> bytes:
 
 def test_it_listens_inside_the_block_and_not_after_it() -> None:
     with EmbeddedBroker() as broker:
-        assert health(broker) == b'{"status":"ok","durability":"memory"}'
+        assert health(broker) == b'{"status":"ok","durability":"memory","alarms":[]}'
         url = broker.endpoint_url
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"{url}/health")
@@ -41,7 +41,7 @@ def test_it_can_be_started_again() -> None:
 def test_a_directory_makes_it_durable(tmp_path: Path, durability: Durability | None) -> None:
     with EmbeddedBroker(tmp_path, durability=durability) as broker:
         level = (durability or Durability.FSYNC).value
-        assert health(broker) == f'{{"status":"ok","durability":"{level}"}}'.encode()
+        assert health(broker) == f'{{"status":"ok","durability":"{level}","alarms":[]}}'.encode()
 
 
 def test_a_taken_port_is_raised_where_it_was_started(tmp_path: Path) -> None:

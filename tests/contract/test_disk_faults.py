@@ -22,6 +22,7 @@ from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.changes import ChangeSet, MessageRow, Page, Snapshot, Tally
 from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.journal.memory import MemoryJournal
+from forebay.broker.journal.reserve import DiskReserve
 from forebay.broker.journal.sqlite import SqliteJournal
 from forebay.errors import JournalError
 from tests.contract.faulty_disk import Fault, FaultyDisk, Operation
@@ -55,7 +56,9 @@ class _Journal(SqliteJournal):
     """
 
     def __init__(self, directory: Path, durability: Durability, vfs: str) -> None:
-        super().__init__(directory, durability, executor=InlineExecutor(), vfs=vfs)
+        super().__init__(
+            directory, durability, executor=InlineExecutor(), vfs=vfs, reserve=small_reserve
+        )
         self._fold_at_bytes = _FOLD_BYTES
         self._databases = [self._log._database, self._tables._database]
         for database in self._databases:
@@ -76,6 +79,11 @@ class _Journal(SqliteJournal):
             super().close()
 
 
+def small_reserve(directory: Path) -> DiskReserve:
+    """A reserve that is given up when the disk is full, and costs little to copy."""
+    return DiskReserve(directory, 65_536)
+
+
 def open_journal(
     directory: Path, disk: FaultyDisk, durability: Durability = Durability.FSYNC
 ) -> Journal:
@@ -89,7 +97,7 @@ def state_of(journal: Journal) -> State:
 
 def state_in(directory: Path) -> State:
     """What a broker finds that starts with these files."""
-    journal = SqliteJournal(directory, Durability.OS)
+    journal = SqliteJournal(directory, Durability.OS, reserve=small_reserve)
     try:
         return state_of(journal)
     finally:

@@ -13,9 +13,10 @@ from forebay.broker.commit import GroupCommit
 from forebay.broker.core.changes import Page, PageRequest, Snapshot
 from forebay.broker.core.engine import Caller, Engine, MessageView, QueueView, Wait
 from forebay.broker.core.window import Window
-from forebay.broker.journal.base import Durability, Journal
+from forebay.broker.journal.base import Durability, Journal, Room
 from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
 from forebay.clock import Clock, SystemClock
+from forebay.errors import DiskError
 from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageResult
 from forebay.protocol.errors import INTERNAL_FAILURE, SERVICE_UNAVAILABLE, SqsError
 from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, QueueKey
@@ -23,6 +24,9 @@ from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 #: Where queue URLs point when a caller in this process does not say, scheme, host and port.
 DEFAULT_ENDPOINT_URL = "http://127.0.0.1:9324"
+
+#: Time between two looks at the room that the journal has, in seconds.
+_LOOK_S = 1.0
 
 #: How long a journal that cannot be read is left alone before it is tried again, and the least time
 #: from one engine to the next when engines fail by themselves, in seconds.
@@ -96,6 +100,9 @@ class Broker:
         self._timer_due_ms = 0
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
+        self._look_timer: asyncio.TimerHandle | None = None
+        if journal.durability is not Durability.MEMORY:
+            self._look_timer = self._loop.call_later(_LOOK_S, self._look)
         self._turn()
 
     @property
@@ -112,6 +119,16 @@ class Broker:
     def available(self) -> bool:
         """Whether requests are carried out now; False while the engine is being rebuilt."""
         return self._engine is not None
+
+    @property
+    def alarms(self) -> dict[str, str | None]:
+        """Why messages are refused, by what is short; None for what is not."""
+        return {"disk": self._journal.shortage}
+
+    @property
+    def room(self) -> Room | None:
+        """The room that the journal has; None when nothing bounds it."""
+        return self._journal.room
 
     def submit(self, request: AnyRequest, caller: Caller, reply: Reply) -> ParkedPoll | None:
         """Carry out a request and call `reply` once, later, with its result or its SqsError.
@@ -192,8 +209,25 @@ class Broker:
             await self._idle
         self._closed = True
         self._engine = None
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._look_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _look(self) -> None:
+        """Have the journal look at the room it has, and look again later."""
+        self._executor.submit(self._journal.look).add_done_callback(self._looked_in_thread)
+
+    def _looked_in_thread(self, looked: Future[None]) -> None:
+        self._loop.call_soon_threadsafe(self._looked, looked)
+
+    def _looked(self, looked: Future[None]) -> None:
+        if self._closed:
+            return
+        if (error := looked.exception()) is not None:
+            _log.error("The journal could not be looked at", exc_info=error)
+        if self._engine is not None:
+            self._engine.shortage = self._journal.shortage
+        self._look_timer = self._loop.call_later(_LOOK_S, self._look)
 
     def _read_clocks(self) -> None:
         """Have all requests of this turn carried out at the time that it is now."""
@@ -246,6 +280,7 @@ class Broker:
         self._read_clocks()
         now_ms = self._turn_ms
         if self._engine is not None:
+            self._engine.shortage = self._journal.shortage
             self._advance(self._engine, now_ms)
         for poll in self._polls.take_due(now_ms):
             self._commits.gathering.append((poll.reply, ReceiveMessageResult()))
@@ -281,7 +316,8 @@ class Broker:
         if self._engine is None:
             return
         if isinstance(page, Exception):
-            _log.error("Messages could not be read; trying again soon", exc_info=page)
+            if not isinstance(page, DiskError):
+                _log.error("Messages could not be read; trying again soon", exc_info=page)
             self._loop.call_later(_RETRY_S, self._ask_again, self._engine, request)
             return
         try:
@@ -319,7 +355,8 @@ class Broker:
 
         `pace_s` is the least time from one engine to the next, for what fails without a request.
         """
-        _log.error("%s; going back to what the journal holds", failure, exc_info=error)
+        if not isinstance(error, DiskError):
+            _log.error("%s; going back to what the journal holds", failure, exc_info=error)
         self._engine = None
         self._rebuild_from_s = self._engine_made_s + pace_s
         # The journal does one thing at a time; after a commit that is under way comes `_committed`.
@@ -361,7 +398,8 @@ class Broker:
         self._rebuilding = False
         error = future.exception()
         if error is not None:
-            _log.error("The journal could not be read; trying again soon", exc_info=error)
+            if not isinstance(error, DiskError):
+                _log.error("The journal could not be read; trying again soon", exc_info=error)
             self._loop.call_later(_RETRY_S, self._rebuild)
         self._commits.refuse(SERVICE_UNAVAILABLE)
         if error is None:

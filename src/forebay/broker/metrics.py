@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import fields
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from forebay.broker.core.engine import QueueView
 from forebay.broker.core.queue import QueueTotals
+from forebay.broker.journal.base import Room
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -29,6 +30,7 @@ _GAUGES = {
 _TOTALS = {
     "sent": "Messages sent",
     "deduplicated": "Sends collapsed into an earlier one",
+    "refused": "Messages refused because the broker was short of room",
     "received": "Receives of messages",
     "deleted": "Messages deleted",
     "dead_lettered": "Messages moved to the dead-letter queue",
@@ -62,8 +64,38 @@ def _labels(queue: QueueView) -> list[str]:
     return [queue.account_id, queue.region, queue.name]
 
 
-def metrics_text(queues: Iterable[QueueView]) -> bytes:
-    """All metrics of these queues."""
+class _Broker(Collector):
+    """What is short, and how much room there is."""
+
+    def __init__(self, alarms: Mapping[str, str | None], room: Room | None) -> None:
+        self._alarms = alarms
+        self._room = room
+
+    def collect(self) -> Iterator[Metric]:
+        alarm = GaugeMetricFamily(
+            "forebay_alarm", "1 while messages are refused for want of this", labels=["alarm"]
+        )
+        for name, reason in self._alarms.items():
+            alarm.add_metric([name], reason is not None)
+        yield alarm
+        if self._room is not None:
+            yield GaugeMetricFamily(
+                "forebay_disk_room_bytes",
+                "What can still be written, the reserve included",
+                self._room.left_bytes,
+            )
+            yield GaugeMetricFamily(
+                "forebay_disk_reserve_bytes",
+                "What of that is kept for receives and deletes",
+                self._room.reserve_bytes,
+            )
+
+
+def metrics_text(
+    queues: Iterable[QueueView], alarms: Mapping[str, str | None], room: Room | None
+) -> bytes:
+    """All metrics of these queues and of the broker that has them."""
     registry = CollectorRegistry()
+    registry.register(_Broker(alarms, room))
     registry.register(_Queues(queues))
     return generate_latest(registry)

@@ -1,6 +1,7 @@
 """What the endpoint shows beside SQS: health, metrics, and a look at queues and messages.
 
-* `GET /health` says whether requests are carried out: 200 or 503.
+* `GET /health` says whether requests are carried out: 200 or 503. Its `alarms` say why messages are
+  refused while all else is carried out, which is no reason to take the broker out of service.
 * `GET /metrics` is for Prometheus.
 * `GET /_forebay/queues` lists every queue with its counts.
 * `GET /_forebay/messages?QueueUrl=…` shows the oldest messages of a queue without receiving them;
@@ -57,7 +58,11 @@ def show(broker: Broker, path: bytes, query: bytes, caller: Caller) -> Page:
         case b"/health":
             return _health(broker)
         case b"/metrics":
-            return Page(200, METRICS_CONTENT_TYPE, metrics_text(broker.view_queues()))
+            return Page(
+                200,
+                METRICS_CONTENT_TYPE,
+                metrics_text(broker.view_queues(), broker.alarms, broker.room),
+            )
         case b"/_forebay/queues":
             return _json(200, {"queues": broker.view_queues()})
         case b"/_forebay/messages":
@@ -78,6 +83,11 @@ def _health(broker: Broker) -> Page:
         {
             "status": "ok" if available else "unavailable",
             "durability": broker.durability.value,
+            "alarms": [
+                {"name": name, "reason": reason}
+                for name, reason in broker.alarms.items()
+                if reason is not None
+            ],
         },
     )
 

@@ -15,6 +15,7 @@ from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.journal.memory import MemoryJournal
+from forebay.broker.journal.reserve import DiskReserve
 from forebay.broker.journal.sqlite import SqliteJournal
 from forebay.broker.server import HttpServer
 from forebay.errors import SettingsError
@@ -23,11 +24,16 @@ from forebay.protocol.identifiers import DEFAULT_REGION
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
 
-def open_journal(data: Path | None, durability: Durability | None = None) -> Journal:
+def open_journal(
+    data: Path | None,
+    durability: Durability | None = None,
+    disk_reserve_bytes: int | None = None,
+) -> Journal:
     """The journal of a data directory; in memory when there is none.
 
-    Durability is fsync unless something else is asked for. Raises SettingsError when directory and
-    durability contradict each other, DataDirectoryInUse when another broker has the directory, and
+    `disk_reserve_bytes` are kept for receives and deletes: see DiskReserve. Durability is fsync
+    unless something else is asked for. Raises SettingsError when directory and durability
+    contradict each other, DataDirectoryInUse when another broker has the directory, and
     JournalError when it cannot be used.
     """
     if durability is Durability.MEMORY or (data is None and durability is None):
@@ -39,7 +45,11 @@ def open_journal(data: Path | None, durability: Durability | None = None) -> Jou
         raise SettingsError(
             f"Durability {durability.value} needs a data directory. Name one, or ask for memory."
         )
-    return SqliteJournal(data, durability)
+    return SqliteJournal(
+        data,
+        durability,
+        reserve=lambda directory: DiskReserve(directory, disk_reserve_bytes),
+    )
 
 
 def tls_context(certificate: Path, key: Path) -> SSLContext:
@@ -74,6 +84,7 @@ async def running_broker(
     region: str = DEFAULT_REGION,
     declared: Sequence[DeclaredQueue] = (),
     declared_done: Callable[[list[Outcome]], None] = _nothing,
+    disk_reserve_bytes: int | None = None,
 ) -> AsyncIterator[HttpServer]:
     """A broker that serves until the block ends, and then answers what it owes and stops.
 
@@ -81,7 +92,7 @@ async def running_broker(
     that name none; `declared_done` is told what was done. Raises what `open_journal`,
     `create_declared` and `HttpServer.start` raise.
     """
-    journal = open_journal(data, durability)
+    journal = open_journal(data, durability, disk_reserve_bytes)
     executor = _executor(journal)
     try:
         broker = Broker(

@@ -24,6 +24,7 @@ from forebay.broker.keys import load_keys
 from forebay.broker.running import running_broker, tls_context
 from forebay.broker.server import HttpServer
 from forebay.cli.logs import LogFormat, set_up_logs
+from forebay.cli.sizes import size_bytes
 from forebay.client.endpoint import REGION_VARIABLES
 from forebay.errors import SettingsError
 from forebay.fault_injection import SeededFaults
@@ -71,6 +72,16 @@ def serve(
             " or nothing (memory)."
         ),
     ] = Durability.FSYNC,
+    disk_reserve: Annotated[
+        int | None,
+        typer.Option(
+            parser=size_bytes,
+            metavar="SIZE",
+            help="Room on the disk that is kept for receives and deletes, such as 500MB or 1GiB."
+            " While less is left, messages are refused. 0 keeps none.",
+            show_default="64MiB, or a quarter of a small disk",
+        ),
+    ] = None,
     allow_anyone: Annotated[
         bool,
         typer.Option(
@@ -175,6 +186,7 @@ def serve(
                     region=region,
                     declared=declared,
                     declared_done=_show_queues,
+                    disk_reserve_bytes=disk_reserve,
                 ),
                 lambda url: _announce(url, data, durability, region, signed=access.has_keys),
             )

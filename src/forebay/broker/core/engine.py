@@ -94,6 +94,18 @@ class Engine:
     def wall_offset_ms(self, value: int) -> None:
         self._state.wall_offset_ms = value
 
+    @property
+    def shortage(self) -> str | None:
+        """Why sends, new queues and move tasks have to wait; None while they need not.
+
+        The driver sets it. Receives, deletes and all that makes the queues emptier go on.
+        """
+        return self._state.shortage
+
+    @shortage.setter
+    def shortage(self, reason: str | None) -> None:
+        self._state.shortage = reason
+
     def apply(self, request: AnyRequest, caller: Caller, now_ms: int) -> AnyResult | Wait:
         """Carry out a request at engine time `now_ms`.
 

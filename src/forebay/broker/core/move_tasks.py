@@ -40,6 +40,9 @@ from forebay.protocol.rejection import rejected_from, without_rejection
 #: How long one step of a task takes, in milliseconds.
 _STEP_MS = 100
 
+#: How long a task rests while the broker is short of room, in milliseconds.
+_PAUSE_MS = 1_000
+
 RUNNING = "RUNNING"
 COMPLETED = "COMPLETED"
 CANCELLED = "CANCELLED"
@@ -144,6 +147,10 @@ def _step(state: EngineState, task: MoveTaskRecord, now_ms: int) -> None:
         _end(state, task, FAILED, _NO_DESTINATION)
         return
     state.settle(source, now_ms)
+    if state.shortage is not None:
+        # Each message would be in the journal twice for a while. Nobody waits for an answer.
+        state.move_task_agenda.add(task.number, now_ms + _PAUSE_MS)
+        return
     messages, _ = source.select(_allowance(task, now_ms), None, now_ms)
     for message in messages:
         destination, failure = _destination_of(state, task, source, message)

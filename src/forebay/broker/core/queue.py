@@ -33,6 +33,8 @@ class QueueTotals(Struct, gc=False):
     sent: int = 0
     #: Sends that were collapsed into an earlier one.
     deduplicated: int = 0
+    #: Sends that were refused because the broker was short of room.
+    refused: int = 0
     received: int = 0
     deleted: int = 0
     #: Moved to the dead-letter queue.

@@ -53,6 +53,8 @@ def create_queue(
     merged = queue_attributes.merged_attributes({}, canonical)
     check_tags(key.name, request.tags or {})
     _check_dead_letter_target(state, key, merged, fifo=fifo)
+    if state.shortage is not None:
+        raise state.refuse_to_grow()
     queue = state.add_queue(
         QueueRecord(
             number=state.next_queue_number,

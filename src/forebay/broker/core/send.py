@@ -45,6 +45,9 @@ def send_message(
     state: EngineState, request: SendMessageRequest, caller: Caller, now_ms: int
 ) -> SendMessageResult:
     queue = state.queue(request.queue_url, caller, now_ms)
+    if state.shortage is not None:
+        queue.totals.refused += 1
+        raise state.refuse_to_grow()
     if queue.settings.fifo and request.message_group_id is None:
         raise validation.missing("MessageGroupId")
     if request.message_attributes or request.message_system_attributes:
@@ -64,6 +67,10 @@ def send_message_batch(
 ) -> SendMessageBatchResult:
     queue = state.queue(request.queue_url, caller, now_ms)
     validation.check_batch(request.entries, _ENTRY_NAME)
+    if state.shortage is not None:
+        # The whole request, because SDKs do not repeat entries by themselves.
+        queue.totals.refused += len(request.entries)
+        raise state.refuse_to_grow()
     validation.check_batch_size(_claimed_size_bytes(entry) for entry in request.entries)
     for entry in request.entries:
         if entry.message_attributes or entry.message_system_attributes:

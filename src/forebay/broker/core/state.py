@@ -83,6 +83,8 @@ class EngineState:
         #: When each recently deleted queue was deleted.
         self.deleted_at_ms: dict[QueueKey, int] = {}
         self.changes = ChangeSet()
+        #: Why nothing that grows is accepted now, for who asks for it; None when it is.
+        self.shortage: str | None = None
         #: Numbers of the queues whose waiting receives may succeed now, in order of their turn.
         self.readable: dict[int, None] = {}
         #: When each queue next needs a tick, by number.
@@ -176,6 +178,14 @@ class EngineState:
         self.readable[queue.number] = None
         self.settle(queue, now_ms)
         self.reschedule(queue)
+
+    def refuse_to_grow(self) -> SqsError:
+        """What a request is refused with that would add to what is kept, during a shortage.
+
+        A fault of the receiver, which every AWS SDK sends again after a while by itself; after a
+        quota's error, a fault of the sender, it would give up.
+        """
+        return SqsError(errors.SERVICE_UNAVAILABLE, self.shortage)
 
     def save_tallies(self) -> None:
         """Have the journal keep the tallies that changed."""

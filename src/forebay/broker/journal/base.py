@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from forebay.broker.core.changes import ChangeSet, MessageRow, Page, PageRequest, Snapshot
 
@@ -21,11 +21,21 @@ class Durability(Enum):
     MEMORY = "memory"
 
 
+class Room(NamedTuple):
+    """How much more a journal can keep, in bytes."""
+
+    #: What can still be written, the reserve included.
+    left_bytes: int
+    #: The reserve: what of that is kept for commits that take and delete messages.
+    reserve_bytes: int
+
+
 class Journal(Protocol):
     """Where the engine's changes become durable.
 
     The methods may be called from any thread, one call at a time. The messages of a Snapshot are
-    read from the journal as they are iterated, which counts as a call until the last one.
+    read from the journal as they are iterated, which counts as a call until the last one. When a
+    call raises DiskError, the journal has logged it: once, however often it is tried again.
     """
 
     @property
@@ -36,6 +46,23 @@ class Journal(Protocol):
     @property
     def is_quick(self) -> bool:
         """Whether a commit now takes no longer than it would take to have a thread make it."""
+        ...
+
+    @property
+    def shortage(self) -> str | None:
+        """Why no more messages may be sent now, in a sentence for who sends; None when they may.
+
+        It changes when a call returns or fails. Commits that take and delete messages go on.
+        """
+        ...
+
+    @property
+    def room(self) -> Room | None:
+        """The room as of the latest look; None when nothing bounds it."""
+        ...
+
+    def look(self) -> None:
+        """See whether there is room for more. Call now and then; it may come at any time."""
         ...
 
     def load(self) -> Snapshot:

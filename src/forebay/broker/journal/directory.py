@@ -7,8 +7,10 @@ import logging
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from forebay.broker.journal.reserve import RESERVE_FILE
 from forebay.errors import DataDirectoryInUse, JournalError
 
 #: The file that is locked while a broker runs. It holds the process id of the latest one.
@@ -56,8 +58,10 @@ class DataDirectory:
         except OSError as error:
             self.release()
             raise _unusable(path, error) from error
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+        holder_id = b"%d\n" % os.getpid()
+        # Written before it is cut, and left out when that fails: a full disk stops nobody.
+        with suppress(OSError):
+            os.ftruncate(self._lock, os.pwrite(self._lock, holder_id, 0))
 
     def release(self) -> None:
         """Let another broker have the directory. A second call does nothing."""
@@ -86,7 +90,7 @@ def _make_private(path: Path, databases: Sequence[str]) -> None:
     """Let nobody but the owner read the lock and the databases. Creates databases not there yet."""
     for name in databases:
         (path / name).touch(_PRIVATE_FILE)
-    ours = {LOCK_FILE, *(name + suffix for name in databases for suffix in _BESIDE)}
+    ours = {LOCK_FILE, RESERVE_FILE, *(name + suffix for name in databases for suffix in _BESIDE)}
     present = {file.name for file in path.iterdir()}
     for name in present & ours:
         _restrict(path / name, _PRIVATE_FILE)

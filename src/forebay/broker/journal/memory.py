@@ -20,7 +20,7 @@ from forebay.broker.core.changes import (
     Snapshot,
     Tally,
 )
-from forebay.broker.journal.base import Durability, cut_page
+from forebay.broker.journal.base import Durability, Room, cut_page
 
 #: Positions of messages that are gone that are tolerated, beside as many as there are messages.
 _STALE_POSITIONS_MIN = 64
@@ -31,6 +31,8 @@ class MemoryJournal:
 
     durability: Durability = Durability.MEMORY
     is_quick: bool = True
+    shortage: str | None = None
+    room: Room | None = None
 
     def __init__(self) -> None:
         self._queues: dict[int, QueueRecord] = {}
@@ -102,6 +104,9 @@ class MemoryJournal:
 
     def page(self, request: PageRequest) -> Page:
         return cut_page(request, self._rows_behind(request))
+
+    def look(self) -> None:
+        """There is room."""
 
     def close(self) -> None:
         """What was committed stays as long as the object does."""

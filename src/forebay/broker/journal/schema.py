@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 
 from forebay.broker.journal.base import Durability
-from forebay.broker.journal.transaction import journal_errors
+from forebay.broker.journal.transaction import journal_error, journal_errors
 from forebay.errors import JournalError, JournalTooNew
 
 #: What `PRAGMA application_id` says of a journal: "FBAY".
@@ -47,11 +47,17 @@ def migrations(database: str) -> list[str]:
 
 
 def open_database(
-    path: Path, durability: Durability, scripts: Sequence[str], vfs: str | None = None
+    path: Path,
+    durability: Durability,
+    scripts: Sequence[str],
+    vfs: str | None = None,
+    wal_pages: int = CHECKPOINT_PAGES,
 ) -> apsw.Connection:
     """The journal at `path`, made or brought up to the newest format.
 
-    `vfs` names what SQLite reads and writes files with; None is the operating system's own.
+    `vfs` names what SQLite reads and writes files with; None is the operating system's own. The
+    write-ahead log is copied into the database at `wal_pages`, and holds more after a large
+    transaction alone.
     Raises JournalTooNew when a newer Forebay wrote it, and JournalError when it is no journal or
     cannot be opened.
     """
@@ -59,14 +65,14 @@ def open_database(
         database = apsw.Connection(str(path), vfs=vfs, statementcachesize=_STATEMENTS_MAX)
     try:
         _check_format(database, path, len(scripts))
-        _configure(database, durability)
+        _configure(database, durability, wal_pages)
         _migrate(database, scripts)
     except apsw.NotADBError as error:
         database.close()
         raise _not_a_journal(path) from error
     except apsw.Error as error:
         database.close()
-        raise JournalError(f"The journal {path} could not be opened: {error}.") from error
+        raise journal_error(path, "opened", error) from error
     except JournalError:
         database.close()
         raise
@@ -80,6 +86,20 @@ def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     """
     with journal_errors(path, "opened"):
         return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+
+
+def cut_write_ahead_log(database: apsw.Connection, path: Path) -> None:
+    """Give back the space of a write-ahead log that is longer than it has to be.
+
+    Raises apsw.Error, also when somebody else reads the file.
+    """
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size > database.pragma("journal_size_limit"):
+        database.set_busy_timeout(0)
+        try:
+            database.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            database.set_busy_timeout(_BUSY_TIMEOUT_MS)
 
 
 def _check_format(database: apsw.Connection, path: Path, newest: int) -> None:
@@ -100,7 +120,7 @@ def _not_a_journal(path: Path) -> JournalError:
     )
 
 
-def _configure(database: apsw.Connection, durability: Durability) -> None:
+def _configure(database: apsw.Connection, durability: Durability, wal_pages: int) -> None:
     database.set_busy_timeout(_BUSY_TIMEOUT_MS)
     database.pragma("page_size", PAGE_BYTES)
     database.pragma("journal_mode", "WAL")
@@ -108,7 +128,8 @@ def _configure(database: apsw.Connection, durability: Durability) -> None:
     # Without these macOS leaves the write in the drive's own cache.
     database.pragma("fullfsync", True)
     database.pragma("checkpoint_fullfsync", True)
-    database.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+    database.pragma("wal_autocheckpoint", wal_pages)
+    database.pragma("journal_size_limit", 2 * wal_pages * PAGE_BYTES)
     database.pragma("cache_size", -_CACHE_KIB)
     # What SQLite would put into files for a while needs no room on a disk that is full.
     database.pragma("temp_store", "MEMORY")

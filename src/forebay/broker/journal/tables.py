@@ -36,7 +36,14 @@ from forebay.broker.core.changes import (
     Tally,
 )
 from forebay.broker.journal.base import Durability, cut_page
-from forebay.broker.journal.schema import migrations, open_database, open_reader
+from forebay.broker.journal.schema import (
+    CHECKPOINT_PAGES,
+    PAGE_BYTES,
+    cut_write_ahead_log,
+    migrations,
+    open_database,
+    open_reader,
+)
 from forebay.broker.journal.transaction import journal_errors, transaction
 from forebay.errors import JournalError
 
@@ -174,18 +181,30 @@ class Tables:
     here. Raises JournalTooNew or JournalError when the file cannot be opened.
     """
 
-    def __init__(self, path: Path, vfs: str | None = None) -> None:
+    def __init__(
+        self, path: Path, vfs: str | None = None, wal_pages: int = CHECKPOINT_PAGES
+    ) -> None:
         self.path = path
+        #: Messages that one transaction removes: on most pages there are more than four.
+        self._removed_rows_max = 4 * wal_pages
         #: Whether rows of purged and removed queues may be left to delete.
         self.sweeping = True
-        self._database = open_database(path, Durability.FSYNC, migrations("tables"), vfs)
+        self._database = open_database(path, Durability.FSYNC, migrations("tables"), vfs, wal_pages)
+        #: What the file has room for before it grows.
+        self.unused_bytes = 0
         try:
+            self._count_unused()
             #: Reads pages while the other one commits.
             self._reader = open_reader(path, vfs)
         except JournalError:
             with suppress(apsw.Error):
                 self._database.close()
             raise
+
+    def cut(self) -> None:
+        """Give back what the write-ahead log does not need. Raises JournalError."""
+        with journal_errors(self.path, "written"):
+            cut_write_ahead_log(self._database, self.path)
 
     def folded_through(self) -> int:
         """The number of the latest commit that is here. Raises JournalError."""
@@ -223,9 +242,12 @@ class Tables:
 
         Raises JournalError when that is not possible.
         """
-        with journal_errors(self.path, "written"), transaction(self._database) as execute:
-            self._apply(changes)
-            execute("UPDATE meta SET folded_through = ?", (through,))
+        with journal_errors(self.path, "written"):
+            removed = self._remove_most(changes.removed_messages)
+            with transaction(self._database) as execute:
+                self._apply(changes, removed)
+                execute("UPDATE meta SET folded_through = ?", (through,))
+            self._count_unused()
 
     def load_with(self, changes: ChangeSet) -> Snapshot:
         """What `load` would answer if these changes were committed.
@@ -257,6 +279,7 @@ class Tables:
                 execute("UPDATE sweep SET swept_sequence = ? WHERE queue_number = ?", (end, number))
             for statement in _SWEEP_SLICE:
                 execute(statement, (swept, end, number))
+        self._count_unused()
 
     def page(self, request: PageRequest, pending: Sequence[ChangeSet] = ()) -> Page:
         """The page that `Journal.page` answers if these changes are committed as well.
@@ -300,15 +323,16 @@ class Tables:
             database.pragma("cache_spill", False)
             database.execute("BEGIN IMMEDIATE")
             try:
-                self._apply(changes)
+                self._apply(changes, changes.removed_messages)
                 yield
             finally:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
                 database.pragma("cache_spill", True)
 
-    def _apply(self, changes: ChangeSet) -> None:
+    def _apply(self, changes: ChangeSet, removed_messages: Sequence[int]) -> None:
         self._store(changes)
+        self._remove_messages(removed_messages)
         self._remove(changes)
         self._count_delayed(changes)
         self._database.execute(
@@ -334,9 +358,6 @@ class Tables:
         self._write("INSERT OR REPLACE INTO tally VALUES", tallies)
 
     def _remove(self, changes: ChangeSet) -> None:
-        removed = [(sequence,) for sequence in changes.removed_messages]
-        self._write("DELETE FROM message WHERE sequence IN", removed)
-        self._write("DELETE FROM delivery WHERE sequence IN", removed)
         forgotten = [(number,) for number, record in changes.move_tasks.items() if record is None]
         self._write("DELETE FROM move_task WHERE number IN", forgotten)
         queues = [(number,) for number in changes.removed_queues]
@@ -352,6 +373,34 @@ class Tables:
             self._database.execute(
                 "DELETE FROM deduplication WHERE sequence <= ?", (changes.forgotten_deduplications,)
             )
+
+    def _remove_most(self, sequences: Sequence[int]) -> Sequence[int]:
+        """Remove messages in transactions of their own. Answers the few that are left.
+
+        That bounds the write-ahead log, and frees their space for what is stored next. The log
+        removes them, so it does no harm when the rest of a commit fails.
+        """
+        rows = self._removed_rows_max
+        while len(sequences) > rows:
+            try:
+                with transaction(self._database):
+                    self._remove_messages(sequences[:rows])
+            except apsw.FullError:
+                if rows == 1:
+                    raise
+                rows = max(1, rows // 4)
+            else:
+                sequences = sequences[rows:]
+        return sequences
+
+    def _remove_messages(self, sequences: Sequence[int]) -> None:
+        removed = [(sequence,) for sequence in sequences]
+        self._write("DELETE FROM message WHERE sequence IN", removed)
+        self._write("DELETE FROM delivery WHERE sequence IN", removed)
+
+    def _count_unused(self) -> None:
+        pages = self._database.pragma("freelist_count")
+        self.unused_bytes = PAGE_BYTES * cast(int, pages)
 
     def _count_delayed(self, changes: ChangeSet) -> None:
         """Keep how many messages wait until when, for a start that reads none of them."""
