@@ -39,6 +39,10 @@ class Conversation:
         """What comes before the server closes; nothing, if it just closes."""
         return await self._reader.read()
 
+    def end(self) -> None:
+        """Say nothing more, and go on listening."""
+        self._writer.write_eof()
+
     def close(self) -> None:
         self._writer.close()
 

@@ -51,7 +51,10 @@ class Service:
     def handle(self, exchange: Exchange, head: Head, body: bytes) -> None:
         self.exchanges.append(exchange)
 
-    def abandon(self, poll: ParkedPoll) -> None: ...
+    def abandon(self, poll: ParkedPoll) -> bool:
+        return False
+
+    def resume(self, poll: ParkedPoll) -> None: ...
 
     def opened(self, connection: HttpConnection) -> None: ...
 

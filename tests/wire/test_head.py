@@ -47,7 +47,10 @@ class Service:
         self.requests.append((head.method, head.url, head.headers, exchange.keep_alive, body))
         exchange.reply(EmptyResult())
 
-    def abandon(self, poll: ParkedPoll) -> None: ...
+    def abandon(self, poll: ParkedPoll) -> bool:
+        return False
+
+    def resume(self, poll: ParkedPoll) -> None: ...
 
     def opened(self, connection: HttpConnection) -> None: ...
 

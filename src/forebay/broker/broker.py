@@ -149,9 +149,9 @@ class Broker:
         self._polls.park(poll)
         return poll
 
-    def abandon(self, poll: ParkedPoll) -> None:
-        """Let a poll take no message any more. Nothing happens when it was answered already."""
-        self._polls.remove(poll)
+    def abandon(self, poll: ParkedPoll) -> bool:
+        """Let a poll take no message any more; False when it has its answer already."""
+        return self._polls.remove(poll)
 
     async def call(self, request: AnyRequest, caller: Caller | None = None) -> AnyResult:
         """Carry out a request of this process. Raises SqsError when it is refused.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from socket import SO_ERROR, SOL_SOCKET
 from typing import Protocol, cast
 
 import httptools
@@ -13,6 +14,7 @@ from forebay.broker.head import Head, RememberedHeads
 from forebay.broker.http import CONTINUE, Answers
 from forebay.broker.polls import Answer, ParkedPoll
 from forebay.protocol import errors
+from forebay.protocol.actions import ReceiveMessageResult
 from forebay.protocol.awsquery import QueryCall
 from forebay.protocol.errors import SqsError
 from forebay.protocol.limits import REQUEST_BODY_BYTES_MAX
@@ -26,6 +28,10 @@ _PIPELINED_MAX = 16
 #: How long a refused client may go on sending before the connection is cut, in seconds. Cutting at
 #: once would destroy the answer that it has not read yet.
 _LINGER_S = 2.0
+
+#: How long a client that has shut down its side is watched before its polls go on waiting, in
+#: seconds: longer than the way to it and back.
+_WATCH_S = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +77,12 @@ class Service(Protocol):
         """Answer a request, now or later."""
         ...
 
-    def abandon(self, poll: ParkedPoll) -> None:
-        """The client of a waiting poll is gone."""
+    def abandon(self, poll: ParkedPoll) -> bool:
+        """The client of a poll is gone. Answers whether the poll was still waiting."""
+        ...
+
+    def resume(self, poll: ParkedPoll) -> ParkedPoll | None:
+        """The client of an abandoned poll is there after all. Answers the poll if it waits."""
         ...
 
     def opened(self, connection: HttpConnection) -> None: ...
@@ -161,6 +171,46 @@ class HttpConnection(asyncio.Protocol):
                 self._service.abandon(exchange.poll)
         self._exchanges.clear()
         self._service.closed(self)
+
+    def eof_received(self) -> bool:
+        """Keep the connection while answers are owed: the client may be there to read them.
+
+        A client that has shut down its writing side looks like one that is gone, and a poll of one
+        that is gone must take no message. So its polls are suspended and it is sent an interim
+        answer, which HTTP/1.1 allows at any time: the host of one that is gone resets the
+        connection. HTTP/1.0 has no interim answers; its polls end at once, without messages. A
+        TLS connection cannot be shut down on one side alone.
+        """
+        transport = self._transport
+        if transport is None or not self._exchanges or transport.get_extra_info("sslcontext"):
+            return False
+        self._exchanges[-1].keep_alive = False
+        suspended = [
+            exchange
+            for exchange in self._exchanges
+            if exchange.poll is not None and self._service.abandon(exchange.poll)
+        ]
+        if self._parser.get_http_version() == "1.0":
+            for exchange in suspended:
+                exchange.reply(ReceiveMessageResult())
+        elif suspended:
+            transport.write(CONTINUE)
+            if _is_reset(transport):
+                return False
+            asyncio.get_running_loop().call_later(_WATCH_S, self._resume, suspended)
+        return True
+
+    def _resume(self, suspended: list[Exchange]) -> None:
+        """Let polls go on waiting unless the client turned out to be gone."""
+        transport = self._transport
+        if transport is None:
+            return
+        if _is_reset(transport):
+            transport.abort()
+            return
+        for exchange in suspended:
+            if exchange.poll is not None:
+                exchange.poll = self._service.resume(exchange.poll)
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -325,3 +375,9 @@ class HttpConnection(asyncio.Protocol):
         ):
             self._reading_paused = False
             self._transport.resume_reading()
+
+
+def _is_reset(transport: asyncio.Transport) -> bool:
+    """Whether the other host has said that nobody is there to read. It is said once."""
+    connection = transport.get_extra_info("socket")
+    return connection is not None and connection.getsockopt(SOL_SOCKET, SO_ERROR) != 0

@@ -58,15 +58,16 @@ class ParkedPolls:
         self._by_queue.setdefault(poll.queue_number, OrderedDict())[poll.ticket] = poll
         self._deadlines.add(poll.ticket, poll.until_ms)
 
-    def remove(self, poll: ParkedPoll) -> None:
-        """Take a poll out; nothing happens when it is not here any more."""
+    def remove(self, poll: ParkedPoll) -> bool:
+        """Take a poll out; False when it is not here any more."""
         if self._polls.pop(poll.ticket, None) is None:
-            return
+            return False
         self._deadlines.discard(poll.ticket)
         waiting = self._by_queue[poll.queue_number]
         del waiting[poll.ticket]
         if not waiting:
             del self._by_queue[poll.queue_number]
+        return True
 
     def first(self, queue_number: int) -> ParkedPoll | None:
         """The poll that has waited longest on a queue."""

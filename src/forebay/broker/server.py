@@ -164,8 +164,11 @@ class HttpServer:
                 request, caller, exchange.reply, exchange.connection.abort
             )
 
-    def abandon(self, poll: ParkedPoll) -> None:
-        self._broker.abandon(poll)
+    def abandon(self, poll: ParkedPoll) -> bool:
+        return self._broker.abandon(poll)
+
+    def resume(self, poll: ParkedPoll) -> ParkedPoll | None:
+        return self._broker.submit(poll.request, poll.caller, poll.reply)
 
     def opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)
