@@ -395,6 +395,32 @@ def test_a_backlog_is_loaded_without_its_messages(opened: tuple[Journal, Reopen]
     assert backlog == BacklogRecord(1, Tally(5, 10), 11, [(2000, 2), (3000, 1)])
 
 
+def test_delays_that_are_counted_anew_replace_what_was_counted(
+    opened: tuple[Journal, Reopen],
+) -> None:
+    journal, reopen = opened
+
+    def delayed(sequence: int, queue: int, until: int) -> MessageRow:
+        return (sequence, queue, "id", "", 10, until, 12, "0", None, None, None, sequence)
+
+    tallies = {1: Tally(9), 2: Tally(9), 3: Tally(9)}
+    journal.commit(changes(messages=[delayed(1, 1, 9000), delayed(2, 2, 9000)], tallies=tallies))
+    recounted = {1: (3, [(2000, 2), (900, 1)]), 3: (4, [(2000, 5)])}
+    journal.commit(
+        changes(
+            messages=[delayed(3, 1, 9000), delayed(4, 3, 9000), delayed(5, 1, 2000)],
+            recounted_delays=recounted,
+        )
+    )
+    journal.commit(changes(messages=[delayed(6, 1, 3000)], purged={3: 4}))
+    backlogs = reopen(journal).load().backlogs
+    assert {backlog.queue_number: backlog.delayed for backlog in backlogs} == {
+        1: [(2000, 3), (3000, 1)],
+        2: [(9000, 1)],
+        3: [],
+    }
+
+
 def test_a_tally_is_the_latest_and_goes_with_its_queue(opened: tuple[Journal, Reopen]) -> None:
     journal, reopen = opened
     journal.commit(changes(queues={1: JOBS}, tallies={1: Tally(5, 0), 2: Tally(7, 0)}))

@@ -27,6 +27,7 @@ from forebay.protocol.actions import (
     ReceiveMessageResult,
     SendMessageRequest,
     SendMessageResult,
+    SetQueueAttributesRequest,
 )
 
 ENDPOINT_URL = "http://localhost:9324"
@@ -141,6 +142,10 @@ class Sqs:
         )
         assert isinstance(result, GetQueueAttributesResult)
         return result.attributes or {}
+
+    def set_attributes(self, queue: str, **attributes: object) -> None:
+        texts = {name: str(value) for name, value in attributes.items()}
+        self.call(SetQueueAttributesRequest(queue_url=url_of(queue), attributes=texts))
 
     def counts(self, queue: str) -> tuple[int, int, int]:
         """Visible, in flight, delayed."""

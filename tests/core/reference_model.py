@@ -32,6 +32,8 @@ class Model:
     fifo: bool
     timeout_ms: int
     retention_ms: int
+    #: The queue's DelaySeconds; a standard queue's messages have delays of their own.
+    delay_ms: int = 0
     messages: list[Sent] = field(default_factory=list)
     #: When each deduplication id was first used within its window.
     originals: dict[str, int] = field(default_factory=dict)
@@ -41,6 +43,13 @@ class Model:
         self.messages = [
             message for message in self.messages if now < message.enqueued_at + self.retention_ms
         ]
+
+    def change_delay(self, delay_ms: int, now: int) -> None:
+        """Set the delay of a FIFO queue, for messages that wait for theirs to end as well."""
+        self.delay_ms = delay_ms
+        for message in self.messages:
+            if message.visible_at > now and not message.received:
+                message.visible_at = message.enqueued_at + delay_ms
 
     def is_duplicate(self, deduplication_id: str, now: int) -> bool:
         first_used = self.originals.get(deduplication_id)

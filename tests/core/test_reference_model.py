@@ -86,7 +86,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.sqs.send(self.jobs, body, group=group, deduplication_id=self.deduplication_id)
         if not self.model.is_duplicate(self.deduplication_id, now):
             self.model.originals[self.deduplication_id] = now
-            self.model.messages.append(Sent(body, group, now, now))
+            self.model.messages.append(Sent(body, group, now, now + self.model.delay_ms))
 
     @rule(
         target=handles,
@@ -254,6 +254,11 @@ class FifoQueueMachine(QueueMachine):
 
     suffix = ".fifo"
 
+    @rule(delay_s=st.sampled_from([0, 1, 4, 900]))
+    def change_delay(self, delay_s: int) -> None:
+        self.sqs.set_attributes(self.jobs, DelaySeconds=delay_s)
+        self.model.change_delay(delay_s * 1000, self.sqs.now_ms)
+
 
 class DeepQueueMachine(QueueMachine):
     """The same with a window so small that most messages are in the journal alone."""
@@ -341,7 +346,7 @@ class DeepFairQueueMachine(DeepQueueMachine):
         self.sqs.bring()
 
 
-class DeepFifoQueueMachine(DeepQueueMachine):
+class DeepFifoQueueMachine(DeepQueueMachine, FifoQueueMachine):
     """The same, first in, first out within each group."""
 
     suffix = ".fifo"

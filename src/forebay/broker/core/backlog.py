@@ -88,6 +88,22 @@ class Backlog:
             self._delayed[step] -= 1
             self.delayed_count -= 1
 
+    def shift_delays(self, shift_ms: int, now_ms: int) -> None:
+        """Have the delays that have not ended do so later by `shift_ms`, or earlier."""
+        for message in self.arriving.values():
+            if message.available_at_ms > now_ms:
+                message.available_at_ms += shift_ms
+        delays = self.delays()
+        self._delayed.clear()
+        self._delay_ends.clear()
+        self.delayed_count = 0
+        for available_at_ms, count in delays:
+            self.add_delayed(available_at_ms + shift_ms, count, now_ms)
+
+    def delays(self) -> list[tuple[int, int]]:
+        """(available at, how many) of those whose delay has not ended, in ms."""
+        return [(step * self._step_ms, count) for step, count in self._delayed.items()]
+
     def settle(self, now_ms: int) -> None:
         """End the delays that are over."""
         ends = self._delay_ends

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
+from forebay.broker.core.delay_changes import DelayChange
 from forebay.protocol.actions import MessageAttributes
 
 #: (sequence, queue number, message id, body, enqueued at, available at, sent at, sender id,
@@ -74,6 +75,8 @@ class QueueRecord(Struct, gc=False, kw_only=True):
     #: Attributes as somebody set them, in SQS's own words. Defaults are not stored.
     attributes: dict[str, str]
     tags: dict[str, str]
+    #: Changes of DelaySeconds that messages of a FIFO queue may wait on, in order of time.
+    delay_changes: list[DelayChange] = []
 
 
 class MoveTaskRecord(Struct, gc=False, kw_only=True):
@@ -146,6 +149,9 @@ class ChangeSet(Struct):
     #: Queue number → the messages and deduplication ids of that queue up to this sequence are gone.
     purged: dict[int, int] = field(default_factory=dict)
     deduplications: list[DeduplicationRow] = field(default_factory=list)
+    #: Queue number → the queue's delayed messages up to a sequence, counted anew: the sequence, and
+    #: (available at, how many), in ms. What was counted of them before is void.
+    recounted_delays: dict[int, tuple[int, list[tuple[int, int]]]] = field(default_factory=dict)
     #: The latest record of each message move task, by number; None for one that is forgotten.
     move_tasks: dict[int, MoveTaskRecord | None] = field(default_factory=dict)
     #: The latest tally of each queue whose tally changed, by number. It changes with the messages.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from forebay.broker.core.attributes import QueueSettings, settings_of
 from forebay.broker.core.changes import BacklogRecord, PageRequest, Position, QueueRecord
 from forebay.broker.core.deadlines import Deadlines
 from forebay.broker.core.deduplication import DeduplicationWindow
+from forebay.broker.core.delay_changes import DelayChange, without_old
 from forebay.broker.core.held import HeldMessages
 from forebay.broker.core.message import Event, Message, State, transition
 from forebay.broker.core.window import Window
@@ -54,6 +56,7 @@ class Queue(ABC):
         self.purged_at_ms = record.purged_at_ms
         self.attributes = record.attributes
         self.tags = record.tags
+        self.delay_changes = record.delay_changes
         self.settings: QueueSettings = settings_of(record.attributes)
         self.held = HeldMessages(record.number, window, fifo=self.settings.fifo)
         #: The messages in memory, by sequence.
@@ -100,6 +103,7 @@ class Queue(ABC):
             purged_at_ms=self.purged_at_ms,
             attributes=self.attributes,
             tags=self.tags,
+            delay_changes=self.delay_changes,
         )
 
     def set_attributes(self, attributes: dict[str, str]) -> None:
@@ -107,6 +111,27 @@ class Queue(ABC):
         self.attributes = attributes
         self.settings = settings_of(attributes)
         self.due_ms = self._earliest()
+
+    def change_delays(self, shift_ms: int, change: DelayChange) -> None:
+        """Have the delays that have not ended do so later by `shift_ms`, or earlier."""
+        self.delay_changes = [*without_old(self.delay_changes, change.at_ms), change]
+        for message in self.messages.values():
+            if message.state is State.DELAYED:
+                message.available_at_ms += shift_ms
+                self._delayed.add(message.sequence, message.available_at_ms)
+        if self.held.backlog is not None:
+            self.held.backlog.shift_delays(shift_ms, change.at_ms)
+        self.due_ms = self._earliest()
+
+    def delays(self) -> list[tuple[int, int]]:
+        """(available at, how many) of the delayed messages, in ms."""
+        here = Counter(
+            message.available_at_ms
+            for message in self.messages.values()
+            if message.state is State.DELAYED
+        )
+        behind = self.held.backlog.delays() if self.held.backlog is not None else []
+        return [*here.items(), *behind]
 
     def add(self, message: Message, now_ms: int) -> None:
         """Take in a message that was sent or moved here."""

@@ -12,6 +12,7 @@ from binascii import Error as Base64Error
 from forebay.broker.core import attributes as queue_attributes
 from forebay.broker.core import validation
 from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.delay_changes import DelayChange
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.redrive import parse_redrive_policy
 from forebay.broker.core.state import Caller, EngineState
@@ -132,6 +133,7 @@ def purge_queue(
     queue.purge(state.next_sequence if queue.settings.fifo else now_ms)
     queue.purged_at_ms = now_ms
     state.changes.purged[queue.number] = state.next_sequence - 1
+    state.changes.recounted_delays.pop(queue.number, None)
     state.save_queue(queue)
     state.reschedule(queue)
     state.readable[queue.number] = None
@@ -171,11 +173,20 @@ def set_queue_attributes(
     merged = queue_attributes.merged_attributes(queue.attributes, canonical)
     if "RedrivePolicy" in canonical:
         _check_dead_letter_target(state, queue.key, merged, fifo=fifo)
+    delay_ms = queue.settings.delay_ms
     queue.set_attributes(merged)
+    shift_ms = queue.settings.delay_ms - delay_ms if fifo else 0
+    if shift_ms:
+        last_sequence = state.next_sequence - 1
+        queue.change_delays(shift_ms, DelayChange(now_ms, last_sequence, delay_ms + shift_ms))
     queue.modified_at_ms = now_ms + state.wall_offset_ms
     state.save_queue(queue)
     state.reschedule(queue)
     state.settle(queue, now_ms)
+    if shift_ms:
+        state.save_delays(queue)
+    if queue.is_readable():
+        state.readable[queue.number] = None
     return EmptyResult()
 
 

@@ -24,6 +24,7 @@ from forebay.broker.core.changes import (
 )
 from forebay.broker.core.deadlines import Deadlines
 from forebay.broker.core.deduplication import Original
+from forebay.broker.core.delay_changes import DelayChange, corrected
 from forebay.broker.core.fifo import FifoQueue
 from forebay.broker.core.message import Event, Message
 from forebay.broker.core.queue import NEVER_MS, Queue
@@ -173,7 +174,7 @@ class EngineState:
         if queue is None:
             return
         self._touched.add(queue.number)
-        messages = [_message_from_row(row) for row in page.rows]
+        messages = [_message_from_row(row, queue.delay_changes) for row in page.rows]
         queue.page_in(request, messages, page.rest, now_ms)
         self.readable[queue.number] = None
         self.settle(queue, now_ms)
@@ -229,12 +230,17 @@ class EngineState:
         self.deleted_at_ms[queue.key] = now_ms
         self.changes.queues.pop(queue.number, None)
         self.changes.tallies.pop(queue.number, None)
+        self.changes.recounted_delays.pop(queue.number, None)
         self.changes.removed_queues.append(queue.number)
         self.readable[queue.number] = None
 
     def save_queue(self, queue: Queue) -> None:
         """Have the journal keep the queue as it is now."""
         self.changes.queues[queue.number] = queue.record()
+
+    def save_delays(self, queue: Queue) -> None:
+        """Have the journal count the delayed messages of a queue anew."""
+        self.changes.recounted_delays[queue.number] = (self.next_sequence - 1, queue.delays())
 
     def take_sequence(self) -> int:
         """The next sequence: unique over all queues, and rising."""
@@ -375,7 +381,7 @@ class EngineState:
     def _restore_messages(self, rows: Iterable[tuple[MessageRow, DeliveryRow]]) -> None:
         for row, delivery in rows:
             queue = self.queues_by_number[row[1]]
-            message = _message_from_row(row)
+            message = _message_from_row(row, queue.delay_changes)
             _, count, first_received_at_ms, taken_at_ms, visible_at_ms, attempt_id = delivery
             message.receive_count = count
             message.first_received_at_ms = first_received_at_ms
@@ -388,8 +394,10 @@ class EngineState:
                 queue.attempts.restore(attempt_id, delivered, message.taken_at_ms)
 
 
-def _message_from_row(row: MessageRow) -> Message:
+def _message_from_row(row: MessageRow, delay_changes: list[DelayChange]) -> Message:
     sequence, _, identifier, body, enqueued, available, sent, sender, group, dedup, encoded, _ = row
+    if delay_changes:
+        available = corrected(sequence, enqueued, available, delay_changes)
     extras = _extras_decoder.decode(encoded) if encoded is not None else None
     attributes = extras.attributes if extras is not None else None
     before = extras.received_before if extras is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import Counter
 from collections.abc import Iterator
 
 from forebay.broker.core.changes import (
@@ -41,6 +42,7 @@ class MemoryJournal:
         self._deduplications: dict[int, DeduplicationRow] = {}
         self._move_tasks: dict[int, MoveTaskRecord] = {}
         self._tallies: dict[int, Tally] = {}
+        self._recounted_delays: dict[int, tuple[int, list[tuple[int, int]]]] = {}
         #: Where the messages of each queue stand, in order, beside some that are gone: all of them
         #: under None, and those of each message group of a standard queue under its id.
         self._order: dict[tuple[int, str | None], list[Position]] = {}
@@ -89,6 +91,7 @@ class MemoryJournal:
             self._deliveries.pop(sequence, None)
         for number, through in changes.purged.items():
             self._purge(number, through)
+        self._recounted_delays.update(changes.recounted_delays)
         for number in changes.removed_queues:
             self._queues.pop(number, None)
             self._tallies.pop(number, None)
@@ -128,10 +131,14 @@ class MemoryJournal:
 
     def _backlog(self, number: int, tally: Tally) -> BacklogRecord:
         first = self.page(PageRequest(0, number, (tally.floor_key, 0), 1, 1)).rows
-        delayed: dict[int, int] = {}
+        through, recounted = self._recounted_delays.get(number, (0, []))
+        delayed: Counter[int] = Counter()
+        for available_at_ms, count in recounted:
+            if available_at_ms > self._clock_ms:
+                delayed[available_at_ms] += count
         for row in self._messages.values():
-            if row[1] == number and row[5] > max(row[4], self._clock_ms):
-                delayed[row[5]] = delayed.get(row[5], 0) + 1
+            if row[1] == number and row[0] > through and row[5] > max(row[4], self._clock_ms):
+                delayed[row[5]] += 1
         enqueued_at_ms = first[0][4] if first else self._clock_ms
         tenants = sorted(self._tenants(number, tally.floor_key))[:TENANTS_MAX]
         return BacklogRecord(number, tally, enqueued_at_ms, sorted(delayed.items()), tenants)
@@ -151,6 +158,7 @@ class MemoryJournal:
         self._ordered = sum(map(len, self._order.values()))
 
     def _purge(self, number: int, through: int) -> None:
+        self._recounted_delays.pop(number, None)
         for rows in (self._messages, self._deduplications):
             gone = [
                 sequence

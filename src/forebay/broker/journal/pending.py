@@ -51,6 +51,9 @@ class PendingChanges:
         total.queues.update(changes.queues)
         total.removed_queues += changes.removed_queues
         total.purged.update(changes.purged)
+        for number in changes.purged:
+            total.recounted_delays.pop(number, None)
+        total.recounted_delays.update(changes.recounted_delays)
         total.deduplications += changes.deduplications
         total.move_tasks.update(changes.move_tasks)
         total.tallies.update(changes.tallies)

@@ -404,13 +404,20 @@ class Tables:
 
     def _count_delayed(self, changes: ChangeSet) -> None:
         """Keep how many messages wait until when, for a start that reads none of them."""
-        delayed = Counter(
+        execute = self._database.execute
+        counted = dict(changes.purged)
+        delayed: Counter[tuple[int, int]] = Counter()
+        for number, (through, recounted) in changes.recounted_delays.items():
+            execute("DELETE FROM delay WHERE queue_number = ?", (number,))
+            counted[number] = through
+            for available_at_ms, count in recounted:
+                delayed[available_at_ms, number] += count
+        delayed.update(
             (row[5], row[1])
             for row in changes.messages
-            if row[5] > changes.clock_ms and row[0] > changes.purged.get(row[1], 0)
+            if row[5] > changes.clock_ms and row[0] > counted.get(row[1], 0)
         )
         if delayed:
-            execute = self._database.execute
             execute("DELETE FROM delay WHERE available_at_ms <= ?", (changes.clock_ms,))
             for (available_at_ms, number), count in delayed.items():
                 execute(_ADD_DELAYED, (available_at_ms, number, count))
