@@ -12,6 +12,7 @@ from forebay.broker.http import Answers
 from forebay.broker.polls import ParkedPoll
 from forebay.broker.server import IDLE_S
 from forebay.protocol.actions import EmptyResult
+from forebay.protocol.errors import SqsError
 from tests.runtime.virtual_time import run
 from tests.wire.http_conversation import conversation, request, serving
 
@@ -50,6 +51,8 @@ class Service:
 
     def handle(self, exchange: Exchange, head: Head, body: bytes) -> None:
         self.exchanges.append(exchange)
+
+    def refused(self, exchange: Exchange, error: SqsError) -> None: ...
 
     def abandon(self, poll: ParkedPoll) -> bool:
         return False

@@ -14,6 +14,7 @@ from forebay.broker.head import Head, RememberedHeads
 from forebay.broker.http import Answers
 from forebay.broker.polls import ParkedPoll
 from forebay.protocol.actions import EmptyResult
+from forebay.protocol.errors import SqsError
 from tests.runtime.virtual_time import run
 
 SEND = b"POST / HTTP/1.1\r\nHost: here\r\nX-Amz-Target: AmazonSQS.SendMessage\r\n"
@@ -46,6 +47,8 @@ class Service:
         self.heads.append(head)
         self.requests.append((head.method, head.url, head.headers, exchange.keep_alive, body))
         exchange.reply(EmptyResult())
+
+    def refused(self, exchange: Exchange, error: SqsError) -> None: ...
 
     def abandon(self, poll: ParkedPoll) -> bool:
         return False

@@ -12,7 +12,7 @@
 
 Attributes have SQS's names; a number, a boolean or a table stands for its text or JSON. Running it
 again changes only what differs, so the file may be edited and used at every start. A queue or an
-attribute that is not in the file is left alone.
+attribute that is not in the file is left alone, and so is its table [server], the settings.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ def read_declarations(path: Path) -> list[DeclaredQueue]:
         document = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"The queues in {path} could not be read: {error}.") from error
-    unknown = document.keys() - {"queues"}
+    unknown = document.keys() - {"queues", "server"}
     if unknown:
         raise SettingsError(
             f"{path} has {', '.join(sorted(unknown))}, which means nothing here."
-            ' Declare each queue as a table: [queues."name"].'
+            ' Declare each queue as a table, [queues."name"], and settings in [server].'
         )
     declared = [_declared(path, name, table) for name, table in document.get("queues", {}).items()]
     names = {queue.name for queue in declared}

@@ -39,11 +39,17 @@ _log = logging.getLogger(__name__)
 class Exchange:
     """A request and, when it is there, its answer."""
 
-    __slots__ = ("connection", "keep_alive", "poll", "query", "response")
+    __slots__ = ("action", "connection", "head", "keep_alive", "poll", "query", "response")
 
-    def __init__(self, connection: HttpConnection, keep_alive: bool) -> None:
+    def __init__(
+        self, connection: HttpConnection, keep_alive: bool, head: Head | None = None
+    ) -> None:
         self.connection = connection
         self.keep_alive = keep_alive
+        #: None where nothing could be read.
+        self.head = head
+        #: What is asked for, where the head does not say it.
+        self.action = ""
         #: What waits in the broker, if the request is a poll that waits.
         self.poll: ParkedPoll | None = None
         #: How the answer is written when the request is not AWS JSON.
@@ -53,6 +59,8 @@ class Exchange:
     def reply(self, answer: Answer) -> None:
         """Answer the request."""
         connection = self.connection
+        if isinstance(answer, SqsError):
+            connection.refused(self, answer)
         if self.query is None:
             self.response = connection.answers.answer(answer, self.keep_alive)
         else:
@@ -75,6 +83,10 @@ class Service(Protocol):
 
     def handle(self, exchange: Exchange, head: Head, body: bytes) -> None:
         """Answer a request, now or later."""
+        ...
+
+    def refused(self, exchange: Exchange, error: SqsError) -> None:
+        """A request is about to be answered with an error."""
         ...
 
     def abandon(self, poll: ParkedPoll) -> bool:
@@ -104,6 +116,8 @@ class HttpConnection(asyncio.Protocol):
         #: How many checks for idleness this connection has been idle for.
         self.idle_checks = 0
         self._service = service
+        #: What is told of refused requests.
+        self.refused = service.refused
         self._heads = heads
         self._exchanges: deque[Exchange] = deque()
         self._transport: asyncio.Transport | None = None
@@ -304,7 +318,7 @@ class HttpConnection(asyncio.Protocol):
         """Have a request answered."""
         self.idle_checks = 0
         service = self._service
-        exchange = Exchange(self, head.keep_alive and not service.stopping)
+        exchange = Exchange(self, head.keep_alive and not service.stopping, head)
         self._exchanges.append(exchange)
         try:
             service.handle(exchange, head, body)

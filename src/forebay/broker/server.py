@@ -11,7 +11,7 @@ from ssl import SSLContext
 from forebay.broker.access import Access, Identity
 from forebay.broker.broker import Broker
 from forebay.broker.callers import Callers
-from forebay.broker.connection import Exchange, HttpConnection
+from forebay.broker.connection import Exchange, HttpConnection, Service
 from forebay.broker.core.engine import Caller
 from forebay.broker.faults import FaultySubmit
 from forebay.broker.head import Call, Head, RememberedHeads
@@ -19,6 +19,12 @@ from forebay.broker.http import Answers
 from forebay.broker.pages import is_page, permission_for, show
 from forebay.broker.policy import Context
 from forebay.broker.polls import ParkedPoll
+from forebay.broker.request_log import (
+    REFUSALS_TOGETHER_S,
+    Refusals,
+    RequestLog,
+    logs_every_request,
+)
 from forebay.clock import Clock, SystemClock
 from forebay.errors import AddressInUse, ForebayError
 from forebay.fault_injection import FaultPlane
@@ -84,6 +90,8 @@ class HttpServer:
         self._answers.set_date(self._clock.wall_ms())
         self._callers = Callers(self._scheme, broker.region)
         self._heads = RememberedHeads()
+        self._refusals = Refusals()
+        self._service: Service = RequestLog(self) if logs_every_request() else self
         self._connections: set[HttpConnection] = set()
         self._server: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -123,7 +131,7 @@ class HttpServer:
 
     def connection(self) -> HttpConnection:
         """A connection that a transport is to be given to."""
-        return HttpConnection(self, self._answers, self._heads)
+        return HttpConnection(self._service, self._answers, self._heads)
 
     async def stop(self) -> None:
         """Accept nobody, close the broker, and see its last answers off."""
@@ -140,6 +148,7 @@ class HttpServer:
             except TimeoutError:
                 for connection in list(self._connections):
                     connection.abort()
+        self._refusals.sum_up()
         if self._ticker is not None:
             self._ticker.cancel()
 
@@ -163,6 +172,9 @@ class HttpServer:
             exchange.poll = self._faults.submit(
                 request, caller, exchange.reply, exchange.connection.abort
             )
+
+    def refused(self, exchange: Exchange, error: SqsError) -> None:
+        self._refusals.note(exchange, error)
 
     def abandon(self, poll: ParkedPoll) -> bool:
         return self._broker.abandon(poll)
@@ -204,6 +216,7 @@ class HttpServer:
             query_call = exchange.query = awsquery.decode(
                 head.url, headers.get(b"content-type", b""), headers.get(b"accept", b""), body
             )
+            exchange.action = query_call.action
             identity = self._authenticate(head.method, head.url, headers, body)
             if isinstance(query_call.request, SqsError):
                 raise query_call.request
@@ -260,6 +273,8 @@ class HttpServer:
         self._ticker = asyncio.get_running_loop().call_later(1, self._tick)
         self._answers.set_date(self._clock.wall_ms())
         self._ticks += 1
+        if self._ticks % REFUSALS_TOGETHER_S == 0:
+            self._refusals.sum_up()
         if self._ticks % _IDLE_CHECK_S == 0:
             for connection in list(self._connections):
                 connection.idle_checks = connection.idle_checks + 1 if connection.idle else 0

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
+from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 import forebay
+from forebay.cli.logs import LogFormat, format_asked_for, say_error, set_up_logs
+from forebay.cli.server_settings import give_variables
 from forebay.errors import ForebayError, SettingsError
 
 #: The subcommands: each is the function of its name in the module of its name beside this one.
 COMMANDS = ("serve", "demo", "queues", "send", "receive", "purge", "redrive")
+
+#: The subcommand whose options can also be set by variables and in a file.
+_SERVER = "serve"
+
+#: Every command explains itself with either.
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 class _Commands(TyperGroup):
@@ -23,14 +35,26 @@ class _Commands(TyperGroup):
     def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: Any, args: list[str]
+    ) -> tuple[str | None, TyperCommand | None, list[str]]:
+        near = get_close_matches(args[0], COMMANDS, n=1)
+        if near and args[0] not in COMMANDS:
+            raise SettingsError(f"There is no command {args[0]}. Did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)  # type: ignore[return-value]
+
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, context_settings=_CONTEXT
+        )
         function = getattr(import_module(f"forebay.cli.{cmd_name}"), cmd_name)
-        single.command(cmd_name)(function)
+        single.command(cmd_name, context_settings=_CONTEXT)(function)
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
+        if cmd_name == _SERVER:
+            give_variables(command)
         return command
 
 
@@ -38,9 +62,9 @@ app = typer.Typer(
     name="forebay",
     cls=_Commands,
     help="An SQS-native queue system for Python: a broker that every AWS SDK takes for Amazon SQS.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings=_CONTEXT,
 )
 
 
@@ -60,9 +84,60 @@ def _options(
 
 
 def main() -> None:
-    """Run the command. An error is one line and exit code 1, or 2 when it was used wrongly."""
+    """Run the command.
+
+    An error is one line and exit code 1, or 2 when the command was used wrongly; Ctrl-C is 130.
+    """
+    arguments = sys.argv[1:]
+    _give_streams()
+    if arguments[:1] == [_SERVER] and format_asked_for(arguments) is LogFormat.JSON:
+        set_up_logs(LogFormat.JSON)
     try:
-        app()
+        code = app(arguments or ["--help"], prog_name="forebay", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except typer.Abort:
+        code = 1
+    except TyperException as error:
+        say_error(_usage(error))
+        code = error.exit_code
+    except UnicodeEncodeError:
+        say_error("An argument is not text in UTF-8, and SQS takes no other.")
+        code = 2
+    except OSError as error:
+        code = 1
+        _drop_output()
+        if error.errno != errno.EPIPE:
+            # What has no file name is the standard output.
+            say_error(f"{error.filename or 'The output'} cannot be used: {error.strerror}.")
     except ForebayError as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", style="red", markup=False)
-        sys.exit(2 if isinstance(error, SettingsError) else 1)
+        say_error(f"{error}")
+        code = 2 if isinstance(error, SettingsError) else 1
+    sys.exit(code)
+
+
+def _give_streams() -> None:
+    """Let every standard stream be there, and take any text."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Let Python not try again, at its end, to write what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _usage(error: TyperException) -> str:
+    """What is wrong with the command line, or the setting, and where to read more."""
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return f"{message}."
+    option = getattr(error, "param", None)
+    source = context.get_parameter_source(option.name) if option is not None else None
+    if source is not None and source.name == "DEFAULT_MAP":
+        return f"{context.params['config']}: {message}."
+    return f"{message}. See {context.command_path} -h."

@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
-import sys
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
-from rich.console import Console
 
-import forebay
 from forebay.broker.access import Access
-from forebay.broker.bootstrap import Outcome, read_declarations
+from forebay.broker.bootstrap import read_declarations
 from forebay.broker.faults import read_rates
 from forebay.broker.journal.base import Durability
 from forebay.broker.keys import load_keys
 from forebay.broker.running import running_broker, tls_context
 from forebay.broker.server import HttpServer
-from forebay.cli.logs import LogFormat, set_up_logs
+from forebay.cli.announcements import Announcements, Served
+from forebay.cli.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logs
+from forebay.cli.server_settings import take_file
 from forebay.cli.sizes import size_bytes
 from forebay.client.endpoint import REGION_VARIABLES
 from forebay.errors import SettingsError
@@ -44,12 +42,11 @@ DEFAULT_PORT = 9324
 #: stops it for half a second, in vain. Python's own are 700, 10 and 10.
 _GC_THRESHOLDS = (50_000, 20, 100)
 
-#: What each level keeps, for people.
-_KEPT = {
-    Durability.FSYNC: "every answered request survives a power cut",
-    Durability.OS: "every answered request survives a killed broker, not a power cut",
-    Durability.MEMORY: "nothing outlives the broker",
-}
+
+def _log_early(log_format: LogFormat) -> LogFormat:
+    """Log as asked while the other options are still being read."""
+    set_up_logs(log_format)
+    return log_format
 
 
 def serve(
@@ -107,7 +104,10 @@ def serve(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Queues that must be there: a TOML file. What differs is changed, and shown.",
+            is_eager=True,
+            callback=take_file,
+            help="A TOML file: its table server has settings, named as the options are, and its"
+            " table queues has queues that must be there. What differs is changed, and shown.",
         ),
     ] = None,
     time_scale: Annotated[
@@ -144,14 +144,32 @@ def serve(
         ),
     ] = None,
     log_format: Annotated[
-        LogFormat, typer.Option(help="Log lines for people, or a JSON object a line.")
+        LogFormat,
+        typer.Option(
+            is_eager=True,
+            callback=_log_early,
+            case_sensitive=False,
+            help="Log lines for people, or a JSON object a line for all that is said.",
+        ),
     ] = LogFormat.TEXT,
+    log_level: Annotated[
+        LogLevel,
+        typer.Option(
+            case_sensitive=False,
+            help="What is logged at least; debug logs every request, info a line for refused ones.",
+        ),
+    ] = LogLevel.INFO,
 ) -> None:
     """Serve SQS on this machine, for every AWS SDK, the AWS CLI and Terraform.
 
     Point a client at it with its endpoint URL and any credentials:
 
         aws sqs create-queue --queue-name jobs --endpoint-url http://127.0.0.1:9324
+
+    Every option can be set by its variable, or in the table server of the
+    file that --config names, which is asked last:
+
+        FOREBAY_PORT=9400 forebay serve --config forebay.toml
 
     Ctrl-C and SIGTERM stop it after the last answer has left; what a script starts in the
     background ignores Ctrl-C.
@@ -169,7 +187,11 @@ def serve(
     plane = SeededFaults(read_rates(faults)) if faults is not None else None
     if data is None and durability is not Durability.MEMORY:
         data = DEFAULT_DATA
-    set_up_logs(log_format)
+    set_up_logs(log_format, log_level)
+    log_what_nobody_catches()
+    announcements = Announcements(
+        Served(data, durability, region, signed=access.has_keys), log_format
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(
             _serve(
@@ -185,16 +207,16 @@ def serve(
                     recreate_interval_s=recreate_wait,
                     region=region,
                     declared=declared,
-                    declared_done=_show_queues,
+                    declared_done=announcements.queues,
                     disk_reserve_bytes=disk_reserve,
                 ),
-                lambda url: _announce(url, data, durability, region, signed=access.has_keys),
+                announcements,
             )
         )
 
 
 async def _serve(
-    running: AbstractAsyncContextManager[HttpServer], announce: Callable[[str], None]
+    running: AbstractAsyncContextManager[HttpServer], announcements: Announcements
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -202,16 +224,9 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     async with running as server:
         _tune()
-        announce(server.endpoint_url)
+        announcements.serving(server.endpoint_url)
         await stop.wait()
-    Console().print("Stopped.")
-
-
-def _show_queues(outcomes: list[Outcome]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    for outcome in outcomes:
-        changed = f": {', '.join(outcome.changed)}" if outcome.changed else ""
-        console.print(f"Queue {outcome.name} {outcome.deed.value}{changed}", markup=False)
+    announcements.stopped()
 
 
 def _is_loopback(host: str) -> bool:
@@ -225,21 +240,3 @@ def _tune() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-
-
-def _announce(
-    endpoint_url: str, data: Path | None, durability: Durability, region: str, *, signed: bool
-) -> None:
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"Forebay {forebay.__version__} serves SQS at [bold]{endpoint_url}[/bold]")
-    where = "in memory" if data is None else f"in {data}"
-    console.print(f"Data {where}, durability {durability.value}: {_KEPT[durability]}.")
-    credentials = "" if signed else ', aws_access_key_id="x", aws_secret_access_key="x"'
-    console.print("Requests must be signed with a key of --keys." if signed else "From Python:")
-    console.print(
-        f'  boto3.client("sqs", endpoint_url="{endpoint_url}", region_name="{region}"'
-        f"{credentials})",
-        markup=False,
-    )
-    console.print("Stop it with Ctrl-C.")
-    sys.stdout.flush()

@@ -10,6 +10,8 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-m
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 from forebay.protocol import awsquery_json, awsquery_xml
@@ -25,6 +27,8 @@ from forebay.protocol.identifiers import queue_key_from_url
 
 _FORM_CONTENT_TYPE = b"application/x-www-form-urlencoded"
 
+_ACTION = re.compile(rb"(?:^|&)Action=([A-Za-z]{1,80})(?:&|$)")
+
 #: Actions that SQS does not take on the path of a queue. GetQueueUrl it does take there.
 _NOT_ON_A_QUEUE = frozenset({"CreateQueue", "ListQueues"})
 
@@ -37,6 +41,8 @@ class QueryCall(Struct, frozen=True):
 
     request: AnyRequest | SqsError
     accepts_json: bool
+    #: What the request calls its action; empty where it names none.
+    action: str = ""
 
     def encode(
         self, answer: AnyResult | SqsError, request_id: str
@@ -66,13 +72,17 @@ def decode(url: bytes, content_type: bytes, accept: bytes, body: bytes) -> Query
     """
     path, _, query = url.partition(b"?")
     is_form = not content_type or content_type.lower().startswith(_FORM_CONTENT_TYPE)
+    form = body if is_form else b""
     try:
-        request: AnyRequest | SqsError = _read(
-            path.decode("latin-1"), query, body if is_form else b""
-        )
+        request: AnyRequest | SqsError = _read(path.decode("latin-1"), query, form)
     except SqsError as error:
         request = error
-    return QueryCall(request, accepts_json=b"application/json" in accept.lower())
+    named = _ACTION.search(query) or _ACTION.search(form)
+    return QueryCall(
+        request,
+        accepts_json=b"application/json" in accept.lower(),
+        action=named[1].decode() if named is not None else "",
+    )
 
 
 def _read(path: str, *forms: bytes) -> AnyRequest:
