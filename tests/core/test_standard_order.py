@@ -71,7 +71,7 @@ def test_the_first_that_is_visible_is_served_first(data: st.DataObject) -> None:
     sqs = Sqs()
     sqs.create("jobs", {"VisibilityTimeout": 3})
     hidden_until: dict[str, int] = {}
-    held: list[Message] = []
+    held: dict[str, Message] = {}
     for step in range(data.draw(st.integers(1, 60))):
         match data.draw(
             st.sampled_from(["send", "send", "receive", "give back", "wait", "delete"])
@@ -86,17 +86,14 @@ def test_the_first_that_is_visible_is_served_first(data: st.DataObject) -> None:
                 assert [message.body for message in received] == visible[:limit]
                 for message in received:
                     hidden_until[message.body] = sqs.now_ms + timeout_s * 1000
-                held += received
+                held.update((message.body, message) for message in received)
             case "give back" if held:
-                message = held.pop(data.draw(st.integers(0, len(held) - 1)))
-                if not any(other.body == message.body for other in held):
-                    sqs.change_visibility("jobs", message, 0)
-                    if message.body in hidden_until:
-                        hidden_until[message.body] = 0
+                body = data.draw(st.sampled_from(sorted(held)))
+                sqs.change_visibility("jobs", held.pop(body), 0)
+                hidden_until[body] = 0
             case "delete" if held:
-                message = held.pop(data.draw(st.integers(0, len(held) - 1)))
-                held = [other for other in held if other.body != message.body]
-                sqs.delete("jobs", message)
-                del hidden_until[message.body]
+                body = data.draw(st.sampled_from(sorted(held)))
+                sqs.delete("jobs", held.pop(body))
+                del hidden_until[body]
             case _:
                 sqs.wait(1)
