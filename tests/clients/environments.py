@@ -76,17 +76,18 @@ def javascript_environment(name: str) -> JavaScript:
     return JavaScript(node.executable, made_once(name, made_from, install))
 
 
-def go_environment(name: str, *, own_tests_of: str | None = None) -> Path:
+def go_environment(name: str, *, needs: str = "go.mod", own_tests_of: str | None = None) -> Path:
     """A program from the Go module in `tests/clients/NAME`, whose go.mod and go.sum lock its needs.
 
+    `needs` names another file that takes the place of go.mod: the same program with other versions.
     `own_tests_of` names a package: then the program runs the tests that the package has of itself.
     It is built once and again when the module or Go changes. Skips the test where Go is missing or
     older than the module needs.
     """
     module = CLIENTS / name
     go = tool("go")
-    needed = re.search(r"^go (\d+)\.(\d+)", (module / "go.mod").read_text(), re.MULTILINE)
-    assert needed is not None, f"tests/clients/{name}/go.mod names no version of Go"
+    needed = re.search(r"^go (\d+)\.(\d+)", (module / needs).read_text(), re.MULTILINE)
+    assert needed is not None, f"tests/clients/{name}/{needs} names no version of Go"
     # Go would fetch a newer Go by itself. What this machine has is what is tested.
     own_go = {"GOTOOLCHAIN": "local"}
     version = printed(str(go), "version", environment=own_go)
@@ -98,12 +99,14 @@ def go_environment(name: str, *, own_tests_of: str | None = None) -> Path:
         what = ("build", ".") if own_tests_of is None else ("test", "-c", own_tests_of)
         program = str(environment / "program")
         run(
-            *(str(go), *what[:-1], "-mod=readonly", "-buildvcs=false", "-o", program, what[-1]),
+            *(str(go), *what[:-1], "-mod=readonly", f"-modfile={needs}", "-buildvcs=false"),
+            *("-o", program, what[-1]),
             directory=module,
             environment=own_go,
         )
 
-    return made_once(name, f"{digest_of(module)} {version}", build) / "program"
+    variant = name if needs == "go.mod" else f"{name}_{Path(needs).stem}"
+    return made_once(variant, f"{digest_of(module)} {version}", build) / "program"
 
 
 def java_environment(name: str) -> list[str]:
