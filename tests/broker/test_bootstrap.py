@@ -25,7 +25,12 @@ tags = { team = "sale" }
 MessageRetentionPeriod = 1209600
 
 [queues.jobs]
-Policy = { Version = "2012-10-17", Statement = [] }
+DelaySeconds = "005"
+[[queues.jobs.Policy.Statement]]
+Effect = "Allow"
+Principal = { AWS = "111122223333" }
+Action = ["sqs:SendMessage"]
+Resource = "*"
 """
 
 
@@ -92,6 +97,7 @@ def test_an_edited_file_changes_what_differs_and_keeps_the_messages(tmp_path: Pa
         ("[queues.jobs]\nColour = 'red'", "jobs was refused: .*Unknown Attribute Colour"),
         ("[queues.jobs]\nDelaySeconds = 901", "jobs was refused: .*DelaySeconds"),
         ("[queues.'bad name']", "bad name was refused"),
+        ("[queues.jobs]\nPolicy = {}", "jobs was refused: .* A policy needs a Statement"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str, complaint: str) -> None:

@@ -6,17 +6,15 @@ import json
 
 import pytest
 
-from forebay.broker.core.engine import Caller
 from forebay.broker.core.window import Window
 from forebay.protocol.actions import (
-    CreateQueueRequest,
     DeleteQueueRequest,
     Message,
     SetQueueAttributesRequest,
     StartMessageMoveTaskRequest,
 )
 from forebay.protocol.errors import SqsError
-from tests.core.harness import ENDPOINT_URL, JournaledSqs, Sqs, arn_of, url_of
+from tests.core.harness import JournaledSqs, Sqs, arn_of, url_of
 
 
 def with_dead_letter_queue(suffix: str, max_receive_count: object = 2) -> Sqs:
@@ -157,57 +155,33 @@ def test_a_receive_count_in_quotes_is_stored_as_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "text"),
+    "policy",
     [
-        ({"deadLetterTargetArn": arn_of("nowhere"), "maxReceiveCount": 2}, "does not exist"),
-        ({"deadLetterTargetArn": arn_of("other.fifo"), "maxReceiveCount": 2}, "same type"),
-        ({"deadLetterTargetArn": arn_of("closed"), "maxReceiveCount": 2}, "does not allow"),
-        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 0}, "from 1 to 1000"),
-        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": 1001}, "from 1 to 1000"),
-        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "x"}, "maxReceiveCount"),
-        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "1_0"}, "maxReceiveCount"),
-        ({"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "+5"}, "maxReceiveCount"),
-        ({"deadLetterTargetArn": "dead", "maxReceiveCount": 2}, "not the ARN of a queue"),
-        (
-            {
-                "deadLetterTargetArn": "arn:aws:sqs:us-east-1:111111111111:theirs",
-                "maxReceiveCount": 2,
-            },
-            "in the account of the source",
-        ),
-        ({"maxReceiveCount": 2}, "mandatory attributes"),
-        ({"deadLetterTargetArn": arn_of("dead")}, "mandatory attributes"),
-        ("not a map", "mandatory attributes"),
+        {"redrivePermission": "allowAll"},
+        {"redrivePermission": "denyAll"},
+        {"redrivePermission": "byQueue", "sourceQueueArns": [arn_of("jobs")] * 10},
     ],
 )
-def test_redrive_policies_that_are_refused(policy: object, text: str) -> None:
+def test_a_redrive_allow_policy_is_answered_in_sqs_s_own_form(policy: dict[str, object]) -> None:
     sqs = Sqs()
-    sqs.create("dead")
-    sqs.create("other.fifo")
-    theirs = Caller("111111111111", "us-east-1", ENDPOINT_URL)
-    sqs.engine.apply(CreateQueueRequest(queue_name="theirs"), theirs, sqs.now_ms)
-    sqs.create("closed", {"RedriveAllowPolicy": json.dumps({"redrivePermission": "denyAll"})})
-    with pytest.raises(SqsError, match=text):
-        sqs.create("jobs", {"RedrivePolicy": json.dumps(policy)})
+    backwards = dict(reversed(policy.items()))
+    sqs.create("dead", {"RedriveAllowPolicy": json.dumps(backwards, indent=4)})
+    answered = sqs.attributes("dead", "RedriveAllowPolicy")["RedriveAllowPolicy"]
+    assert answered == json.dumps(policy, separators=(",", ":"))
 
 
 @pytest.mark.parametrize(
-    ("policy", "accepted"),
-    [
-        ({"redrivePermission": "allowAll"}, True),
-        ({"redrivePermission": "denyAll"}, True),
-        ({"redrivePermission": "byQueue", "sourceQueueArns": [arn_of("jobs")]}, True),
-        ({"redrivePermission": "byQueue"}, False),
-        ({"redrivePermission": "byQueue", "sourceQueueArns": [arn_of("q")] * 11}, False),
-        ({"redrivePermission": "byQueue", "sourceQueueArns": ["q"]}, False),
-        ({"redrivePermission": "allowAll", "sourceQueueArns": [arn_of("jobs")]}, False),
-        ({"redrivePermission": "sometimes"}, False),
-    ],
+    ("permission", "refused"), [("allowAll", False), ("byQueue", False), ("denyAll", True)]
 )
-def test_redrive_allow_policies(policy: object, accepted: bool) -> None:
+def test_a_queue_says_whose_dead_letters_it_takes(permission: str, refused: bool) -> None:
     sqs = Sqs()
-    if accepted:
-        sqs.create("dead", {"RedriveAllowPolicy": json.dumps(policy)})
-    else:
-        with pytest.raises(SqsError, match="RedriveAllowPolicy is invalid"):
-            sqs.create("dead", {"RedriveAllowPolicy": json.dumps(policy)})
+    sources = {"sourceQueueArns": [arn_of("jobs")]} if permission == "byQueue" else {}
+    policy = {"redrivePermission": permission, **sources}
+    sqs.create("dead", {"RedriveAllowPolicy": json.dumps(policy)})
+    redrive = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": arn_of("dead"),
+                                            "maxReceiveCount": 1})}  # fmt: skip
+    if not refused:
+        sqs.create("jobs", redrive)
+    if permission != "allowAll":
+        with pytest.raises(SqsError, match="does not allow"):
+            sqs.create("others", redrive)

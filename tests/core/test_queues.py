@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -21,7 +22,7 @@ from forebay.protocol.actions import (
     SetQueueAttributesRequest,
 )
 from forebay.protocol.errors import Fault, SqsError
-from tests.core.harness import ENDPOINT_URL, Sqs, url_of
+from tests.core.harness import ENDPOINT_URL, Sqs, arn_of, url_of
 
 
 @pytest.fixture
@@ -75,6 +76,8 @@ def test_ranges_of_attributes(sqs: Sqs, name: str, least: int, most: int) -> Non
     for index, value in enumerate((least, most)):
         sqs.create(f"ok-{index}", {name: value})
         assert sqs.attributes(f"ok-{index}", name) == {name: str(value)}
+    sqs.create("zeros", {name: f"000{most}"})
+    assert sqs.attributes("zeros", name) == {name: str(most)}
     near = (
         "many",
         "",
@@ -140,6 +143,82 @@ def test_creating_again_answers_the_same_queue_when_nothing_differs(sqs: Sqs) ->
     sqs.create("jobs")
     sqs.create("jobs", {"VisibilityTimeout": 5, "DelaySeconds": 0})
     assert refused(sqs, "jobs", {"VisibilityTimeout": 6}) is errors.QUEUE_NAME_EXISTS
+
+
+def test_creating_again_compares_what_the_values_mean(sqs: Sqs) -> None:
+    sqs.create("dead")
+    redrive = {"deadLetterTargetArn": arn_of("dead"), "maxReceiveCount": "5"}
+    statement = {"Effect": "Allow", "Principal": {"AWS": "111122223333"},
+                 "Action": ["sqs:SendMessage"], "Resource": "*"}  # fmt: skip
+    policy = {"Version": "2008-10-17", "Statement": [statement]}
+    sqs.create(
+        "jobs",
+        {
+            "DelaySeconds": "60",
+            "RedrivePolicy": json.dumps(redrive),
+            "Policy": json.dumps(policy, indent=2),
+            "SqsManagedSseEnabled": "False",
+        },
+    )
+    account = {"AWS": "arn:aws:iam::111122223333:root"}
+    same = {**statement, "Principal": account, "Action": "sqs:SendMessage"}
+    sqs.create(
+        "jobs",
+        {
+            "DelaySeconds": "060",
+            "RedrivePolicy": json.dumps({**redrive, "maxReceiveCount": 5}, indent=1),
+            "Policy": json.dumps({"Statement": same}),
+            "SqsManagedSseEnabled": "false",
+            "KmsMasterKeyId": "",
+        },
+    )
+    for name, value in {
+        "DelaySeconds": "61",
+        "RedrivePolicy": json.dumps({**redrive, "maxReceiveCount": 6}),
+        "Policy": json.dumps({"Statement": {**same, "Effect": "Deny"}}),
+        "SqsManagedSseEnabled": "true",
+        "KmsMasterKeyId": "alias/mine",
+        "RedriveAllowPolicy": '{"redrivePermission":"allowAll"}',
+    }.items():
+        with pytest.raises(SqsError, match=f"different value for attribute {name}$"):
+            sqs.create("jobs", {name: value})
+
+
+def test_a_customer_key_brings_its_default_period_and_keeps_a_given_one(sqs: Sqs) -> None:
+    period = "KmsDataKeyReusePeriodSeconds"
+    sqs.create("jobs")
+    assert period not in sqs.attributes("jobs")
+    set_attributes(sqs, "jobs", KmsMasterKeyId="alias/mine")
+    assert sqs.attributes("jobs")[period] == "300"
+    sqs.create("jobs", {"KmsMasterKeyId": "alias/mine", period: "300"})
+    for given in ("300", "6000"):
+        sqs.create(f"with-{given}", {period: given})
+        assert sqs.attributes(f"with-{given}", period) == {period: given}
+
+
+def test_the_managed_key_takes_the_place_of_a_customer_key(sqs: Sqs) -> None:
+    sqs.create("jobs", {"KmsMasterKeyId": "alias/mine", "KmsDataKeyReusePeriodSeconds": "6000"})
+    set_attributes(sqs, "jobs", SqsManagedSseEnabled="true")
+    attributes = sqs.attributes("jobs")
+    assert attributes["SqsManagedSseEnabled"] == "true"
+    assert not attributes.keys() & {"KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds"}
+
+
+def test_high_throughput_needs_both_of_its_attributes(sqs: Sqs) -> None:
+    high = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+    sqs.create("fast.fifo", high)
+    sqs.create("slow.fifo")
+    set_attributes(sqs, "slow.fifo", DeduplicationScope="messageGroup")
+    set_attributes(sqs, "slow.fifo", FifoThroughputLimit="perMessageGroupId")
+    for refused_attributes in (
+        {"DeduplicationScope": "queue"},
+        {"DeduplicationScope": "queue", "FifoThroughputLimit": "perMessageGroupId"},
+    ):
+        with pytest.raises(SqsError, match="The perMessageGroupId value is allowed only when"):
+            set_attributes(sqs, "fast.fifo", **refused_attributes)
+    set_attributes(sqs, "fast.fifo", DeduplicationScope="queue", FifoThroughputLimit="perQueue")
+    with pytest.raises(SqsError, match="The perMessageGroupId value is allowed only when"):
+        sqs.create("new.fifo", {"FifoThroughputLimit": "perMessageGroupId"})
 
 
 def test_a_customer_key_turns_the_managed_key_off_for_good(sqs: Sqs) -> None:

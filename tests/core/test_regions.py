@@ -123,7 +123,9 @@ def test_a_dead_letter_queue_of_another_region_is_refused(engine: Engine) -> Non
     request = SetQueueAttributesRequest(queue_url=JOBS, attributes=attributes)
     error = refusal(engine, HERE, request)
     assert error.fault is errors.INVALID_PARAMETER_VALUE
-    assert error.message.endswith("Reason: Dead letter target does not exist.")
+    assert error.message.endswith(
+        "Reason: Dead-letter target must be in same region as the source."
+    )
     call(engine, THERE, request)
 
 

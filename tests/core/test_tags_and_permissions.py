@@ -46,6 +46,30 @@ def test_tags_are_added_replaced_and_taken_off(sqs: Sqs) -> None:
     assert tags(sqs) == {"team": "b", "Team": ""}
 
 
+def test_tags_may_be_of_any_script_and_as_long_as_sqs_takes_them(sqs: Sqs) -> None:
+    given = {"k" * 128: "v" * 256, "Größe 数量": "a_b.c:d/e=f+g-h@i", "awsome": ""}
+    sqs.call(TagQueueRequest(queue_url=URL, tags=given))
+    assert tags(sqs) == given
+    more = {str(index): "" for index in range(47)}
+    sqs.call(TagQueueRequest(queue_url=URL, tags=more))
+    with pytest.raises(SqsError):
+        sqs.call(TagQueueRequest(queue_url=URL, tags={"one more": ""}))
+    assert tags(sqs) == {**given, **more}
+
+
+def test_the_tags_of_a_queue_that_is_created_again_are_compared() -> None:
+    sqs = Sqs()
+    for given in ({"team": "a", "cost": "1"}, {"cost": "1", "team": "a"}, {}, None):
+        sqs.call(CreateQueueRequest(queue_name="jobs", tags=given))
+    for given in ({"team": "a"}, {"team": "b", "cost": "1"}, {"team": "a", "cost": "1", "c": ""}):
+        with pytest.raises(SqsError) as refusal:
+            sqs.call(CreateQueueRequest(queue_name="jobs", tags=given))
+        assert refusal.value.fault is errors.QUEUE_NAME_EXISTS
+    with pytest.raises(SqsError) as refusal:
+        sqs.call(CreateQueueRequest(queue_name="new", tags={"aws:team": "a"}))
+    assert refusal.value.fault is errors.INVALID_PARAMETER_VALUE
+
+
 def test_a_queue_is_created_with_tags() -> None:
     sqs = Sqs()
     sqs.call(CreateQueueRequest(queue_name="jobs", tags={"team": "a"}))
@@ -59,6 +83,12 @@ def test_a_queue_is_created_with_tags() -> None:
         {"": "v"},
         {"k" * 129: "v"},
         {"k": "v" * 257},
+        {"aws:team": "v"},
+        {"AWS:team": "v"},
+        {"team": "aws:v"},
+        {"team!": "v"},
+        {"team": "a,b"},
+        {"team\x1f": "v"},
     ],
 )
 def test_tags_that_are_refused(sqs: Sqs, given: dict[str, str]) -> None:
@@ -108,6 +138,13 @@ def test_a_permission_is_a_statement_of_the_policy(sqs: Sqs) -> None:
     }
 
 
+def test_the_same_permission_again_changes_nothing(sqs: Sqs) -> None:
+    add(sqs, "one")
+    before = sqs.attributes("jobs", "Policy")
+    add(sqs, "one")
+    assert sqs.attributes("jobs", "Policy") == before
+
+
 def test_removing_the_last_permission_removes_the_policy(sqs: Sqs) -> None:
     add(sqs, "a")
     add(sqs, "b")
@@ -120,12 +157,12 @@ def test_removing_the_last_permission_removes_the_policy(sqs: Sqs) -> None:
 @pytest.mark.parametrize(
     ("label", "accounts", "actions", "fault"),
     [
-        ("", (ACCOUNT,), ("SendMessage",), errors.INVALID_PARAMETER_VALUE),
+        ("", (ACCOUNT,), ("SendMessage",), errors.MISSING_PARAMETER),
         ("with space", (ACCOUNT,), ("SendMessage",), errors.INVALID_PARAMETER_VALUE),
         ("l" * 81, (ACCOUNT,), ("SendMessage",), errors.INVALID_PARAMETER_VALUE),
-        ("taken", (ACCOUNT,), ("SendMessage",), errors.INVALID_PARAMETER_VALUE),
+        ("taken", (ACCOUNT,), ("DeleteMessage",), errors.INVALID_PARAMETER_VALUE),
         ("label", ("1",), ("SendMessage",), errors.INVALID_PARAMETER_VALUE),
-        ("label", (), ("SendMessage",), errors.MISSING_PARAMETER),
+        ("label", (), ("SendMessage",), errors.INVALID_PARAMETER_VALUE),
         ("label", (ACCOUNT,), ("CreateQueue",), errors.INVALID_PARAMETER_VALUE),
         ("label", (ACCOUNT,), ("SendMessage",) * 8, errors.OVER_LIMIT),
     ],

@@ -13,7 +13,7 @@ from forebay.broker.keys import Key
 from forebay.broker.policy import Context, Grant, Principal
 from forebay.protocol import actions
 from forebay.protocol.actions import ACTION_OF, ACTIONS, AnyRequest
-from forebay.protocol.errors import ACCESS_DENIED, INVALID_ATTRIBUTE_VALUE, SqsError
+from forebay.protocol.errors import ACCESS_DENIED, SqsError
 from forebay.protocol.identifiers import QueueKey
 from forebay.protocol.sigv4 import Credentials, sign
 from forebay.protocol.sigv4_verify import HttpRequest
@@ -237,26 +237,3 @@ def test_every_permission_of_a_request_is_needed() -> None:
     error = refusal(OWNER, moving)
     assert error.fault is ACCESS_DENIED
     assert f"sqs:sendmessage on resource: arn:aws:sqs:us-east-1:{THERE}:other" in error.message
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        actions.CreateQueueRequest(queue_name="new", attributes={"Policy": "{}"}),
-        actions.SetQueueAttributesRequest(queue_url=JOBS_URL, attributes={"Policy": "{}"}),
-    ],
-)
-def test_a_policy_that_could_not_be_enforced_is_refused(request_: AnyRequest) -> None:
-    error = refusal(OWNER, request_)
-    assert error.fault is INVALID_ATTRIBUTE_VALUE
-    assert error.message == (
-        "Invalid value for the parameter Policy. Object missing required field `Statement`"
-    )
-
-
-def test_a_policy_that_can_be_enforced_may_be_set_and_removed() -> None:
-    for policy in (SHARED, ""):
-        authorize(
-            OWNER,
-            actions.SetQueueAttributesRequest(queue_url=JOBS_URL, attributes={"Policy": policy}),
-        )

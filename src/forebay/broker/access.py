@@ -17,7 +17,6 @@ from forebay.protocol.actions import (
     GetQueueUrlRequest,
     ListMessageMoveTasksRequest,
     ListQueuesRequest,
-    SetQueueAttributesRequest,
     StartMessageMoveTaskRequest,
 )
 from forebay.protocol.errors import SqsError
@@ -85,8 +84,7 @@ class Access:
         """Return when the request is allowed.
 
         A batch is allowed when its single action is. A queue that does not exist is judged as one
-        without a policy. Raises SqsError: AccessDenied, and InvalidAttributeValue for a new Policy
-        that could not be enforced.
+        without a policy. Raises SqsError (AccessDenied).
         """
         if identity is None:
             return
@@ -103,8 +101,6 @@ class Access:
                     f"User: {identity.principal.arn} is not authorized to perform: {name}"
                     f" on resource: {queue.arn} {denial.value.format(action=name)}",
                 )
-        if isinstance(request, CreateQueueRequest | SetQueueAttributesRequest):
-            _check_new_policy(request)
 
 
 def permissions_needed(
@@ -143,12 +139,3 @@ def permissions_needed(
 def _on_arn(arn: str, *actions: str) -> list[tuple[str, QueueKey]]:
     key = queue_key_from_arn(arn)
     return [] if key is None else [(action, key) for action in actions]
-
-
-def _check_new_policy(request: CreateQueueRequest | SetQueueAttributesRequest) -> None:
-    text = (request.attributes or {}).get("Policy")
-    if text and (problems := parse_policy(text).problems):
-        raise SqsError(
-            errors.INVALID_ATTRIBUTE_VALUE,
-            f"Invalid value for the parameter Policy. {' '.join(problems)}",
-        )

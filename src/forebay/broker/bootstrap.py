@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from forebay.broker.core.attributes import SETTABLE
 from forebay.errors import SettingsError
 from forebay.protocol import errors
 from forebay.protocol.actions import (
@@ -122,13 +123,13 @@ async def create_declared(call: Call, declared: Sequence[DeclaredQueue]) -> list
         try:
             urls[queue.name], outcomes[queue.name] = await _create(call, queue)
         except SqsError as refusal:
-            raise SettingsError(f"The queue {queue.name} was refused: {refusal}") from refusal
+            raise _refused(queue, refusal) from refusal
     # Dead-letter queues may be declared in any order, so they are named once all are there.
     for queue in declared:
         try:
             changed = await _change(call, queue, urls)
         except SqsError as refusal:
-            raise SettingsError(f"The queue {queue.name} was refused: {refusal}") from refusal
+            raise _refused(queue, refusal) from refusal
         if changed and outcomes[queue.name].deed is not Deed.CREATED:
             outcomes[queue.name] = Outcome(queue.name, Deed.UPDATED, changed)
     return list(outcomes.values())
@@ -195,7 +196,9 @@ async def _change(call: Call, queue: DeclaredQueue, urls: Mapping[str, str]) -> 
         )
     current = await _attributes(call, url)
     attributes = {
-        name: value for name, value in wanted.items() if not _same(current.get(name), value)
+        name: value
+        for name, value in wanted.items()
+        if current.get(name) != _canonical(name, value)
     }
     if attributes:
         await call(SetQueueAttributesRequest(queue_url=url, attributes=attributes))
@@ -215,11 +218,15 @@ async def _attributes(call: Call, url: str) -> dict[str, str]:
     return result.attributes or {}
 
 
-def _same(current: str | None, wanted: str) -> bool:
-    """Whether two values of an attribute say the same; JSON is compared by what it means."""
-    if current is None or current == wanted:
-        return current == wanted
+def _canonical(name: str, value: str) -> str:
+    """An attribute's value as SQS answers it; as it is when SQS would refuse it."""
+    attribute = SETTABLE.get(name)
     try:
-        return bool(msgspec.json.decode(current) == msgspec.json.decode(wanted))
-    except msgspec.DecodeError:
-        return False
+        return attribute.canonical(value) if attribute is not None else value
+    except (ValueError, SqsError):
+        return value
+
+
+def _refused(queue: DeclaredQueue, refusal: SqsError) -> SettingsError:
+    detail = f" {refusal.log_detail}" if refusal.log_detail else ""
+    return SettingsError(f"The queue {queue.name} was refused: {refusal}{detail}")

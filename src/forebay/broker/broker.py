@@ -14,6 +14,7 @@ from forebay.broker.core.changes import Page, PageRequest, Snapshot
 from forebay.broker.core.engine import Caller, Engine, MessageView, QueueView, Wait
 from forebay.broker.core.window import Window
 from forebay.broker.journal.base import Durability, Journal, Room
+from forebay.broker.policy import parse_policy
 from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
 from forebay.clock import Clock, SystemClock
 from forebay.errors import DiskError
@@ -388,6 +389,7 @@ class Broker:
             entropy=self._entropy,
             recreate_interval_ms=self._recreate_interval_ms,
             window=self._window,
+            policy_problems=lambda text: parse_policy(text).problems,
             snapshot=snapshot,
         )
 

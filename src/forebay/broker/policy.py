@@ -40,9 +40,6 @@ OWNER_ONLY = frozenset(
     }
 )
 
-#: Longest policy, in characters. SQSDeveloperGuide/quotas-policies.html.
-_CHARACTERS_MAX = 20_480
-
 #: The keys that conditions can ask for, in lower case. The last five tell of AWS's own services and
 #: networks, so that nothing is ever known for them here.
 _KEYS = frozenset(
@@ -178,8 +175,6 @@ def parse_policy(text: str | None) -> Policy:
     """
     if text is None:
         return _NO_POLICY
-    if len(text) > _CHARACTERS_MAX:
-        return Policy(problems=(f"It is longer than {_CHARACTERS_MAX} characters.",))
     return _parse(text)
 
 

@@ -96,6 +96,14 @@ TAG_VALUE_CHARACTERS_MAX = 256
 PERMISSION_LABEL_CHARACTERS_MAX = 80
 PERMISSION_ACTIONS_MAX = 7
 
+#: Quotas of a queue's policy: its length in bytes, its statements, and the principals and the
+#: conditions in each of them; the quota of actions is that of a permission.
+#: SQSDeveloperGuide/quotas-policies.html.
+POLICY_BYTES_MAX = 8_192
+POLICY_STATEMENTS_MAX = 20
+POLICY_PRINCIPALS_MAX = 50
+POLICY_CONDITIONS_MAX = 10
+
 #: Fastest message move task, in messages a second. API StartMessageMoveTask.
 MOVE_TASK_MESSAGES_PER_SECOND_MAX = 500
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import Enum
 
-import msgspec
 from msgspec import Struct
 
 from forebay.broker.core import redrive
+from forebay.broker.core.policy_document import canonical_policy
 from forebay.protocol import errors, limits
 from forebay.protocol.errors import SqsError
 from forebay.protocol.integers import read_integer
@@ -30,7 +30,8 @@ class Attribute(Struct, frozen=True):
     name: str
     #: The value of a queue that nobody set it on; None when it is then left out of answers.
     default: str | None
-    #: The value in SQS's own form. Raises ValueError when SQS refuses it.
+    #: The value in SQS's own form. Raises ValueError when SQS refuses it without a reason, and
+    #: SqsError when it gives one.
     canonical: Callable[[str], str]
     kind: Kind = Kind.ANY
     #: Whether "" removes the attribute.
@@ -60,23 +61,6 @@ def _boolean(value: str) -> str:
     return _one_of("true", "false")(value.lower())
 
 
-def _json_map(value: str) -> str:
-    try:
-        msgspec.json.decode(value, type=dict[str, object])
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from error
-    return value
-
-
-def _redrive_policy(value: str) -> str:
-    return redrive.canonical_redrive_policy(redrive.parse_redrive_policy(value))
-
-
-def _redrive_allow_policy(value: str) -> str:
-    redrive.parse_redrive_allow_policy(value)
-    return value
-
-
 #: Every attribute that CreateQueue and SetQueueAttributes take, by name.
 SETTABLE: dict[str, Attribute] = {
     attribute.name: attribute
@@ -102,9 +86,11 @@ SETTABLE: dict[str, Attribute] = {
         Attribute(
             "ReceiveMessageWaitTimeSeconds", "0", _whole_number(0, limits.WAIT_TIME_SECONDS_MAX)
         ),
-        Attribute("RedrivePolicy", None, _redrive_policy, removable=True),
-        Attribute("RedriveAllowPolicy", None, _redrive_allow_policy, removable=True),
-        Attribute("Policy", None, _json_map, removable=True),
+        Attribute("RedrivePolicy", None, redrive.canonical_redrive_policy, removable=True),
+        Attribute(
+            "RedriveAllowPolicy", None, redrive.canonical_redrive_allow_policy, removable=True
+        ),
+        Attribute("Policy", None, canonical_policy, removable=True),
         Attribute("KmsMasterKeyId", None, str, removable=True),
         Attribute(
             "KmsDataKeyReusePeriodSeconds",
@@ -177,8 +163,8 @@ def settings_of(attributes: Mapping[str, str]) -> QueueSettings:
         wait_time_s=int(value("ReceiveMessageWaitTimeSeconds")),
         content_based_deduplication=value("ContentBasedDeduplication") == "true",
         deduplicate_by_group=value("DeduplicationScope") == "messageGroup",
-        redrive_policy=redrive.parse_redrive_policy(policy) if policy else None,
-        redrive_allow_policy=redrive.parse_redrive_allow_policy(allow_policy)
+        redrive_policy=redrive.redrive_policy(policy) if policy else None,
+        redrive_allow_policy=redrive.redrive_allow_policy(allow_policy)
         if allow_policy
         else redrive.RedriveAllowPolicy("allowAll"),
     )
@@ -188,7 +174,8 @@ def canonical_attributes(given: Mapping[str, str], *, fifo: bool) -> dict[str, s
     """The attributes in SQS's own form; "" stands for "remove it".
 
     Raises SqsError: InvalidAttributeName for a name that does not exist or does not fit the type of
-    the queue, InvalidAttributeValue or InvalidParameterValue for a value out of range.
+    the queue or another one that is given, InvalidAttributeValue, InvalidParameterValue or
+    OverLimit for a value that is refused.
     """
     canonical: dict[str, str] = {}
     for name, value in given.items():
@@ -201,25 +188,41 @@ def canonical_attributes(given: Mapping[str, str], *, fifo: bool) -> dict[str, s
             continue
         try:
             canonical[name] = attribute.canonical(value)
-        except redrive.PolicyError as error:
-            raise SqsError(
-                errors.INVALID_PARAMETER_VALUE,
-                f"Value {value} for parameter {name} is invalid. Reason: {error}",
-            ) from error
         except ValueError as error:
             raise SqsError(
                 errors.INVALID_ATTRIBUTE_VALUE, f"Invalid value for the parameter {name}."
             ) from error
+    if canonical.get("KmsMasterKeyId") and canonical.get("SqsManagedSseEnabled") == "true":
+        raise SqsError(
+            errors.INVALID_ATTRIBUTE_NAME,
+            "You can use one type of server-side encryption (SSE) at one time. You can either"
+            " enable KMS SSE or SQS SSE.",
+        )
     return canonical
 
 
 def merged_attributes(current: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """The attributes of a queue after canonical `changes` were set on it."""
+    """The attributes of a queue after canonical `changes` were set on it.
+
+    Raises SqsError (InvalidAttributeValue) when they do not go with the others.
+    """
     merged = {**current, **changes}
     if changes.get("KmsMasterKeyId"):
         # A customer key takes the place of the key that SQS manages; removing it later does not
         # bring the managed key back.
         merged["SqsManagedSseEnabled"] = "false"
+    elif changes.get("SqsManagedSseEnabled") == "true":
+        merged["KmsMasterKeyId"] = ""
+        merged["KmsDataKeyReusePeriodSeconds"] = changes.get("KmsDataKeyReusePeriodSeconds", "")
+    if not changes.keys().isdisjoint({"FifoThroughputLimit", "DeduplicationScope"}) and (
+        merged.get("FifoThroughputLimit") == "perMessageGroupId"
+        and merged.get("DeduplicationScope") != "messageGroup"
+    ):
+        raise SqsError(
+            errors.INVALID_ATTRIBUTE_VALUE,
+            "The perMessageGroupId value is allowed only when the value for DeduplicationScope is"
+            " messageGroup",
+        )
     return {name: value for name, value in merged.items() if value != ""}
 
 
@@ -227,5 +230,7 @@ def effective_attribute(current: Mapping[str, str], name: str, *, fifo: bool) ->
     """The value of a settable attribute, its default when nobody set it; None when it has none."""
     attribute = SETTABLE[name]
     if name in current:
-        return current[name]
+        return current[name] or None
+    if name == "KmsDataKeyReusePeriodSeconds" and current.get("KmsMasterKeyId"):
+        return str(limits.KMS_DATA_KEY_REUSE_SECONDS_DEFAULT)
     return None if attribute.kind is Kind.FIFO and not fifo else attribute.default

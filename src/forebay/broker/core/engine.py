@@ -9,7 +9,7 @@ committed all changes up to then, and brings the answers to `page_in`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from forebay.broker.core import (
@@ -62,11 +62,16 @@ _ACTIONS: dict[type[AnyRequest], Callable[[EngineState, Any, Caller, int], AnyRe
 }
 
 
+def _no_problems(_policy: str) -> Sequence[str]:
+    return ()
+
+
 class Engine:
     """All queues of a broker.
 
     `entropy` gives that many random bytes; it makes the message ids. `recreate_interval_ms` is how
     long the name of a deleted queue stays taken. `window` bounds what is in memory of each queue.
+    `policy_problems` tells why a queue's policy could not be enforced, nothing when it can.
     `snapshot` is what the journal held.
     """
 
@@ -76,12 +81,14 @@ class Engine:
         entropy: Callable[[int], bytes],
         recreate_interval_ms: int = RECREATE_INTERVAL_MS,
         window: Window = Window(),  # noqa: B008 - frozen
+        policy_problems: Callable[[str], Sequence[str]] = _no_problems,
         snapshot: Snapshot | None = None,
     ) -> None:
         self._state = EngineState(
             entropy=entropy,
             recreate_interval_ms=recreate_interval_ms,
             window=window,
+            policy_problems=policy_problems,
             snapshot=snapshot,
         )
 
@@ -148,7 +155,7 @@ class Engine:
     def find_policy(self, key: QueueKey) -> tuple[str, str | None] | None:
         """The ARN of a queue and the text of its Policy, None without one; None for no queue."""
         queue = self._state.queues.get(key)
-        return None if queue is None else (queue.arn, queue.attributes.get("Policy"))
+        return None if queue is None else (queue.arn, queue.attributes.get("Policy") or None)
 
     def _at(self, now_ms: int) -> int:
         """The time that counts as now; time never goes back."""

@@ -11,34 +11,22 @@ from typing import Any
 import msgspec
 
 from forebay.broker.core import validation
+from forebay.broker.core.policy_document import (
+    GRANTABLE_ACTIONS,
+    VERSION_DEFAULT,
+    account_arn,
+    check_action,
+    encoded_policy,
+    one_or_many,
+)
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.state import Caller, EngineState
 from forebay.protocol import errors, limits
 from forebay.protocol.actions import AddPermissionRequest, EmptyResult, RemovePermissionRequest
 from forebay.protocol.errors import SqsError
-
-#: The version that SQS gives the policies it writes itself.
-_POLICY_VERSION = "2008-10-17"
-
-#: The actions that a queue's owner can grant to other accounts.
-#: Source: SQSDeveloperGuide/sqs-api-permissions-reference.html
-_GRANTABLE = {
-    action.lower(): action
-    for action in (
-        "*",
-        "ChangeMessageVisibility",
-        "DeleteMessage",
-        "GetQueueAttributes",
-        "GetQueueUrl",
-        "ListDeadLetterSourceQueues",
-        "PurgeQueue",
-        "ReceiveMessage",
-        "SendMessage",
-    )
-}
+from forebay.protocol.identifiers import is_account_id
 
 _LABEL = re.compile(rf"[\w-]{{1,{limits.PERMISSION_LABEL_CHARACTERS_MAX}}}", re.ASCII)
-_ACCOUNT_ID = re.compile(r"\d{12}", re.ASCII)
 
 
 def add_permission(
@@ -48,19 +36,22 @@ def add_permission(
     _check(request)
     policy = _policy(queue)
     statements = policy["Statement"]
+    principals = [account_arn(account_id) for account_id in request.aws_account_ids]
+    actions = [f"SQS:{GRANTABLE_ACTIONS[action.lower()]}" for action in request.actions]
+    permission = {
+        "Sid": request.label,
+        "Effect": "Allow",
+        "Principal": {"AWS": one_or_many(principals)},
+        "Action": one_or_many(actions),
+        "Resource": queue.arn,
+    }
+    if permission in statements:
+        return EmptyResult()
     if any(statement.get("Sid") == request.label for statement in statements):
         raise validation.invalid("Label", request.label, "Already exists.")
-    principals = [f"arn:aws:iam::{account_id}:root" for account_id in request.aws_account_ids]
-    actions = [f"SQS:{_GRANTABLE[action.lower()]}" for action in request.actions]
-    statements.append(
-        {
-            "Sid": request.label,
-            "Effect": "Allow",
-            "Principal": {"AWS": _one_or_many(principals)},
-            "Action": _one_or_many(actions),
-            "Resource": queue.arn,
-        }
-    )
+    statements.append(permission)
+    if len(statements) > limits.POLICY_STATEMENTS_MAX:
+        raise _over_limit("Statements", len(statements), limits.POLICY_STATEMENTS_MAX)
     _set_policy(state, queue, policy, now_ms)
     return EmptyResult()
 
@@ -69,18 +60,22 @@ def remove_permission(
     state: EngineState, request: RemovePermissionRequest, caller: Caller, now_ms: int
 ) -> EmptyResult:
     queue = state.queue(request.queue_url, caller, now_ms)
+    if not request.label:
+        raise validation.missing("Label")
     policy = _policy(queue)
     kept = [statement for statement in policy["Statement"] if statement.get("Sid") != request.label]
     if len(kept) == len(policy["Statement"]):
-        raise validation.invalid(
-            "Label", request.label, "can't find label on existing policy for this queue."
-        )
+        known = "Policy" in queue.attributes
+        reason = "can't find label." if known else "can't find label on existing policy."
+        raise validation.invalid("Label", request.label, reason)
     policy["Statement"] = kept
     _set_policy(state, queue, policy, now_ms)
     return EmptyResult()
 
 
 def _check(request: AddPermissionRequest) -> None:
+    if not request.label:
+        raise validation.missing("Label")
     if not _LABEL.fullmatch(request.label):
         raise validation.invalid(
             "Label",
@@ -90,53 +85,38 @@ def _check(request: AddPermissionRequest) -> None:
         )
     if not request.actions:
         raise validation.missing("Actions")
-    if not request.aws_account_ids:
-        raise validation.missing("AWSAccountIds")
+    if not request.aws_account_ids or not all(map(is_account_id, request.aws_account_ids)):
+        listed = ", ".join(request.aws_account_ids)
+        raise validation.invalid("PrincipalId", f"[{listed}]", "Unable to verify.")
     if len(request.actions) > limits.PERMISSION_ACTIONS_MAX:
-        raise SqsError(
-            errors.OVER_LIMIT,
-            f"{len(request.actions)} Actions were found, maximum allowed is"
-            f" {limits.PERMISSION_ACTIONS_MAX}.",
-        )
+        raise _over_limit("Actions", len(request.actions), limits.PERMISSION_ACTIONS_MAX)
     for action in request.actions:
-        if action.lower() not in _GRANTABLE:
-            raise validation.invalid(
-                "ActionName",
-                f"SQS:{action}",
-                "Only the queue owner is allowed to invoke this action.",
-            )
-    for account_id in request.aws_account_ids:
-        if not _ACCOUNT_ID.fullmatch(account_id):
-            raise validation.invalid("PrincipalId", f"[{account_id}]", "Unable to verify.")
+        check_action(action)
+
+
+def _over_limit(what: str, count: int, limit: int) -> SqsError:
+    return SqsError(errors.OVER_LIMIT, f"{count} {what} were found, maximum allowed is {limit}.")
 
 
 def _policy(queue: Queue) -> dict[str, Any]:
     """The queue's policy with its statements as a list; an empty one when it has none."""
     text = queue.attributes.get("Policy")
-    if text is None:
+    if not text:
         return {
-            "Version": _POLICY_VERSION,
+            "Version": VERSION_DEFAULT,
             "Id": f"{queue.arn}/SQSDefaultPolicy",
             "Statement": [],
         }
-    policy: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+    policy = msgspec.json.decode(text, type=dict[str, Any])
     statements = policy.get("Statement", [])
-    policy["Statement"] = [
-        statement
-        for statement in (statements if isinstance(statements, list) else [statements])
-        if isinstance(statement, dict)
-    ]
+    policy["Statement"] = statements if isinstance(statements, list) else [statements]
     return policy
 
 
 def _set_policy(state: EngineState, queue: Queue, policy: dict[str, Any], now_ms: int) -> None:
-    attributes = {**queue.attributes, "Policy": msgspec.json.encode(policy).decode()}
-    if not policy["Statement"]:
-        del attributes["Policy"]
+    # An empty text is no policy, and tells that there was one.
+    text = encoded_policy(policy) if policy["Statement"] else ""
+    attributes = {**queue.attributes, "Policy": text}
     queue.set_attributes(attributes)
     queue.modified_at_ms = now_ms + state.wall_offset_ms
     state.save_queue(queue)
-
-
-def _one_or_many(values: list[str]) -> str | list[str]:
-    return values[0] if len(values) == 1 else values

@@ -13,8 +13,9 @@ from forebay.broker.core import attributes as queue_attributes
 from forebay.broker.core import validation
 from forebay.broker.core.changes import QueueRecord
 from forebay.broker.core.delay_changes import DelayChange
+from forebay.broker.core.policy_document import refused_policy
 from forebay.broker.core.queue import Queue
-from forebay.broker.core.redrive import parse_redrive_policy
+from forebay.broker.core.redrive import redrive_policy
 from forebay.broker.core.state import Caller, EngineState
 from forebay.broker.core.tags import check_tags
 from forebay.protocol import errors, limits
@@ -41,19 +42,21 @@ from forebay.protocol.identifiers import FIFO_SUFFIX, QueueKey, is_queue_name, q
 def create_queue(
     state: EngineState, request: CreateQueueRequest, caller: Caller, now_ms: int
 ) -> CreateQueueResult:
-    """Create a queue, or answer the one that is there when no attribute differs."""
+    """Create a queue, or answer the one that is there when no attribute or tag differs."""
     key = QueueKey(caller.region, caller.account_id, request.queue_name)
     given = request.attributes or {}
     fifo = _check_name(request.queue_name, given)
-    canonical = queue_attributes.canonical_attributes(given, fifo=fifo)
+    canonical = _canonical_for_creation(state, given, fifo=fifo)
+    tags = request.tags or {}
+    check_tags(key.name, tags)
     existing = state.queues.get(key)
     if existing is not None:
-        _check_same(existing, canonical)
+        _check_same(existing, canonical, tags)
         return CreateQueueResult(queue_url=queue_url(caller.endpoint_url, key))
     _check_not_deleted_recently(state, key, now_ms)
     merged = queue_attributes.merged_attributes({}, canonical)
-    check_tags(key.name, request.tags or {})
-    _check_dead_letter_target(state, key, merged, fifo=fifo)
+    if "RedrivePolicy" in merged:
+        _check_dead_letter_target(state, key, merged, given["RedrivePolicy"], fifo=fifo)
     if state.shortage is not None:
         raise state.refuse_to_grow()
     queue = state.add_queue(
@@ -66,7 +69,7 @@ def create_queue(
             modified_at_ms=now_ms + state.wall_offset_ms,
             purged_at_ms=None,
             attributes=merged,
-            tags=request.tags or {},
+            tags=tags,
         )
     )
     state.next_queue_number += 1
@@ -77,6 +80,11 @@ def create_queue(
 def get_queue_url(
     state: EngineState, request: GetQueueUrlRequest, caller: Caller, now_ms: int
 ) -> GetQueueUrlResult:
+    if not request.queue_name:
+        raise SqsError(
+            errors.INVALID_PARAMETER_VALUE,
+            "Value for parameter QueueName is invalid. Reason: Must specify a queue name.",
+        )
     account_id = request.queue_owner_aws_account_id or caller.account_id
     queue = state.queue_of_key(QueueKey(caller.region, account_id, request.queue_name))
     return GetQueueUrlResult(queue_url=queue_url(caller.endpoint_url, queue.key))
@@ -86,6 +94,11 @@ def list_queues(
     state: EngineState, request: ListQueuesRequest, caller: Caller, now_ms: int
 ) -> ListQueuesResult:
     """The caller's queues in its region, by name. Pages only with MaxResults, as SQS does."""
+    if request.next_token is not None and request.max_results is None:
+        raise SqsError(
+            errors.INVALID_PARAMETER_VALUE,
+            "MaxResults is a mandatory parameter when you provide a value for NextToken.",
+        )
     prefix = request.queue_name_prefix or ""
     own = {
         key.name: key
@@ -94,7 +107,14 @@ def list_queues(
         and key.region == caller.region
         and key.name.startswith(prefix)
     }
-    page, next_token = _page(sorted(own), request.max_results, request.next_token)
+    last_name = _decode_token(request.next_token, "Invalid NextToken value.")
+    if not last_name.startswith(prefix if last_name else ""):
+        raise SqsError(
+            errors.INVALID_PARAMETER_VALUE,
+            "Invalid NextToken value. If you are passing in NextToken, you must not change the"
+            " other request parameters.",
+        )
+    page, next_token = _page(sorted(own), request.max_results, last_name)
     urls = [queue_url(caller.endpoint_url, own[name]) for name in page]
     return ListQueuesResult(queue_urls=urls or None, next_token=next_token)
 
@@ -107,7 +127,8 @@ def list_dead_letter_source_queues(
     urls = sorted(
         queue_url(caller.endpoint_url, source.key) for source in state.dead_letter_sources(target)
     )
-    page, next_token = _page(urls, request.max_results, request.next_token)
+    last_url = _decode_token(request.next_token, "Invalid or expired next token.")
+    page, next_token = _page(urls, request.max_results, last_url)
     return ListDeadLetterSourceQueuesResult(queue_urls=page, next_token=next_token)
 
 
@@ -163,7 +184,10 @@ def set_queue_attributes(
 ) -> EmptyResult:
     queue = state.queue(request.queue_url, caller, now_ms)
     fifo = queue.settings.fifo
+    if not request.attributes:
+        raise validation.missing("Attribute.Name")
     canonical = queue_attributes.canonical_attributes(request.attributes, fifo=fifo)
+    _check_policy(state, canonical)
     if canonical.get("FifoQueue") == "false":
         raise SqsError(
             errors.INVALID_ATTRIBUTE_VALUE,
@@ -171,8 +195,9 @@ def set_queue_attributes(
             " supported.",
         )
     merged = queue_attributes.merged_attributes(queue.attributes, canonical)
-    if "RedrivePolicy" in canonical:
-        _check_dead_letter_target(state, queue.key, merged, fifo=fifo)
+    if canonical.get("RedrivePolicy"):
+        given = request.attributes["RedrivePolicy"]
+        _check_dead_letter_target(state, queue.key, merged, given, fifo=fifo)
     delay_ms = queue.settings.delay_ms
     queue.set_attributes(merged)
     shift_ms = queue.settings.delay_ms - delay_ms if fifo else 0
@@ -214,14 +239,37 @@ def _attribute_value(queue: Queue, name: str) -> str | None:
             )
 
 
+def _canonical_for_creation(
+    state: EngineState, given: dict[str, str], *, fifo: bool
+) -> dict[str, str]:
+    try:
+        canonical = queue_attributes.canonical_attributes(given, fifo=fifo)
+    except SqsError as error:
+        if error.fault is not errors.OVER_LIMIT:
+            raise
+        # CreateQueue has no such error.
+        raise SqsError(errors.INVALID_PARAMETER_VALUE, error.message) from error
+    _check_policy(state, canonical)
+    return canonical
+
+
+def _check_policy(state: EngineState, canonical: dict[str, str]) -> None:
+    """Raise SqsError when a new policy could not be enforced."""
+    text = canonical.get("Policy")
+    if text and (problems := state.policy_problems(text)):
+        raise refused_policy(" ".join(problems))
+
+
 def _check_name(name: str, attributes: dict[str, str]) -> bool:
     """Whether the name is of a FIFO queue. Raises SqsError unless name and FifoQueue agree."""
+    if not name:
+        raise SqsError(errors.INVALID_PARAMETER_VALUE, "Queue name cannot be empty.")
     asked_for_fifo = attributes.get("FifoQueue", "").lower() == "true"
     if asked_for_fifo and not (name.endswith(FIFO_SUFFIX) and is_queue_name(name)):
         raise SqsError(
             errors.INVALID_PARAMETER_VALUE,
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or"
-            " underscores, must end with .fifo suffix and be 1 to 80 in length",
+            " underscores, must end with .fifo suffix and be 1 to 80 in length.",
         )
     if not is_queue_name(name) or (name.endswith(FIFO_SUFFIX) and not asked_for_fifo):
         raise SqsError(
@@ -231,7 +279,8 @@ def _check_name(name: str, attributes: dict[str, str]) -> bool:
     return asked_for_fifo
 
 
-def _check_same(queue: Queue, canonical: dict[str, str]) -> None:
+def _check_same(queue: Queue, canonical: dict[str, str], tags: dict[str, str]) -> None:
+    """Raise SqsError (QueueNameExists) unless all that is given is as the queue has it."""
     for name, value in canonical.items():
         current = queue_attributes.effective_attribute(
             queue.attributes, name, fifo=queue.settings.fifo
@@ -242,6 +291,11 @@ def _check_same(queue: Queue, canonical: dict[str, str]) -> None:
                 "A queue already exists with the same name and a different value for attribute"
                 f" {name}",
             )
+    if tags and tags != queue.tags:
+        raise SqsError(
+            errors.QUEUE_NAME_EXISTS,
+            "A queue already exists with the same name and a different value for tags",
+        )
 
 
 def _check_not_deleted_recently(state: EngineState, key: QueueKey, now_ms: int) -> None:
@@ -252,45 +306,39 @@ def _check_not_deleted_recently(state: EngineState, key: QueueKey, now_ms: int) 
 
 
 def _check_dead_letter_target(
-    state: EngineState, source: QueueKey, attributes: dict[str, str], *, fifo: bool
+    state: EngineState, source: QueueKey, attributes: dict[str, str], given: str, *, fifo: bool
 ) -> None:
-    text = attributes.get("RedrivePolicy")
-    if text is None:
-        return
-    policy = parse_redrive_policy(text)
+    """Raise SqsError, which quotes the policy as given, unless its target may serve the source."""
+    policy = redrive_policy(attributes["RedrivePolicy"])
     target = state.queues.get(policy.target)
-    if target is None or policy.target.region != source.region:
-        raise validation.invalid("RedrivePolicy", text, "Dead letter target does not exist.")
-    if policy.target.account_id != source.account_id:
-        raise validation.invalid(
-            "RedrivePolicy", text, "Dead-letter queue must be in the account of the source."
-        )
-    if target.settings.fifo != fifo:
-        raise validation.invalid(
-            "RedrivePolicy", text, "Dead-letter queue must be same type of queue as the source."
-        )
-    if not target.settings.redrive_allow_policy.allows(source):
-        raise validation.invalid(
-            "RedrivePolicy", text, "The dead-letter queue does not allow this queue as a source."
-        )
+    reason = None
+    if policy.target.region != source.region:
+        reason = "Dead-letter target must be in same region as the source."
+    elif policy.target.account_id != source.account_id:
+        reason = "Dead-letter target owner should be same as the source."
+    elif target is None:
+        reason = "Dead letter target does not exist."
+    elif target.settings.fifo != fifo:
+        # The second full stop is AWS's.
+        reason = "Dead-letter queue must be same type of queue as the source.."
+    elif not target.settings.redrive_allow_policy.allows(source):
+        reason = "The dead-letter queue does not allow this queue as a source."
+    if reason is not None:
+        raise validation.invalid("RedrivePolicy", given, reason)
 
 
-def _page(
-    names: list[str], page_size: int | None, token: str | None
-) -> tuple[list[str], str | None]:
-    """The page of sorted names behind a token, and the token of the next page.
+def _page(names: list[str], page_size: int | None, after: str) -> tuple[list[str], str | None]:
+    """The page of sorted names behind one of them, and the token of the next page.
 
     Without a page size SQS answers the first thousand and no token.
     """
     if page_size is not None and not 1 <= page_size <= limits.LIST_RESULTS_MAX:
-        raise validation.invalid(
-            "MaxResults",
-            page_size,
-            f"MaxResults must be an integer between 1 and {limits.LIST_RESULTS_MAX}.",
+        raise SqsError(
+            errors.INVALID_PARAMETER_VALUE,
+            "Value for parameter MaxResults is invalid. Reason: MaxResults must be an integer"
+            f" between 1 and {limits.LIST_RESULTS_MAX}.",
         )
-    if token is not None:
-        last_name = _decode_token(token)
-        names = [name for name in names if name > last_name]
+    names = [name for name in names if name > after]
     page = names[: page_size or limits.LIST_RESULTS_MAX]
     more = page_size is not None and len(names) > len(page)
     return page, _encode_token(page[-1]) if more else None
@@ -300,8 +348,9 @@ def _encode_token(name: str) -> str:
     return urlsafe_b64encode(name.encode()).decode()
 
 
-def _decode_token(token: str) -> str:
+def _decode_token(token: str | None, refusal: str) -> str:
+    """The last name of the page before; empty for the first page."""
     try:
-        return urlsafe_b64decode(token).decode()
+        return urlsafe_b64decode(token or "").decode()
     except (Base64Error, ValueError) as error:
-        raise validation.invalid("NextToken", token, "The token was not given out here.") from error
+        raise SqsError(errors.INVALID_PARAMETER_VALUE, refusal) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
@@ -69,11 +69,13 @@ class EngineState:
         entropy: Callable[[int], bytes],
         recreate_interval_ms: int,
         window: Window,
+        policy_problems: Callable[[str], Sequence[str]],
         snapshot: Snapshot | None = None,
     ) -> None:
         self.entropy = entropy
         self.recreate_interval_ms = recreate_interval_ms
         self.window = window
+        self.policy_problems = policy_problems
         #: Wall time minus engine time, for the times that SQS shows to people.
         self.wall_offset_ms = 0
         self.clock_ms = 0

@@ -1,11 +1,12 @@
 """TagQueue, UntagQueue and ListQueueTags.
 
-Source: API TagQueue and SQSDeveloperGuide/sqs-queue-tags.html.
+Source: API TagQueue and SQSDeveloperGuide/quotas-queues.html.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from forebay.broker.core import validation
 from forebay.broker.core.state import Caller, EngineState
@@ -19,25 +20,55 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.errors import SqsError
 
+#: Letters and digits of every script, white space that XML can hold, and a few symbols.
+_CHARACTERS = re.compile(r"(?:[\w.:/=+@-]|[^\S\x0b\x0c\x1c-\x1f])*")
+
+#: What AWS's own tags begin with, in any case.
+_RESERVED = "aws:"
+
 
 def check_tags(queue_name: str, tags: Mapping[str, str]) -> None:
-    """Raise SqsError unless a queue may have exactly these tags."""
+    """Raise SqsError (InvalidParameterValue) unless a queue may have exactly these tags."""
     if len(tags) > limits.TAGS_MAX:
-        raise SqsError(
-            errors.INVALID_PARAMETER_VALUE,
-            f"Too many tags added for queue {queue_name}. A queue has at most {limits.TAGS_MAX}.",
-        )
-    for key, value in tags.items():
-        if not 1 <= len(key) <= limits.TAG_KEY_CHARACTERS_MAX:
-            raise validation.invalid(
-                "Tags", key, f"Tag keys must be 1 to {limits.TAG_KEY_CHARACTERS_MAX} in length."
-            )
+        raise _refused(f"Too many tags added for queue {queue_name}.")
+    _check_keys(tags)
+    for value in tags.values():
         if len(value) > limits.TAG_VALUE_CHARACTERS_MAX:
-            raise validation.invalid(
-                "Tags",
-                value,
-                f"Tag values must be at most {limits.TAG_VALUE_CHARACTERS_MAX} in length.",
+            raise _refused(
+                "Tag values must be between 0 and"
+                f" {limits.TAG_VALUE_CHARACTERS_MAX} characters in length."
             )
+        _check_characters("values", value)
+
+
+def _check_keys(keys: Iterable[str]) -> None:
+    for key in keys:
+        if not 1 <= len(key) <= limits.TAG_KEY_CHARACTERS_MAX:
+            raise _key_length()
+        _check_characters("keys", key)
+
+
+def _key_length() -> SqsError:
+    return _refused(
+        f"Tag keys must be between 1 and {limits.TAG_KEY_CHARACTERS_MAX} characters in length."
+    )
+
+
+def _check_characters(what: str, text: str) -> None:
+    if not _CHARACTERS.fullmatch(text):
+        raise _refused(
+            f"Tag {what} may only contain unicode letters, digits, whitespace, or one of these"
+            " symbols: _ . : / = + - @"
+        )
+    if text.lower().startswith(_RESERVED):
+        raise _refused(
+            f"{_RESERVED} prefixed tag {'key names' if what == 'keys' else what} are not allowed"
+            " for external use."
+        )
+
+
+def _refused(text: str) -> SqsError:
+    return SqsError(errors.INVALID_PARAMETER_VALUE, text)
 
 
 def tag_queue(
@@ -58,7 +89,8 @@ def untag_queue(
 ) -> EmptyResult:
     queue = state.queue(request.queue_url, caller, now_ms)
     if not request.tag_keys:
-        raise validation.missing("TagKeys")
+        raise _key_length()
+    _check_keys(request.tag_keys)
     queue.tags = {key: value for key, value in queue.tags.items() if key not in request.tag_keys}
     state.save_queue(queue)
     return EmptyResult()
