@@ -11,7 +11,7 @@ class ForebayError(Exception):
     """Something in Forebay went wrong."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or type(self).__doc__ or type(self).__name__)
+        super().__init__(message or " ".join((type(self).__doc__ or type(self).__name__).split()))
 
 
 class SettingsError(ForebayError):

@@ -48,9 +48,10 @@ def run(
     """Runs `forebay ARGUMENTS` against the broker, without a terminal."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", broker.endpoint_url)
 
-    def run(*arguments: str, stdin: str = "") -> Ended:
+    def run(*arguments: str, stdin: str | bytes = "") -> Ended:
         monkeypatch.setattr(sys, "argv", ["forebay", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        piped = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
         capsys.readouterr()
         try:
             main.main()
@@ -72,11 +73,11 @@ class Sqs:
         request = CreateQueueRequest(queue_name=name, attributes=attributes)
         return self._connection.run(self._connection.client.create_queue(request)).queue_url
 
-    def create_with_dead_letter_queue(self, name: str) -> tuple[str, str]:
+    def create_with_dead_letter_queue(self, name: str, **attributes: str) -> tuple[str, str]:
         """A queue whose messages are dead after one receive, and its dead-letter queue."""
         dead = self.create(f"{name}-dlq")
         policy = {"deadLetterTargetArn": self.arn(dead), "maxReceiveCount": 1}
-        return self.create(name, RedrivePolicy=json.dumps(policy)), dead
+        return self.create(name, RedrivePolicy=json.dumps(policy), **attributes), dead
 
     def arn(self, url: str) -> str:
         return self._connection.attributes(url, "QueueArn")["QueueArn"]

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
+import pytest
+from msgspec.structs import replace
+
+from forebay.cli import main
+from forebay.client.base import SqsClient
+from forebay.protocol.actions import (
+    BatchResult,
+    BatchResultErrorEntry,
+    DeleteMessageBatchRequest,
+    ReceiveMessageRequest,
+)
 from tests.cli.conftest import Run, Sqs
 
 
@@ -70,12 +83,83 @@ def test_an_empty_queue_is_said_to_be_empty(run: Run, sqs: Sqs) -> None:
     assert ended == (0, "", "No message of orders is visible now.\n")
 
 
-def test_a_message_that_cannot_be_deleted_any_more_is_an_error(run: Run, sqs: Sqs) -> None:
-    url = sqs.create("orders.fifo", FifoQueue="true", ContentBasedDeduplication="true")
-    sqs.send(url, "seat A-12", group="A")
-    # In a FIFO queue a handle is void once the message is visible again, as it is at once here.
-    ended = run("receive", "orders.fifo", "--visibility", "0", "--delete")
+def test_a_message_that_cannot_be_deleted_is_an_error(
+    run: Run, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqs.create("orders", VisibilityTimeout="0")
+    sqs.send(url, "seat A-12")
+
+    async def refuse(client: SqsClient, request: DeleteMessageBatchRequest) -> BatchResult:
+        failed = [BatchResultErrorEntry(id="0", code="Busy", sender_fault=False, message="Later.")]
+        return BatchResult(failed=failed)
+
+    monkeypatch.setattr(SqsClient, "delete_message_batch", refuse)
+    ended = run("receive", "orders", "--delete")
     assert ended.code == 1
     assert "seat A-12" in ended.out
     assert "They will be received again." in ended.err
     assert sqs.bodies(url) == ["seat A-12"]
+
+
+def test_a_fifo_message_is_deleted_though_it_was_to_be_hidden_for_no_time(
+    run: Run, sqs: Sqs
+) -> None:
+    url = sqs.create("orders.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    for number in range(12):
+        sqs.send(url, f"seat {number}", group="A")
+    ended = run("receive", "orders.fifo", "--max", "100", "--visibility", "0", "--delete")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count("received once") == 12
+
+
+@pytest.mark.parametrize(
+    ("timeout", "arguments"),
+    [("30", ("--visibility", "0")), ("0", ()), ("1", ()), ("30", ("--visibility", "1"))],
+)
+def test_each_message_is_received_once_however_soon_it_comes_back(
+    run: Run, sqs: Sqs, timeout: str, arguments: tuple[str, ...]
+) -> None:
+    queue, dead = sqs.create_with_dead_letter_queue("orders", VisibilityTimeout=timeout)
+    for number in range(15):
+        sqs.send(queue, f"order {number}")
+    ended = run("receive", "orders", "--max", "100", "--json", *arguments)
+    messages = [json.loads(line) for line in ended.out.splitlines()]
+    assert sorted(message["Body"] for message in messages) == sorted(
+        f"order {number}" for number in range(15)
+    )
+    assert sqs.count(dead) == 0
+    if "0" in (timeout, *arguments):
+        assert sqs.count(queue) == 15
+
+
+def test_it_stops_when_a_message_comes_round_again(
+    run: Run, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs.send(sqs.create("orders"), "again")
+    receive, asked = SqsClient.receive_message, 0
+
+    async def at_once_again(client: SqsClient, request: ReceiveMessageRequest) -> object:
+        nonlocal asked
+        asked += 1
+        return await receive(client, replace(request, visibility_timeout=0))
+
+    monkeypatch.setattr(SqsClient, "receive_message", at_once_again)
+    assert run("receive", "orders", "--max", "100").out.count("again") == 1
+    assert asked == 2
+
+
+def test_what_was_received_comes_back_when_it_could_not_be_printed(
+    run: Run, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqs.create("orders")
+    sqs.send(url, "kept")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("typer.echo", full)
+    monkeypatch.setattr(main, "_drop_output", lambda: None)
+    ended = run("receive", "orders", "--visibility", "0", "--max", "5", "--delete", "--json")
+    assert ended.code == 1
+    assert ended.err == "Error: The output cannot be written: No space left on device.\n"
+    assert sqs.bodies(url) == ["kept"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -11,7 +12,9 @@ from types import TracebackType
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
+import aiohttp
 import typer
+from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 from msgspec import Struct
 
@@ -27,11 +30,15 @@ from forebay.protocol.actions import (
     ListQueuesRequest,
 )
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.identifiers import queue_key_from_arn, queue_key_from_url
 
 T = TypeVar("T")
 
 #: Where SQS is unless the user says otherwise: where `forebay serve` listens.
 DEFAULT_ENDPOINT_URL = "http://127.0.0.1:9324"
+
+#: What the name of a region is made of. A wrong one would be part of a host name.
+_REGION = re.compile("[A-Za-z0-9_-]{1,64}")
 
 #: The exit code of a command that Ctrl-C has stopped: 128 and the number of SIGINT.
 INTERRUPTED = 130
@@ -43,7 +50,7 @@ _PATIENCE_MS = 300
 #: Most names in a message about a queue that does not exist.
 _NAMES_SHOWN = 5
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name or its URL.")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, URL or ARN.")]
 EndpointUrl = Annotated[
     str | None,
     typer.Option(
@@ -84,12 +91,21 @@ def choose_place(
     What it says outright comes first, then the host of the queue's URL, then the environment. The
     region is the one that an SDK in the same environment takes, because queues of different regions
     are different queues.
-    Raises SettingsError when it says two things at once.
+    Raises SettingsError when it says two things at once, or names something that cannot be.
     """
     if aws and endpoint_url is not None:
         raise SettingsError("--aws and --endpoint-url exclude each other. Leave one out.")
+    if queue is not None:
+        _check_queue(queue)
     region = region or _usual_region(queue, environment)
+    if region is not None and _REGION.fullmatch(region) is None:
+        raise SettingsError(f"{region!r} is not the name of a region, such as eu-west-1.")
     if aws:
+        if region is None:
+            raise SettingsError(
+                "No AWS region is known. Name one with --region or AWS_REGION, or run"
+                " `aws configure`."
+            )
         return Place(None, region)
     if endpoint_url is None and queue is not None and "://" in queue:
         parts = urlsplit(queue)
@@ -99,10 +115,35 @@ def choose_place(
     return Place(found.rstrip("/"), region)
 
 
+def _check_queue(queue: str) -> None:
+    """Raise SettingsError unless this can be a queue's name, URL or ARN."""
+    try:
+        if queue.startswith("arn:"):
+            known, example = queue_key_from_arn(queue), "arn:aws:sqs:us-east-1:123456789012:orders"
+        elif "://" in queue:
+            known = queue_key_from_url(queue) if urlsplit(queue).hostname else None
+            example = f"{DEFAULT_ENDPOINT_URL}/000000000000/orders"
+        else:
+            return
+    except ValueError:
+        known, example = None, f"{DEFAULT_ENDPOINT_URL}/000000000000/orders"
+    if known is None:
+        raise SettingsError(f"{queue} names no queue. It must look like {example}.")
+
+
 def _usual_region(queue: str | None, environment: Mapping[str, str]) -> str | None:
-    """The region of the queue's URL, else the one that the AWS CLI would take."""
+    """The region of the queue's URL or ARN, else the one that the AWS CLI would take."""
+    named = queue_key_from_arn(queue) if queue is not None else None
+    if named is not None:
+        return named.region
     configured = next((environment[name] for name in REGION_VARIABLES if environment.get(name)), "")
-    region = region_of_url(queue) or configured or Session().get_config_variable("region")
+    try:
+        region = region_of_url(queue) or configured or Session().get_config_variable("region")
+    except BotoCoreError as error:
+        raise SettingsError(
+            f"The AWS configuration cannot be read: {error}. Check AWS_PROFILE and ~/.aws/config,"
+            " or name the --region."
+        ) from error
     return str(region) if region else None
 
 
@@ -135,10 +176,7 @@ class Connection:
         except ServiceUnreachable as error:
             if self.place.endpoint_url is None:
                 raise
-            raise ServiceUnreachable(
-                f"No SQS answers at {self.place}. Start a broker with `forebay serve`, or name"
-                " another endpoint with --endpoint-url, or Amazon SQS with --aws."
-            ) from error
+            raise ServiceUnreachable(_absence(self.place, error.__cause__)) from error
 
     def sleep(self, duration_s: float) -> None:
         self.run(self._clock.sleep(duration_s))
@@ -152,7 +190,7 @@ class Connection:
 
     @contextmanager
     def queue(self, queue: str) -> Iterator[str]:
-        """The URL of the queue with this name or URL.
+        """The URL of the queue with this name, URL or ARN.
 
         Raises UnknownQueue, here or out of the block, when SQS does not know it.
         """
@@ -160,8 +198,15 @@ class Connection:
             if "://" in queue:
                 yield queue
             else:
-                found = self.run(self.client.get_queue_url(GetQueueUrlRequest(queue_name=queue)))
-                yield found.queue_url
+                named = queue_key_from_arn(queue)
+                request = (
+                    GetQueueUrlRequest(queue_name=queue)
+                    if named is None
+                    else GetQueueUrlRequest(
+                        queue_name=named.name, queue_owner_aws_account_id=named.account_id
+                    )
+                )
+                yield self.run(self.client.get_queue_url(request)).queue_url
         except SqsError as error:
             if error.fault != QUEUE_DOES_NOT_EXIST:
                 raise
@@ -194,6 +239,26 @@ class Connection:
     ) -> None:
         self._runner.run(self.client.close())
         self._runner.close()
+
+
+def _absence(place: Place, cause: BaseException | None) -> str:
+    """What to say and advise when no SQS answered."""
+    if isinstance(cause, aiohttp.ClientSSLError):
+        return (
+            f"No trusted TLS connection to {place} could be made: {cause}. Name the certificate's"
+            " authority with SSL_CERT_FILE; a broker without --tls-cert has a URL with http://."
+        )
+    if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError):
+        return (
+            f"What answers at {place} does not speak HTTP as SQS does. A broker with --tls-cert has"
+            " a URL with https://."
+        )
+    if isinstance(cause, TimeoutError):
+        return f"{place} did not answer in time. Check its address and the network."
+    return (
+        f"No SQS answers at {place}. Start a broker with `forebay serve`, or name another endpoint"
+        " with --endpoint-url, or Amazon SQS with --aws."
+    )
 
 
 def short_name(queue_url: str) -> str:

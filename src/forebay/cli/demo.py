@@ -41,6 +41,10 @@ def demo(
 ) -> None:
     """Sell tickets to more buyers than there are seats, with crashes, and account for every order.
 
+    A small one, whose data and logs stay:
+
+        forebay demo --buyers 1000 --seats 500 --keep
+
     In mid-sale a worker and then the broker are killed with SIGKILL and started again. The exit
     code is 0 only if every invariant holds.
     """

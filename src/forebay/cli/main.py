@@ -15,9 +15,11 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 import forebay
+from forebay.cli.advice import with_advice
 from forebay.cli.logs import LogFormat, format_asked_for, say_error, set_up_logs
 from forebay.cli.server_settings import give_variables
 from forebay.errors import ForebayError, SettingsError
+from forebay.protocol.errors import SqsError
 
 #: The subcommands: each is the function of its name in the module of its name beside this one.
 COMMANDS = ("serve", "demo", "queues", "send", "receive", "purge", "redrive")
@@ -89,7 +91,11 @@ def main() -> None:
     An error is one line and exit code 1, or 2 when the command was used wrongly; Ctrl-C is 130.
     """
     arguments = sys.argv[1:]
+    silent = sys.stdout is None
     _give_streams()
+    if silent and arguments[:1] != [_SERVER]:
+        say_error("There is no standard output to write to.")
+        sys.exit(1)
     if arguments[:1] == [_SERVER] and format_asked_for(arguments) is LogFormat.JSON:
         set_up_logs(LogFormat.JSON)
     try:
@@ -105,10 +111,15 @@ def main() -> None:
         code = 2
     except OSError as error:
         code = 1
-        _drop_output()
-        if error.errno != errno.EPIPE:
-            # What has no file name is the standard output.
-            say_error(f"{error.filename or 'The output'} cannot be used: {error.strerror}.")
+        if error.filename:
+            say_error(f"{error.filename} cannot be used: {error.strerror}.")
+        else:
+            _drop_output()
+            if error.errno != errno.EPIPE:
+                say_error(f"The output cannot be written: {error.strerror}.")
+    except SqsError as error:
+        say_error(with_advice(error))
+        code = 1
     except ForebayError as error:
         say_error(f"{error}")
         code = 2 if isinstance(error, SettingsError) else 1

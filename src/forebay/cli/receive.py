@@ -21,19 +21,29 @@ from forebay.cli.connection import (
     choose_place,
     short_name,
 )
-from forebay.errors import ForebayError
+from forebay.clock import SystemClock
+from forebay.errors import ForebayError, ServiceUnreachable
 from forebay.protocol.actions import (
+    ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityBatchRequestEntry,
     DeleteMessageBatchRequest,
     DeleteMessageBatchRequestEntry,
     Message,
     MessageAttributeValue,
     ReceiveMessageRequest,
 )
+from forebay.protocol.errors import SqsError
 from forebay.protocol.limits import (
     BATCH_ENTRIES_MAX,
     VISIBILITY_TIMEOUT_SECONDS_MAX,
     WAIT_TIME_SECONDS_MAX,
 )
+
+#: For how long messages are hidden while more are collected, in seconds, when they are to be hidden
+#: for less than `_LONG_ENOUGH_S`. Otherwise the first would come back before the last are there,
+#: and the command would go round in circles. Each round counts as a receive.
+_COLLECTING_S = 60
+_LONG_ENOUGH_S = 20
 
 
 class NotDeleted(ForebayError):
@@ -77,41 +87,96 @@ def receive(
 
     Without --delete a message comes back when its visibility timeout ends.
     The receive counts, as any other: after as many as the queue's redrive
-    policy allows, the message goes to the dead-letter queue.
+    policy allows, the message goes to the dead-letter queue. Each message is
+    received once, however short its visibility timeout is. To look without
+    receiving:
+
+        forebay peek orders
     """
-    out = Console(highlight=False, soft_wrap=True)
     notes = Console(stderr=True, highlight=False, soft_wrap=True)
     with Connection(choose_place(endpoint_url, aws, region, queue)) as sqs, sqs.queue(queue) as url:
-        received = 0
-        while received < count:
-            request = ReceiveMessageRequest(
-                queue_url=url,
-                message_system_attribute_names=["All"],
-                message_attribute_names=["All"],
-                max_number_of_messages=min(count - received, BATCH_ENTRIES_MAX),
-                visibility_timeout=visibility,
-                # Only the first receive waits for somebody to send; the others take what is there.
-                wait_time_seconds=0 if received else wait,
-            )
-            messages = sqs.run(sqs.client.receive_message(request)).messages
-            if not messages:
-                break
-            for message in messages:
-                if as_json:
-                    typer.echo(msgspec.json.encode(message).decode())
-                else:
-                    out.print(_readable(message))
-            sys.stdout.flush()
-            if delete:
-                _delete(sqs, url, messages)
-            received += len(messages)
+        comes_back_s = visibility
+        if comes_back_s is None:
+            comes_back_s = int(sqs.attributes(url, "VisibilityTimeout")["VisibilityTimeout"])
+        long_enough = comes_back_s >= _LONG_ENOUGH_S or (count == 1 and not delete)
+        hidden_s = comes_back_s if long_enough else _COLLECTING_S
+        handles: list[str] = []
+        try:
+            received = _collect(sqs, url, count, wait, hidden_s, delete, as_json, handles)
+        finally:
+            if hidden_s != comes_back_s and not _hide(sqs, url, handles, comes_back_s):
+                comes_back_s = hidden_s
         if not received:
             notes.print(f"No message of {short_name(url)} is visible now.", markup=False)
         elif not delete:
-            hidden_s = visibility
-            if hidden_s is None:
-                hidden_s = int(sqs.attributes(url, "VisibilityTimeout")["VisibilityTimeout"])
-            notes.print(_fate(received, hidden_s), style="dim", markup=False)
+            notes.print(_fate(received, comes_back_s), style="dim", markup=False)
+
+
+def _collect(
+    sqs: Connection,
+    url: str,
+    count: int,
+    wait_s: int,
+    hidden_s: int,
+    delete: bool,
+    as_json: bool,
+    handles: list[str],
+) -> int:
+    """Print messages, each once, and say how many; put the handles of what is kept in `handles`.
+
+    It ends when there are no more or enough, when one comes round again, and before the first that
+    is kept would come back.
+    """
+    out = Console(highlight=False, soft_wrap=True)
+    clock = SystemClock()
+    stop_at_ms = clock.monotonic_ms() + (wait_s + hidden_s / 2) * 1000
+    seen: set[str] = set()
+    while len(seen) < count and (delete or not seen or clock.monotonic_ms() < stop_at_ms):
+        request = ReceiveMessageRequest(
+            queue_url=url,
+            message_system_attribute_names=["All"],
+            message_attribute_names=["All"],
+            max_number_of_messages=min(count - len(seen), BATCH_ENTRIES_MAX),
+            visibility_timeout=hidden_s,
+            # Only the first receive waits for somebody to send; the others take what is there.
+            wait_time_seconds=0 if seen else wait_s,
+        )
+        messages = sqs.run(sqs.client.receive_message(request)).messages or []
+        handles += (message.receipt_handle for message in messages)
+        for message in messages:
+            if message.message_id in seen:
+                continue
+            if as_json:
+                typer.echo(msgspec.json.encode(message).decode())
+            else:
+                out.print(_readable(message))
+        sys.stdout.flush()
+        if delete and messages:
+            _delete(sqs, url, messages)
+            handles.clear()
+        known = len(seen)
+        seen.update(message.message_id for message in messages)
+        if len(seen) < known + max(len(messages), 1):
+            break
+    return len(seen)
+
+
+def _hide(sqs: Connection, url: str, handles: list[str], duration_s: int) -> bool:
+    """Let the messages come back in so many seconds from now. Answers whether that was done."""
+    done = True
+    for first in range(0, len(handles), BATCH_ENTRIES_MAX):
+        entries = [
+            ChangeMessageVisibilityBatchRequestEntry(
+                id=f"{number}", receipt_handle=handle, visibility_timeout=duration_s
+            )
+            for number, handle in enumerate(handles[first : first + BATCH_ENTRIES_MAX])
+        ]
+        request = ChangeMessageVisibilityBatchRequest(queue_url=url, entries=entries)
+        try:
+            done &= not sqs.run(sqs.client.change_message_visibility_batch(request)).failed
+        except (SqsError, ServiceUnreachable):
+            return False
+    return done
 
 
 def _delete(sqs: Connection, url: str, messages: list[Message]) -> None:

@@ -7,7 +7,6 @@ import sys
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Annotated
@@ -131,36 +130,38 @@ def _bodies(body: str | None, file: Path | None, lines: bool, count: int) -> Ite
         raise SettingsError("--lines and --count exclude each other. Leave one out.")
     if lines:
         return _lines(file)
-    return repeat(_whole(body, file), count)
+    text = _whole(body, file)
+    if not text:
+        raise SettingsError("The message is empty, and SQS takes none that is.")
+    return repeat(text, count)
 
 
 def _lines(file: Path | None) -> Iterator[str]:
-    with _only_text():
-        if file is None:
-            yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
-            return
-        with file.open(encoding="utf-8") as source:
-            yield from filter(None, (line.rstrip("\r\n") for line in source))
+    with sys.stdin.buffer if file is None else file.open("rb") as source:
+        for number, line in enumerate(source, start=1):
+            text = _text(line.rstrip(b"\r\n"), f"Line {number}")
+            if text:
+                yield text
 
 
 def _whole(body: str | None, file: Path | None) -> str:
     if body is None and file is None and sys.stdin.isatty():
         raise SettingsError("There is nothing to send. Name a BODY, or --file, or pipe it in.")
-    with _only_text():
-        if file is not None:
-            return file.read_text(encoding="utf-8")
-        if body is None or body == "-":
-            return sys.stdin.read().removesuffix("\n")
-        body.encode()  # raises for an argument that is not text
-        return body
+    if file is not None:
+        return _text(file.read_bytes(), f"{file}")
+    if body is None or body == "-":
+        return _text(sys.stdin.buffer.read(), "The input").removesuffix("\n")
+    return body
 
 
-@contextmanager
-def _only_text() -> Iterator[None]:
+def _text(content: bytes, where: str) -> str:
     try:
-        yield
-    except UnicodeError as error:
-        raise SettingsError("The input is not text in UTF-8, and SQS takes no other.") from error
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{where} is not text in UTF-8, and SQS takes no other. What is no text can be sent in"
+            " an attribute: --attribute NAME:Binary=BASE64."
+        ) from error
 
 
 def parse_attributes(texts: Iterable[str]) -> MessageAttributes:

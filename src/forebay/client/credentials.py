@@ -21,7 +21,8 @@ _METADATA_PROVIDER = "iam-role"
 
 
 class NoCredentials(ForebayError):
-    """No AWS credentials were found. Run `aws configure`, or pass credentials to the client."""
+    """No AWS credentials were found. Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID
+    and AWS_SECRET_ACCESS_KEY, or pass credentials to the client."""
 
 
 class CredentialChain:

@@ -26,7 +26,7 @@ from forebay.protocol.sigv4 import Credentials, sign
 CALL_TIMEOUT_S = 5.0
 
 #: Headers that aiohttp would add and SQS has no use for.
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent")
+_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding")
 
 
 class HttpSqsClient(SqsClient):
@@ -167,6 +167,7 @@ class HttpSqsClient(SqsClient):
                 connector=aiohttp.TCPConnector(limit=self._connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=_NO_AUTOMATIC_HEADERS,
+                headers={"User-Agent": "forebay"},
             )
         return self._session
 
