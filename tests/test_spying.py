@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from forebay import Received, Reject, Router, Worker, WorkerSettings
 from forebay.broker.broker import Broker
 from forebay.errors import Closed, SettingsError
 from forebay.protocol.actions import (
@@ -120,6 +121,25 @@ def test_a_dead_letter_leaves_one_queue_and_comes_into_the_other(broker: BrokerF
     assert (left.message_id, left.receive_count) == (sent, 2)
     assert came.message_id == sent
     broker.expect_none(url, status="deleted", within_s=0).result()
+
+
+async def test_a_message_that_a_worker_rejects_is_a_dead_letter(broker: BrokerForTests) -> None:
+    url = broker.create_queue("orders", dead_letter_queue="dead")
+    router = Router()
+
+    @router.default
+    async def refuse(received: Received[str]) -> None:
+        raise Reject("sold out")
+
+    async with broker.client() as sqs:
+        worker = Worker(sqs, url, router, settings=WorkerSettings(wait_s=0))
+        running = asyncio.create_task(worker.run())
+        rejected = broker.send(url, "A-12")
+        seen = await broker.wait_for(url, status="dead_lettered")
+        worker.stop()
+        await running
+    assert seen.message_id == rejected
+    assert (await broker.wait_for("dead", status="sent")).body == "A-12"
 
 
 def test_a_move_task_moves(broker: BrokerForTests) -> None:

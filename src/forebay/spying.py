@@ -22,6 +22,7 @@ from forebay.broker.core.changes import ChangeSet, MessageExtras, MessageRow, Qu
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.errors import ForebayError, SettingsError
 from forebay.protocol.identifiers import QueueKey, queue_arn
+from forebay.protocol.rejection import MESSAGE_ID_ATTRIBUTE, rejected_from
 
 T = TypeVar("T")
 
@@ -208,6 +209,8 @@ class SpiedJournal(MemoryJournal):
     def __init__(self, saw: Callable[[QueueKey, SeenMessage], None]) -> None:
         super().__init__()
         self._saw = saw
+        #: Source ARN and id of the messages whose copies a worker has put into a dead-letter queue.
+        self._rejected: set[tuple[str | None, str]] = set()
 
     def commit(self, changes: ChangeSet) -> None:
         queues = self._queues | changes.queues
@@ -223,7 +226,8 @@ class SpiedJournal(MemoryJournal):
     ) -> Iterator[tuple[MessageRow, Status, int]]:
         """Message, what happened to it, and its receives by then. Call before the commit."""
         new = {row[0]: row for row in changes.messages}
-        dead_letters = {(row[2], _extras(row).dead_letter_source_arn) for row in changes.messages}
+        dead_letters = {(_extras(row).dead_letter_source_arn, row[2]) for row in changes.messages}
+        self._rejected.update(rejected for row in changes.messages if (rejected := _rejected(row)))
         moved_from = {
             task.source_arn
             for number, task in changes.move_tasks.items()
@@ -240,7 +244,10 @@ class SpiedJournal(MemoryJournal):
             if record is None:
                 return "purged"
             arn = queue_arn(_key(record))
-            if (row[2], arn) in dead_letters:
+            if (arn, row[2]) in dead_letters:
+                return "dead_lettered"
+            if (arn, row[2]) in self._rejected:
+                self._rejected.discard((arn, row[2]))
                 return "dead_lettered"
             # A move task gives its messages new ids.
             if arn in moved_from and row[3] in bodies:
@@ -279,6 +286,15 @@ def _key(record: QueueRecord) -> QueueKey:
 def _extras(row: MessageRow) -> MessageExtras:
     encoded = row[10]
     return _extras_decoder.decode(encoded) if encoded is not None else _NO_EXTRAS
+
+
+def _rejected(row: MessageRow) -> tuple[str, str] | None:
+    """Source ARN and id of the message that this one is a worker's copy of."""
+    attributes = _extras(row).attributes or {}
+    source, original = rejected_from(attributes), attributes.get(MESSAGE_ID_ATTRIBUTE)
+    if source is None or original is None or original.string_value is None:
+        return None
+    return source, original.string_value
 
 
 def _receives_elsewhere(row: MessageRow) -> int:
