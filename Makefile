@@ -1,4 +1,4 @@
-# Everything here needs only python3 >= 3.11 (with venv), make and a C compiler.
+# Everything here needs only python3 >= 3.11 (with venv) and make.
 # The first target that needs it creates .venv from a lock file.
 
 PYTHON ?= python3
