@@ -154,7 +154,7 @@ def test_changing_the_visibility_of_a_deleted_message_is_refused(sqs: Sqs) -> No
         sqs.change_visibility("jobs", message, 5)
 
 
-@pytest.mark.parametrize("handle", ["garbage", "", "AAAA", "é"])
+@pytest.mark.parametrize("handle", ["garbage", "AAAA", "é"])
 def test_a_made_up_handle_is_refused(sqs: Sqs, handle: str) -> None:
     result = sqs.delete_batch("jobs", {"a": handle})
     assert result.successful is None

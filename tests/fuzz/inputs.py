@@ -65,6 +65,16 @@ NAMES = [
     "SequenceNumber",
 ]
 
+#: How likely a member is there that need not be, but for which little can come of the request, and
+#: one that makes nothing come of it.
+LIKELY = {
+    "MessageBody": 0.97,
+    "ReceiptHandle": 0.97,
+    "DataType": 0.97,
+    "StringListValues": 0.02,
+    "BinaryListValues": 0.02,
+}
+
 QUEUES = ["q1", "q2", "q3.fifo", "q4.fifo"]
 
 _STRUCTS = {name: type_info(action.request_type) for name, action in ACTIONS.items()}
@@ -121,9 +131,14 @@ class Inputs:
                     "MaxNumberOfMessages",
                     "MessageAttribute.1.Value.BinaryValue",
                     "Tag.999999999.Key",
+                    "Tags.1.Key",
+                    "AttributeName",
+                    "Attributes.entry.1.key",
+                    "MessageAttributes.1.Name",
+                    "Entries.member.1.MessageBody",
                 ]
             )
-            parameters[name] = self._text(name)
+            parameters[name] = self._random.choice(["", self._text(name)])
         form = urlencode(parameters, errors="replace").encode()
         if self._random.random() < 0.5:
             path = self._random.choice(["/", "/000000000000/q1", "/000000000000/q3.fifo"])
@@ -156,7 +171,8 @@ class Inputs:
         assert isinstance(struct, StructType)
         members = {}
         for field in struct.fields:
-            if self._random.random() < (0.97 if field.required else 0.4):
+            usual = 0.97 if field.required else 0.4
+            if self._random.random() < LIKELY.get(field.encode_name, usual):
                 members[field.encode_name] = self._member(field)
         if self._random.random() < 0.02:
             members[self._text("")] = self._anything()

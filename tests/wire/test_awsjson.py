@@ -212,8 +212,8 @@ def test_members_that_the_action_does_not_know_are_ignored() -> None:
         ("SendMessage", b'{"QueueUrl":null,"MessageBody":"b"}', "QueueUrl"),
         (
             "SendMessageBatch",
-            b'{"QueueUrl":"u","Entries":[{"Id":"0","MessageBody":"b"},{"Id":"1"}]}',
-            "SendMessageBatchRequestEntry.2.MessageBody",
+            b'{"QueueUrl":"u","Entries":[{"Id":"0","MessageBody":"b"},{"MessageBody":"b"}]}',
+            "SendMessageBatchRequestEntry.2.Id",
         ),
         (
             "DeleteMessageBatch",

@@ -158,8 +158,8 @@ def test_parameters_that_the_action_does_not_have_are_ignored() -> None:
     [
         ("SendMessage", "QueueUrl=u", "MessageBody"),
         ("SendMessage", "MessageBody=b", "QueueUrl"),
-        ("SendMessageBatch", "QueueUrl=u&SendMessageBatchRequestEntry.2.Id=a",
-         "SendMessageBatchRequestEntry.2.MessageBody"),
+        ("SendMessageBatch", "QueueUrl=u&SendMessageBatchRequestEntry.2.MessageBody=a",
+         "SendMessageBatchRequestEntry.2.Id"),
         ("SendMessage", "QueueUrl=u&MessageBody=b&MessageAttribute.3.Name=n",
          "MessageAttribute.3.Value"),
         ("SetQueueAttributes", "QueueUrl=u", "Attribute.Name"),

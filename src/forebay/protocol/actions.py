@@ -133,7 +133,10 @@ class SendMessageResult(Result):
 
 
 class SendMessageBatchRequestEntry(MessageToSend, kw_only=True):
+    """An entry without a body, or with an empty one, fails alone."""
+
     id: str
+    message_body: str = ""
 
 
 class SendMessageBatchRequest(QueueRequest):
@@ -180,8 +183,10 @@ class DeleteMessageRequest(QueueRequest):
 
 
 class DeleteMessageBatchRequestEntry(Struct, rename="pascal", kw_only=True, gc=False):
+    """An entry without a handle, or with an empty one, fails alone."""
+
     id: str
-    receipt_handle: str
+    receipt_handle: str = ""
 
 
 class DeleteMessageBatchRequest(QueueRequest):
@@ -209,8 +214,10 @@ class ChangeMessageVisibilityRequest(QueueRequest):
 class ChangeMessageVisibilityBatchRequestEntry(
     Struct, rename="pascal", kw_only=True, omit_defaults=True, gc=False
 ):
+    """An entry without a handle or a timeout fails alone."""
+
     id: str
-    receipt_handle: str
+    receipt_handle: str = ""
     visibility_timeout: int | None = None
 
 

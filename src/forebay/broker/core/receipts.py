@@ -102,8 +102,11 @@ def _each(entries: Sequence[EntryT], act: Callable[[EntryT], None]) -> BatchResu
 def _find(queue: Queue, text: str) -> tuple[ReceiptHandle, Message | None]:
     """What the handle says and its message, None when that is gone.
 
-    Raises SqsError (ReceiptHandleIsInvalid) when this queue never gave the handle out.
+    Raises SqsError: MissingParameter for no handle, ReceiptHandleIsInvalid for one that this queue
+    never gave out.
     """
+    if not text:
+        raise validation.missing("ReceiptHandle")
     handle = decode_receipt_handle(text)
     if handle is None:
         raise _not_a_handle(text)

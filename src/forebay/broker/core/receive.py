@@ -94,7 +94,7 @@ def _check(
         validation.check_max_number_of_messages(limit)
     timeout_ms = queue.settings.visibility_timeout_ms
     if request.visibility_timeout is not None:
-        validation.check_visibility_timeout(request.visibility_timeout)
+        validation.check_visibility_of_receive(request.visibility_timeout)
         timeout_ms = request.visibility_timeout * 1000
     wait_s = queue.settings.wait_time_s
     if request.wait_time_seconds is not None:

@@ -118,8 +118,18 @@ def check_delay_seconds(value: int) -> None:
         )
 
 
+def check_visibility_of_receive(value: int) -> None:
+    """Raise SqsError unless SQS takes the visibility timeout of a receive."""
+    if not 0 <= value <= limits.VISIBILITY_TIMEOUT_SECONDS_MAX:
+        raise invalid(
+            "VisibilityTimeout",
+            value,
+            f"Must be >= 0 and <= {limits.VISIBILITY_TIMEOUT_SECONDS_MAX}, if provided.",
+        )
+
+
 def check_visibility_timeout(value: int) -> None:
-    """Raise SqsError unless SQS takes the visibility timeout."""
+    """Raise SqsError unless SQS takes the visibility timeout of a change."""
     if not 0 <= value <= limits.VISIBILITY_TIMEOUT_SECONDS_MAX:
         raise invalid(
             "VisibilityTimeout",
