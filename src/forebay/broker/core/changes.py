@@ -77,6 +77,9 @@ class QueueRecord(Struct, gc=False, kw_only=True):
     tags: dict[str, str]
     #: Changes of DelaySeconds that messages of a FIFO queue may wait on, in order of time.
     delay_changes: list[DelayChange] = []
+    #: Engine time from which the DeduplicationScope of a FIFO queue is the only one that counts, in
+    #: ms. 0 when it was never changed.
+    scope_settled_ms: int = 0
 
 
 class MoveTaskRecord(Struct, gc=False, kw_only=True):

@@ -57,6 +57,7 @@ class Queue(ABC):
         self.attributes = record.attributes
         self.tags = record.tags
         self.delay_changes = record.delay_changes
+        self.scope_settled_ms = record.scope_settled_ms
         self.settings: QueueSettings = settings_of(record.attributes)
         self.held = HeldMessages(record.number, window, fifo=self.settings.fifo)
         #: The messages in memory, by sequence.
@@ -104,6 +105,7 @@ class Queue(ABC):
             attributes=self.attributes,
             tags=self.tags,
             delay_changes=self.delay_changes,
+            scope_settled_ms=self.scope_settled_ms,
         )
 
     def set_attributes(self, attributes: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from binascii import Error as Base64Error
 from forebay.broker.core import attributes as queue_attributes
 from forebay.broker.core import validation
 from forebay.broker.core.changes import QueueRecord
+from forebay.broker.core.deduplication_scope import change_scope
 from forebay.broker.core.delay_changes import DelayChange
 from forebay.broker.core.policy_document import refused_policy
 from forebay.broker.core.queue import Queue
@@ -198,12 +199,14 @@ def set_queue_attributes(
     if canonical.get("RedrivePolicy"):
         given = request.attributes["RedrivePolicy"]
         _check_dead_letter_target(state, queue.key, merged, given, fifo=fifo)
-    delay_ms = queue.settings.delay_ms
+    former = queue.settings
     queue.set_attributes(merged)
-    shift_ms = queue.settings.delay_ms - delay_ms if fifo else 0
+    if queue.settings.deduplicate_by_group != former.deduplicate_by_group:
+        change_scope(queue, now_ms)
+    shift_ms = queue.settings.delay_ms - former.delay_ms if fifo else 0
     if shift_ms:
         last_sequence = state.next_sequence - 1
-        queue.change_delays(shift_ms, DelayChange(now_ms, last_sequence, delay_ms + shift_ms))
+        queue.change_delays(shift_ms, DelayChange(now_ms, last_sequence, queue.settings.delay_ms))
     queue.modified_at_ms = now_ms + state.wall_offset_ms
     state.save_queue(queue)
     state.reschedule(queue)

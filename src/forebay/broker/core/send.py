@@ -10,6 +10,7 @@ from forebay.broker.core import message_attributes, validation
 from forebay.broker.core.batch import failed_entry
 from forebay.broker.core.changes import MessageExtras
 from forebay.broker.core.deduplication import DeduplicationWindow
+from forebay.broker.core.deduplication_scope import scopes
 from forebay.broker.core.message import Message
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.state import Caller, EngineState
@@ -160,7 +161,12 @@ def _send(
     window = queue.deduplication
     scope = (group_id or "") if settings.deduplicate_by_group else ""
     if window is not None:
+        other_scope = None
+        if now_ms < queue.scope_settled_ms:
+            scope, other_scope = scopes(queue, group_id or "", now_ms)
         original = window.find(scope, deduplication_id or "", now_ms)
+        if original is None and other_scope is not None:
+            original = window.find(other_scope, deduplication_id or "", now_ms)
         if original is not None:
             queue.totals.deduplicated += 1
             sent.message_id = original.message_id
