@@ -55,7 +55,7 @@ def start(sqs: Sqs, source: str = "dead", to: str | None = None, rate: int | Non
 def run(sqs: Sqs, seconds: float) -> None:
     """Let time pass as a driver would: a tick whenever one is due."""
     end_ms = sqs.now_ms + round(seconds * 1000)
-    while (due_ms := sqs.engine.next_due()) is not None and due_ms <= end_ms:
+    while (due_ms := sqs.engine.next_due()) <= end_ms:
         sqs.engine.tick(due_ms)
         if isinstance(sqs, JournaledSqs):
             sqs.bring_all()

@@ -193,7 +193,7 @@ class QueueMachine(RuleBasedStateMachine):
     def tick(self) -> None:
         self.sqs.engine.tick(self.sqs.now_ms)
         due = self.sqs.engine.next_due()
-        assert due is None or due > self.sqs.now_ms
+        assert due > self.sqs.now_ms
 
     @rule()
     def purge(self) -> None:

@@ -77,7 +77,7 @@ class EngineClient(SqsClient):
         now_ms = self.clock.monotonic_ms()
         if now_ms >= wait.until_ms:
             return ReceiveMessageResult()
-        due_ms = min(wait.until_ms, self.engine.next_due() or wait.until_ms)
+        due_ms = min(wait.until_ms, self.engine.next_due())
         changed = asyncio.ensure_future(self._changed.wait())
         await asyncio.wait((changed,), timeout=max(0, due_ms - now_ms) / 1000)
         changed.cancel()

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future
 from forebay.broker.access import ProtectedQueue
 from forebay.broker.commit import GroupCommit
 from forebay.broker.core.changes import Page, PageRequest, Snapshot
+from forebay.broker.core.deadlines import NEVER_MS
 from forebay.broker.core.engine import Caller, Engine, MessageView, QueueView, Wait
 from forebay.broker.core.window import Window
 from forebay.broker.journal.base import Durability, Journal, Room
@@ -104,7 +105,7 @@ class Broker:
         self._look_timer: asyncio.TimerHandle | None = None
         if journal.durability is not Durability.MEMORY:
             self._look_timer = self._loop.call_later(_LOOK_S, self._look)
-        self._turn()
+        self._turn_now()
 
     @property
     def durability(self) -> Durability:
@@ -204,7 +205,7 @@ class Broker:
         for poll in self._polls.take_all():
             self._commits.gathering.append((poll.reply, ReceiveMessageResult()))
         if not self._turn_scheduled:
-            self._turn()
+            self._turn_now()
         while not self._commits.idle or self._rebuilding:
             self._idle = self._loop.create_future()
             await self._idle
@@ -276,15 +277,19 @@ class Broker:
             self._turn_scheduled = False
             self._turn()
 
+    def _turn_now(self) -> None:
+        self._read_clocks()
+        self._turn()
+
     def _turn(self) -> None:
         """Do all that requests and time have made due."""
-        self._read_clocks()
         now_ms = self._turn_ms
         if self._engine is not None:
             self._engine.shortage = self._journal.shortage
             self._advance(self._engine, now_ms)
-        for poll in self._polls.take_due(now_ms):
-            self._commits.gathering.append((poll.reply, ReceiveMessageResult()))
+        if now_ms >= self._polls.next_due():
+            for poll in self._polls.take_due(now_ms):
+                self._commits.gathering.append((poll.reply, ReceiveMessageResult()))
         if self._engine is not None:
             if not self._commits.in_flight:
                 self._commits.start(self._engine.take_changes(), self._engine.take_pages())
@@ -305,6 +310,8 @@ class Broker:
     def _wake_polls(self, engine: Engine) -> None:
         """Try the polls of the queues that became readable again, longest waiting first."""
         while numbers := engine.take_readable():
+            if not self._polls:
+                return
             for number in numbers:
                 while (poll := self._polls.first(number)) is not None:
                     if self._apply(engine, poll.request, poll.caller, poll.reply) is not None:
@@ -328,14 +335,14 @@ class Broker:
 
     def _ask_again(self, engine: Engine, request: PageRequest) -> None:
         engine.ask_again(request)
-        self._turn()
+        self._turn_now()
 
     def _set_timer(self, now_ms: int) -> None:
-        engine_due_ms = self._engine.next_due() if self._engine is not None else None
-        times_ms = [ms for ms in (engine_due_ms, self._polls.next_due()) if ms is not None]
-        if not times_ms:
+        due_ms = self._polls.next_due()
+        if self._engine is not None:
+            due_ms = min(due_ms, self._engine.next_due())
+        if due_ms == NEVER_MS:
             return
-        due_ms = min(times_ms)
         if self._timer is not None:
             if self._timer_due_ms <= due_ms:
                 return
@@ -346,7 +353,7 @@ class Broker:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        self._turn()
+        self._turn_now()
 
     def _commit_failed(self, error: BaseException) -> None:
         self._go_back("A commit failed", error)
@@ -409,7 +416,7 @@ class Broker:
             self._engine_made_s = self._loop.time()
             self._read_clocks()
             self._park_again()
-        self._turn()
+        self._turn_now()
 
     def _park_again(self) -> None:
         """Have the polls wait on a rebuilt engine, which may not know their queues any more."""

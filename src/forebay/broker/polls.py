@@ -74,9 +74,9 @@ class ParkedPolls:
         waiting = self._by_queue.get(queue_number)
         return next(iter(waiting.values())) if waiting else None
 
-    def next_due(self) -> int | None:
-        """When the first poll gives up, in engine time; None when none waits."""
-        return self._deadlines.earliest()
+    def next_due(self) -> int:
+        """When the first poll gives up, in engine time, or earlier; NEVER_MS when none waits."""
+        return self._deadlines.first_ms
 
     def take_due(self, now_ms: int) -> list[ParkedPoll]:
         """Take out the polls that have waited long enough."""

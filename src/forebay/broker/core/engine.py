@@ -127,17 +127,18 @@ class Engine:
         """End delays and visibility timeouts, expire messages, and take move tasks a step on."""
         state = self._state
         now_ms = self._at(now_ms)
-        while (number := state.agenda.pop_due(now_ms)) is not None:
-            queue = state.queues_by_number[number]
-            state.settle(queue, now_ms)
-            state.reschedule(queue)
-        move_tasks.advance_move_tasks(state, now_ms)
+        if now_ms >= state.agenda.first_ms:
+            while (number := state.agenda.pop_due(now_ms)) is not None:
+                queue = state.queues_by_number[number]
+                state.settle(queue, now_ms)
+                state.reschedule(queue)
+        if now_ms >= state.move_task_agenda.first_ms:
+            move_tasks.advance_move_tasks(state, now_ms)
 
-    def next_due(self) -> int | None:
-        """The engine time at which `tick` must be called next; None when nothing waits for it."""
+    def next_due(self) -> int:
+        """The engine time at which `tick` must be called next, or earlier; NEVER_MS for never."""
         state = self._state
-        due = (state.agenda.earliest(), state.move_task_agenda.earliest())
-        return min((due_ms for due_ms in due if due_ms is not None), default=None)
+        return min(state.agenda.first_ms, state.move_task_agenda.first_ms)
 
     def view_queues(self, now_ms: int) -> list[QueueView]:
         """Every queue as it is now, by account, region and name. Nothing is received."""

@@ -6,7 +6,6 @@ that `standard.py` and `fifo.py` add.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
@@ -17,16 +16,13 @@ from forebay.broker.core.ages import Ages
 from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.attributes import QueueSettings, settings_of
 from forebay.broker.core.changes import BacklogRecord, PageRequest, Position, QueueRecord
-from forebay.broker.core.deadlines import Deadlines
+from forebay.broker.core.deadlines import NEVER_MS, Deadlines
 from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.delay_changes import DelayChange, without_old
 from forebay.broker.core.held import HeldMessages
 from forebay.broker.core.message import Event, Message, State, transition
 from forebay.broker.core.window import Window
 from forebay.protocol.identifiers import QueueKey, queue_arn
-
-#: A time that never comes.
-NEVER_MS = sys.maxsize
 
 
 class QueueTotals(Struct, gc=False):

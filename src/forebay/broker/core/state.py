@@ -22,12 +22,12 @@ from forebay.broker.core.changes import (
     QueueRecord,
     Snapshot,
 )
-from forebay.broker.core.deadlines import Deadlines
+from forebay.broker.core.deadlines import NEVER_MS, Deadlines
 from forebay.broker.core.deduplication import Original
 from forebay.broker.core.delay_changes import DelayChange, corrected
 from forebay.broker.core.fifo import FifoQueue
 from forebay.broker.core.message import Event, Message
-from forebay.broker.core.queue import NEVER_MS, Queue
+from forebay.broker.core.queue import Queue
 from forebay.broker.core.standard import StandardQueue
 from forebay.broker.core.window import Window
 from forebay.protocol import errors
