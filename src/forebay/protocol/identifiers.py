@@ -138,7 +138,7 @@ def encode_receipt_handle(
 ) -> str:
     """The receipt handle of one delivery. It stays valid over a restart: it holds all it needs."""
     packed = _HANDLE.pack(
-        _HANDLE_VERSION, queue_number, sequence, receive_count, message_tag(identifier)
+        _HANDLE_VERSION, queue_number, sequence, receive_count, identifier[:18].encode()
     )
     checksum = crc32(packed).to_bytes(_CHECKSUM_BYTES)
     return b2a_base64(packed + checksum, newline=False).decode()

@@ -52,8 +52,10 @@ class RecentTime:
 
     def add(self, amount_ms: int, now_ms: int) -> None:
         """Count an amount that was spent just now."""
-        self._sum_ms = self.at(now_ms) + amount_ms
-        self._at_ms = now_ms
+        if now_ms != self._at_ms:
+            self._sum_ms = self.at(now_ms)
+            self._at_ms = now_ms
+        self._sum_ms += amount_ms
 
     def at(self, now_ms: int) -> float:
         """The sum as it counts now."""
@@ -158,6 +160,10 @@ class FairOrder:
     def appear(self, message: Message) -> None:
         """A message became visible: for the first time behind all that are, then at its turn."""
         self._visible += 1
+        if message.group_id is None and not message.turn:
+            self._last_turn = message.turn = turn = self._last_turn + 1
+            self._alone.ready[turn] = message
+            return
         tenant = self._tenant(message.group_id)
         tenant.last_sent_ms = max(tenant.last_sent_ms, message.enqueued_at_ms)
         if message.turn:
@@ -173,8 +179,12 @@ class FairOrder:
     def vanish(self, message: Message) -> None:
         """A message is visible no more."""
         self._visible -= 1
-        tenant = self._tenant(message.group_id)
         turn = message.turn
+        if message.group_id is None:
+            if self._alone.ready.pop(turn, None) is None:
+                del self._alone.returned[turn]
+            return
+        tenant = self._tenant(message.group_id)
         if tenant.ready.pop(turn, None) is None:
             del tenant.returned[turn]
         head_turn = tenant.head_turn()
@@ -322,4 +332,6 @@ class FairOrder:
 
 
 def _by_turn(tenants: list[Tenant]) -> Iterator[Message]:
+    if len(tenants) == 1:
+        return tenants[0].in_order()
     return merge(*(tenant.in_order() for tenant in tenants), key=_TURN)

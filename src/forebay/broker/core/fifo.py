@@ -20,7 +20,7 @@ from itertools import chain
 from forebay.broker.core.attempts import ReceiveAttempts
 from forebay.broker.core.changes import PageRequest, QueueRecord
 from forebay.broker.core.deduplication import DeduplicationWindow
-from forebay.broker.core.message import Message, State
+from forebay.broker.core.message import Event, Message, State
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.window import Window
 
@@ -50,63 +50,49 @@ class MessageGroup:
                 return
 
 
-class FifoQueue(Queue):
-    """Exactly-once processing within the deduplication window, in order within a message group."""
+class GroupOrder:
+    """The groups of a FIFO queue, and which of them can be received from."""
 
-    def __init__(self, record: QueueRecord, window: Window) -> None:
-        super().__init__(record, window)
-        self.deduplication: DeduplicationWindow = DeduplicationWindow()
-        self.attempts: ReceiveAttempts = ReceiveAttempts()
-        self._searched_messages = window.searched_messages
+    def __init__(self) -> None:
         self._groups: dict[str, MessageGroup] = {}
         self._ready: OrderedDict[str, MessageGroup] = OrderedDict()
 
-    def _has_room(self) -> bool:
-        return super()._has_room() or (
-            not self._ready and len(self.messages) < self._searched_messages
-        )
-
-    def has_ready(self) -> bool:
+    def __bool__(self) -> bool:
         return bool(self._ready)
 
-    def purge(self, floor_key: int) -> None:
-        super().purge(floor_key)
-        self._groups.clear()
-        self._ready.clear()
-        self.deduplication.clear()
-        self.attempts.clear()
+    def enter(self, message: Message) -> None:
+        """A message is in memory, behind all others of its group."""
+        self._group_of(message).members.append(message)
 
-    def _ask_for_tenant(self, number: int, now_ms: int) -> PageRequest | None:  # noqa: ARG002
-        return None
+    def leave(self, message: Message) -> None:
+        """A message is gone."""
+        group = self._group_of(message)
+        if group.head() is None:
+            del self._groups[group.group_id]
+        self._regard(group)
 
-    def _in_order(
+    def appear(self, message: Message) -> None:
+        self._regard(self._group_of(message))
+
+    def vanish(self, message: Message) -> None:
+        self._regard(self._group_of(message))
+
+    def took_off(self, message: Message, now_ms: int) -> None:
+        """Nothing depends on how long a message is in flight."""
+
+    def landed(self, message: Message, now_ms: int) -> None:
+        """Nothing depends on how long a message was in flight."""
+
+    def select(
         self,
         limit: int,  # noqa: ARG002 - groups take turns, whatever is asked for
         now_ms: int,  # noqa: ARG002 - and whatever the time
     ) -> Iterator[Message]:
         return chain.from_iterable(group.visible_head() for group in self._ready.values())
 
-    def _admit(self, message: Message, now_ms: int) -> None:
-        self._group_of(message).members.append(message)
-        super()._admit(message, now_ms)
-
-    def _appear(self, message: Message) -> None:
-        self._regard(self._group_of(message))
-
-    def _vanish(self, message: Message) -> None:
-        self._regard(self._group_of(message))
-
-    def _took_off(self, message: Message, now_ms: int) -> None:
-        pass
-
-    def _landed(self, message: Message, now_ms: int) -> None:
-        pass
-
-    def _removed(self, message: Message) -> None:
-        group = self._group_of(message)
-        if group.head() is None:
-            del self._groups[group.group_id]
-        self._regard(group)
+    def clear(self) -> None:
+        self._groups.clear()
+        self._ready.clear()
 
     def _group_of(self, message: Message) -> MessageGroup:
         group_id = message.group_id or ""
@@ -121,3 +107,35 @@ class FifoQueue(Queue):
             self._ready.pop(group.group_id, None)
         elif group.group_id not in self._ready:
             self._ready[group.group_id] = group
+
+
+class FifoQueue(Queue):
+    """Exactly-once processing within the deduplication window, in order within a message group."""
+
+    def __init__(self, record: QueueRecord, window: Window) -> None:
+        self._groups = GroupOrder()
+        super().__init__(record, window, self._groups)
+        self.deduplication: DeduplicationWindow = DeduplicationWindow()
+        self.attempts: ReceiveAttempts = ReceiveAttempts()
+        self._searched_messages = window.searched_messages
+
+    def remove(self, message: Message, event: Event, now_ms: int) -> None:
+        super().remove(message, event, now_ms)
+        self._groups.leave(message)
+
+    def purge(self, floor_key: int) -> None:
+        super().purge(floor_key)
+        self.deduplication.clear()
+        self.attempts.clear()
+
+    def _has_room(self) -> bool:
+        return super()._has_room() or (
+            not self._groups and len(self.messages) < self._searched_messages
+        )
+
+    def _ask_for_tenant(self, number: int, now_ms: int) -> PageRequest | None:  # noqa: ARG002
+        return None
+
+    def _admit(self, message: Message, now_ms: int) -> None:
+        self._groups.enter(message)
+        super()._admit(message, now_ms)

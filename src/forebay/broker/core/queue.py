@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -21,6 +20,7 @@ from forebay.broker.core.deduplication import DeduplicationWindow
 from forebay.broker.core.delay_changes import DelayChange, without_old
 from forebay.broker.core.held import HeldMessages
 from forebay.broker.core.message import Event, Message, State, transition
+from forebay.broker.core.order import Order
 from forebay.broker.core.window import Window
 from forebay.protocol.identifiers import QueueKey, queue_arn
 
@@ -43,7 +43,7 @@ class QueueTotals(Struct, gc=False):
 class Queue(ABC):
     """The messages of one queue. Times are engine time in ms."""
 
-    def __init__(self, record: QueueRecord, window: Window) -> None:
+    def __init__(self, record: QueueRecord, window: Window, order: Order) -> None:
         self.number = record.number
         self.key = QueueKey(record.region, record.account_id, record.name)
         self.arn = queue_arn(self.key)
@@ -68,6 +68,7 @@ class Queue(ABC):
         self._delayed = Deadlines()
         self._in_flight = Deadlines()
         self._ages = Ages(self.messages)
+        self._order = order
         #: When the engine will next look at this queue by itself.
         self.scheduled_ms = NEVER_MS
 
@@ -199,7 +200,7 @@ class Queue(ABC):
         """
         chosen: list[Message] = []
         exhausted: list[Message] = []
-        for message in self._in_order(limit, now_ms):
+        for message in self._order.select(limit, now_ms):
             if len(chosen) == limit:
                 break
             if (
@@ -225,30 +226,33 @@ class Queue(ABC):
         self.totals.received += 1
         message.taken_at_ms = now_ms
         message.first_received_at_ms = message.first_received_at_ms or wall_ms
-        self._vanish(message)
+        self._order.vanish(message)
         if timeout_ms == 0:
             transition(message, Event.RELEASED)
             message.turn = 0
-            self._appear(message)
+            self._order.appear(message)
         else:
-            self._fly_until(message, now_ms + timeout_ms)
-            self._took_off(message, now_ms)
+            until_ms = now_ms + timeout_ms
+            self._in_flight.add(message.sequence, until_ms)
+            self.due_ms = min(self.due_ms, until_ms)
+            self._order.took_off(message, now_ms)
 
     def hide(self, message: Message, now_ms: int, until_ms: int) -> None:
         """Hide a message, in flight or visible, until a time."""
         was_visible = message.state is State.VISIBLE
         transition(message, Event.HIDDEN)
-        self._fly_until(message, until_ms)
+        self._in_flight.add(message.sequence, until_ms)
+        self.due_ms = min(self.due_ms, until_ms)
         if was_visible:
-            self._vanish(message)
-            self._took_off(message, now_ms)
+            self._order.vanish(message)
+            self._order.took_off(message, now_ms)
 
     def release(self, message: Message, now_ms: int) -> None:
         """Make a message in flight visible at once."""
         transition(message, Event.RELEASED)
         self._in_flight.discard(message.sequence)
-        self._landed(message, now_ms)
-        self._appear(message)
+        self._order.landed(message, now_ms)
+        self._order.appear(message)
 
     def remove(self, message: Message, event: Event, now_ms: int) -> None:
         """Take a message out for good."""
@@ -256,13 +260,12 @@ class Queue(ABC):
         transition(message, event)
         self.held.leave(message)
         if before is State.VISIBLE:
-            self._vanish(message)
+            self._order.vanish(message)
         elif before is State.IN_FLIGHT:
             self._in_flight.discard(message.sequence)
-            self._landed(message, now_ms)
+            self._order.landed(message, now_ms)
         else:
             self._delayed.discard(message.sequence)
-        self._removed(message)
 
     def purge(self, floor_key: int) -> None:
         """Take out every message, delayed and in flight ones too.
@@ -275,6 +278,7 @@ class Queue(ABC):
         self._delayed.clear()
         self._in_flight.clear()
         self._ages.clear()
+        self._order.clear()
         self.due_ms = NEVER_MS
 
     def settle(self, now_ms: int) -> list[Message]:
@@ -293,12 +297,12 @@ class Queue(ABC):
         while (sequence := self._delayed.pop_due(now_ms)) is not None:
             message = self.messages[sequence]
             transition(message, Event.DELAY_ENDED)
-            self._appear(message)
+            self._order.appear(message)
         while (sequence := self._in_flight.pop_due(now_ms)) is not None:
             message = self.messages[sequence]
             transition(message, Event.TIMED_OUT)
-            self._landed(message, now_ms)
-            self._appear(message)
+            self._order.landed(message, now_ms)
+            self._order.appear(message)
         self.due_ms = self._earliest()
         return expired
 
@@ -315,39 +319,15 @@ class Queue(ABC):
 
     def is_readable(self) -> bool:
         """Whether a receive would find a message now, or have one read."""
-        return self.has_ready() or self.wants_page()
+        return bool(self._order) or self.wants_page()
 
-    @abstractmethod
     def has_ready(self) -> bool:
         """Whether a receive would find a message in memory now."""
+        return bool(self._order)
 
     @abstractmethod
     def _ask_for_tenant(self, number: int, now_ms: int) -> PageRequest | None:
         """A page of a tenant that is to be served ahead of its turn; None when there is none."""
-
-    @abstractmethod
-    def _in_order(self, limit: int, now_ms: int) -> Iterator[Message]:
-        """The visible messages as they are served; at most `limit` of them will be delivered."""
-
-    @abstractmethod
-    def _appear(self, message: Message) -> None:
-        """The message became visible."""
-
-    @abstractmethod
-    def _vanish(self, message: Message) -> None:
-        """The message is visible no more."""
-
-    @abstractmethod
-    def _took_off(self, message: Message, now_ms: int) -> None:
-        """The message is in flight."""
-
-    @abstractmethod
-    def _landed(self, message: Message, now_ms: int) -> None:
-        """The message is in flight no more."""
-
-    @abstractmethod
-    def _removed(self, message: Message) -> None:
-        """The message left the queue."""
 
     def _admit(self, message: Message, now_ms: int) -> None:
         self.held.enter(message)
@@ -358,19 +338,15 @@ class Queue(ABC):
             due_ms = min(due_ms, message.available_at_ms)
         else:
             transition(message, Event.DELAY_ENDED)
-            self._appear(message)
+            self._order.appear(message)
         self.due_ms = min(self.due_ms, due_ms)
 
     def _evict(self, now_ms: int) -> None:
         for message in self.held.evict(now_ms):
             if message.state is State.VISIBLE:
-                self._vanish(message)
+                self._order.vanish(message)
             else:
                 self._delayed.discard(message.sequence)
-
-    def _fly_until(self, message: Message, until_ms: int) -> None:
-        self._in_flight.add(message.sequence, until_ms)
-        self.due_ms = min(self.due_ms, until_ms)
 
     def _earliest(self) -> int:
         oldest = self._ages.oldest()

@@ -195,8 +195,9 @@ def _shown(
     system_names: frozenset[str] | None,
     user_names: list[str] | None,
 ) -> actions.Message:
-    attributes = _chosen_attributes(message.attributes, user_names)
-    attributes_md5 = None
+    attributes = attributes_md5 = None
+    if message.extras is not None:
+        attributes = _chosen_attributes(message.attributes, user_names)
     if attributes:
         whole = attributes is message.attributes
         attributes_md5 = message.attributes_md5 if whole else md5_of_attributes(attributes)

@@ -7,8 +7,6 @@ again and again, loses its place. So does one that is received with a visibility
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from forebay.broker.core.changes import PageRequest, QueueRecord
 from forebay.broker.core.fair import FairOrder
 from forebay.broker.core.message import Message
@@ -24,40 +22,15 @@ class StandardQueue(Queue):
     """At-least-once delivery in best-effort order."""
 
     def __init__(self, record: QueueRecord, window: Window) -> None:
-        super().__init__(record, window)
-        self._order = FairOrder()
-
-    def has_ready(self) -> bool:
-        return bool(self._order)
+        self._fair = FairOrder()
+        super().__init__(record, window, self._fair)
 
     def release(self, message: Message, now_ms: int) -> None:
         if message.receives_here > PLACE_KEPT_RECEIVES:
             message.turn = 0
         super().release(message, now_ms)
 
-    def purge(self, floor_key: int) -> None:
-        super().purge(floor_key)
-        self._order.clear()
-
     def _ask_for_tenant(self, number: int, now_ms: int) -> PageRequest | None:
-        if not self._order.lacks_quiet():
+        if not self._fair.lacks_quiet():
             return None
-        return self.held.ask_for_tenant(number, now_ms, self._order.is_served)
-
-    def _in_order(self, limit: int, now_ms: int) -> Iterator[Message]:
-        return self._order.select(limit, now_ms)
-
-    def _appear(self, message: Message) -> None:
-        self._order.appear(message)
-
-    def _vanish(self, message: Message) -> None:
-        self._order.vanish(message)
-
-    def _took_off(self, message: Message, now_ms: int) -> None:
-        self._order.took_off(message, now_ms)
-
-    def _landed(self, message: Message, now_ms: int) -> None:
-        self._order.landed(message, now_ms)
-
-    def _removed(self, message: Message) -> None:
-        pass
+        return self.held.ask_for_tenant(number, now_ms, self._fair.is_served)
