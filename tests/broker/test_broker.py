@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
+from unittest.mock import patch
 
 import pytest
 
@@ -352,6 +353,27 @@ async def test_a_poll_is_woken_by_the_end_of_a_delay_and_of_a_visibility_timeout
     assert loop.time() - 1000 == pytest.approx(3, abs=0.01)
     assert await bodies(broker.call(receive("jobs", wait_s=20))) == ["later"]
     assert loop.time() - 1000 == pytest.approx(8, abs=0.01)
+
+
+@in_virtual_time
+async def test_polls_at_the_quota_of_messages_in_flight_wait_for_room() -> None:
+    with patch("forebay.broker.core.receive.IN_FLIGHT_MESSAGES_MAX", 1):
+        broker = broker_on(MemoryJournal())
+        await create(broker, VisibilityTimeout="5")
+        for body in "abc":
+            await broker.call(send("jobs", body))
+        assert await bodies(broker.call(receive("jobs"))) == ["a"]
+        polls = [
+            asyncio.ensure_future(bodies(broker.call(receive("jobs", wait_s))))
+            for wait_s in (20, 3)
+        ]
+        with pytest.raises(SqsError, match="OverLimit"):
+            await broker.call(receive("jobs"))
+        await asyncio.sleep(4)
+        assert [poll.done() for poll in polls] == [False, True]
+        assert await polls[1] == []
+        assert await polls[0] == ["a"], "its visibility timeout ended"
+        await broker.close()
 
 
 @in_virtual_time

@@ -160,6 +160,22 @@ async def test_batches_tell_each_entry_apart(sqs: SqsClient, queue_url: str) -> 
     assert [(entry.id, entry.code) for entry in deleted.failed or ()] == [
         ("bad", "ReceiptHandleIsInvalid")
     ]
+    changed = await sqs.change_message_visibility_batch(
+        ChangeMessageVisibilityBatchRequest(
+            queue_url=queue_url,
+            entries=[
+                ChangeMessageVisibilityBatchRequestEntry(
+                    id="gone", receipt_handle=received.receipt_handle, visibility_timeout=0
+                )
+            ],
+        )
+    )
+    [failed] = changed.failed or []
+    assert (failed.code, failed.sender_fault, failed.message) == (
+        "ReceiptHandleIsInvalid",
+        True,
+        "Message does not exist or is not available for visibility timeout change",
+    )
 
 
 async def test_a_visible_again_message_is_received_again(sqs: SqsClient, queue_url: str) -> None:
