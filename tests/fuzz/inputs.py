@@ -71,6 +71,8 @@ LIKELY = {
     "MessageBody": 0.97,
     "ReceiptHandle": 0.97,
     "DataType": 0.97,
+    "StringValue": 0.9,
+    "BinaryValue": 0.1,
     "StringListValues": 0.02,
     "BinaryListValues": 0.02,
 }
@@ -194,7 +196,8 @@ class Inputs:
                 return [self._value(name, item) for _ in range(count)]
             case DictType(value_type=value):
                 count = self._random.choice([0, 1, 1, 2, 11])
-                return {self._text("Name"): self._value(name, value) for _ in range(count)}
+                keys = [self._text("Name") for _ in range(count)]
+                return {key: self._value(key, value) for key in keys}
             case IntType():
                 return self._random.choice(EDGE_NUMBERS)
             case _:
@@ -213,8 +216,14 @@ class Inputs:
             "MessageGroupId": ["g1", "g2"],
             "MessageDeduplicationId": ["d1", "d2", str(self._random.random())],
             "Id": ["1", "2", "3"],
-            "DataType": ["String", "Number", "Binary", "String.x"],
+            "DataType": ["String", "String", "String.x", "Number", "Binary"],
             "BinaryValue": ["AAAA", "not base64"],
+            "VisibilityTimeout": ["0", "30"],
+            "DelaySeconds": ["0", "9"],
+            "MessageRetentionPeriod": ["60", "345600"],
+            "MaximumMessageSize": ["1024", "1048576"],
+            "FifoQueue": ["true"],
+            "ContentBasedDeduplication": ["true", "false"],
             **self._learned,
         }.get(name) or [*NAMES, str(self._random.choice(EDGE_NUMBERS))]
         return self._random.choice(fitting)

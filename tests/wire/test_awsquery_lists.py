@@ -22,7 +22,7 @@ from tests.wire.test_awsquery_request import decode, refusal
         ("AttributeName.10=b&AttributeName.9=a", ["a", "b"]),
         ("AttributeName.member.2=b&AttributeName.member.1=a", ["a", "b"]),
         ("AttributeName.1=", [""]),
-        ("AttributeName.1=a&AttributeName.1=b", ["b"]),
+        ("AttributeName.1=a&AttributeName.1=a", ["a"]),
         ("&&AttributeName.1=a&", ["a"]),
     ],
 )

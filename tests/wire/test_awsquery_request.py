@@ -141,8 +141,22 @@ def test_a_batch_left_out_is_an_empty_one() -> None:
 
 
 def test_parameters_of_body_and_query_string_count_together() -> None:
-    parameters = read_parameters(b"QueueUrl=a&Label=l", b"", b"QueueUrl=b")
-    assert parameters == {"QueueUrl": "b", "Label": "l"}
+    parameters = read_parameters(b"QueueUrl=a&Label=l", b"", b"Action=b&QueueUrl=a")
+    assert parameters == {"QueueUrl": "a", "Label": "l", "Action": "b"}
+
+
+@pytest.mark.parametrize(
+    ("forms", "name"),
+    [
+        ((b"Label=a&Label=b",), "Label"),
+        ((b"QueueUrl=a", b"QueueUrl=b"), "QueueUrl"),
+        ((b"Tag.1.Key=a&Tag.1.Value=b&Tag.1.Key=c&Tag.1.Value=d",), "Tag.1.Key"),
+    ],
+)
+def test_a_parameter_with_two_values_is_refused(forms: tuple[bytes, ...], name: str) -> None:
+    with pytest.raises(SqsError, match=f"The query parameter {name} has two values") as refused:
+        read_parameters(*forms)
+    assert refused.value.code == "MalformedInput"
 
 
 def test_parameters_that_the_action_does_not_have_are_ignored() -> None:

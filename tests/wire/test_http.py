@@ -251,7 +251,7 @@ async def test_health_tells_how_the_broker_is(client: Conversation) -> None:
         == (
             f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: {DATE}\r\n"
             "x-amzn-RequestId: 00000000-0000-4000-8000-000000000001\r\n"
-            'Content-Length: 37\r\n\r\n{"status":"ok","durability":"memory"}'
+            'Content-Length: 49\r\n\r\n{"status":"ok","durability":"memory","alarms":[]}'
         ).encode()
     )
 

@@ -47,7 +47,8 @@ def describe_unreadable(error: Exception) -> str:
         return "The request's body is not JSON: it is not UTF-8."
     if isinstance(error, RecursionError):
         return "The request's body is not JSON that can be read: it is nested too deeply."
-    return f"The request's body is not JSON: {error}."
+    reason = str(error).partition(" - at ")[0]
+    return f"The request's body is not JSON: {reason}."
 
 
 def _misfit(shape: Shape, value: Any) -> str | None:
@@ -97,7 +98,7 @@ def _scalar_misfit(type_: type[Any], value: Any) -> str | None:
         case int():
             found, fits = "NUMBER", type_ is int
         case float():
-            found, fits = "DECIMAL", type_ is int and value.is_integer()
+            found, fits = "DECIMAL", False
         case _ if type_ is bytes:
             return _base64_misfit(value)
         case _:

@@ -60,10 +60,11 @@ _INDEX = re.compile(r"[0-9]{1,18}")
 
 
 def read_parameters(*forms: bytes) -> Parameters:
-    """The parameters of URL-encoded forms. Where a name comes twice, the last one counts.
+    """The parameters of URL-encoded forms.
 
     Raises SqsError: MalformedQueryString for a form that is not URL-encoded UTF-8, MalformedInput
-    for too many parameters and for a name that has both a value and names below it.
+    for too many parameters, for a name that comes with two values, and for one that has both a
+    value and names below it.
     """
     if sum(form.count(b"&") for form in forms) > PARAMETERS_MAX:
         raise _malformed(f"A request has at most {PARAMETERS_MAX} parameters.")
@@ -118,9 +119,11 @@ def _put(parameters: Parameters, name: str, value: str) -> None:
         if isinstance(child, str):
             raise _conflict(name)
         parameters = child
-    if isinstance(parameters.get(last), dict):
+    known = parameters.setdefault(last, value)
+    if isinstance(known, dict):
         raise _conflict(name)
-    parameters[last] = value
+    if known != value:
+        raise _malformed(f"The query parameter {name} has two values.")
 
 
 def _reader(shape: Shape) -> _Reader:
