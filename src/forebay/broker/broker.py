@@ -15,6 +15,7 @@ from forebay.broker.core.deadlines import NEVER_MS
 from forebay.broker.core.engine import Caller, Engine, MessageView, QueueView, Wait
 from forebay.broker.core.window import Window
 from forebay.broker.journal.base import Durability, Journal, Room
+from forebay.broker.memory_limit import MemoryLimit
 from forebay.broker.policy import parse_policy
 from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
 from forebay.clock import Clock, SystemClock
@@ -52,7 +53,8 @@ class Broker:
     and never falls behind what the journal has seen, so that a step of the machine's clock neither
     loses nor releases a message; a step forward between two runs alone counts as time that the
     broker was away. With a `time_scale` of 60 it runs a minute in a second, so that
-    tests of long settings are short. `region` is that of requests that name none.
+    tests of long settings are short. `memory_limit_bytes` bounds what messages take of memory; 0
+    sets no bound. `region` is that of requests that name none.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Broker:
         region: str = DEFAULT_REGION,
         endpoint_url: str = DEFAULT_ENDPOINT_URL,
         window: Window = Window(),  # noqa: B008 - frozen
+        memory_limit_bytes: int = 0,
     ) -> None:
         self._journal = journal
         self._window = window
@@ -97,6 +100,11 @@ class Broker:
             committed=self._committed,
             failed=self._commit_failed,
         )
+        self._memory = MemoryLimit(
+            memory_limit_bytes, drains_by_receiving=journal.durability is Durability.MEMORY
+        )
+        #: Engine time of the next look at the memory.
+        self._memory_due_ms = start_ms
         self._turn_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due_ms = 0
@@ -125,7 +133,12 @@ class Broker:
     @property
     def alarms(self) -> dict[str, str | None]:
         """Why messages are refused, by what is short; None for what is not."""
-        return {"disk": self._journal.shortage}
+        return {"disk": self._journal.shortage, "memory": self._memory.shortage}
+
+    @property
+    def memory(self) -> MemoryLimit:
+        """How much memory messages may take, and how much they do."""
+        return self._memory
 
     @property
     def room(self) -> Room | None:
@@ -227,9 +240,13 @@ class Broker:
             return
         if (error := looked.exception()) is not None:
             _log.error("The journal could not be looked at", exc_info=error)
-        if self._engine is not None:
-            self._engine.shortage = self._journal.shortage
+        self._turn_now()
         self._look_timer = self._loop.call_later(_LOOK_S, self._look)
+
+    def _look_at_memory(self, engine: Engine, now_ms: int) -> None:
+        again_ms = self._memory.look(engine.memory_use(now_ms), self._journal.memory_bytes)
+        self._memory_due_ms = now_ms + again_ms
+        engine.redelivers_alone = self._memory.redelivers_alone
 
     def _read_clocks(self) -> None:
         """Have all requests of this turn carried out at the time that it is now."""
@@ -285,7 +302,9 @@ class Broker:
         """Do all that requests and time have made due."""
         now_ms = self._turn_ms
         if self._engine is not None:
-            self._engine.shortage = self._journal.shortage
+            if now_ms >= self._memory_due_ms:
+                self._look_at_memory(self._engine, now_ms)
+            self._engine.shortage = self._journal.shortage or self._memory.shortage
             self._advance(self._engine, now_ms)
         if now_ms >= self._polls.next_due():
             for poll in self._polls.take_due(now_ms):
@@ -341,6 +360,9 @@ class Broker:
         due_ms = self._polls.next_due()
         if self._engine is not None:
             due_ms = min(due_ms, self._engine.next_due())
+        if self._memory.shortage is not None:
+            # A look that ends an alarm must not wait for a request.
+            due_ms = min(due_ms, self._memory_due_ms)
         if due_ms == NEVER_MS:
             return
         if self._timer is not None:

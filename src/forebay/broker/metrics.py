@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from forebay.broker.core.engine import QueueView
 from forebay.broker.core.queue import QueueTotals
 from forebay.broker.journal.base import Room
+from forebay.broker.memory_limit import MemoryLimit
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -67,9 +68,12 @@ def _labels(queue: QueueView) -> list[str]:
 class _Broker(Collector):
     """What is short, and how much room there is."""
 
-    def __init__(self, alarms: Mapping[str, str | None], room: Room | None) -> None:
+    def __init__(
+        self, alarms: Mapping[str, str | None], room: Room | None, memory: MemoryLimit
+    ) -> None:
         self._alarms = alarms
         self._room = room
+        self._memory = memory
 
     def collect(self) -> Iterator[Metric]:
         alarm = GaugeMetricFamily(
@@ -78,6 +82,16 @@ class _Broker(Collector):
         for name, reason in self._alarms.items():
             alarm.add_metric([name], reason is not None)
         yield alarm
+        yield GaugeMetricFamily(
+            "forebay_memory_taken_bytes",
+            "What messages and deduplication ids take of memory",
+            self._memory.taken_bytes,
+        )
+        yield GaugeMetricFamily(
+            "forebay_memory_limit_bytes",
+            "What they may take; 0 for no bound",
+            self._memory.limit_bytes,
+        )
         if self._room is not None:
             yield GaugeMetricFamily(
                 "forebay_disk_room_bytes",
@@ -92,10 +106,13 @@ class _Broker(Collector):
 
 
 def metrics_text(
-    queues: Iterable[QueueView], alarms: Mapping[str, str | None], room: Room | None
+    queues: Iterable[QueueView],
+    alarms: Mapping[str, str | None],
+    room: Room | None,
+    memory: MemoryLimit,
 ) -> bytes:
     """All metrics of these queues and of the broker that has them."""
     registry = CollectorRegistry()
-    registry.register(_Broker(alarms, room))
+    registry.register(_Broker(alarms, room, memory))
     registry.register(_Queues(queues))
     return generate_latest(registry)

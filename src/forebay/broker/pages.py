@@ -61,7 +61,7 @@ def show(broker: Broker, path: bytes, query: bytes, caller: Caller) -> Page:
             return Page(
                 200,
                 METRICS_CONTENT_TYPE,
-                metrics_text(broker.view_queues(), broker.alarms, broker.room),
+                metrics_text(broker.view_queues(), broker.alarms, broker.room, broker.memory),
             )
         case b"/_forebay/queues":
             return _json(200, {"queues": broker.view_queues()})

@@ -17,6 +17,7 @@ from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.journal.reserve import DiskReserve
 from forebay.broker.journal.sqlite import SqliteJournal
+from forebay.broker.memory_limit import default_memory_limit_bytes
 from forebay.broker.server import HttpServer
 from forebay.errors import SettingsError
 from forebay.fault_injection import FaultPlane
@@ -85,6 +86,7 @@ async def running_broker(
     declared: Sequence[DeclaredQueue] = (),
     declared_done: Callable[[list[Outcome]], None] = _nothing,
     disk_reserve_bytes: int | None = None,
+    memory_limit_bytes: int | None = None,
 ) -> AsyncIterator[HttpServer]:
     """A broker that serves until the block ends, and then answers what it owes and stops.
 
@@ -100,6 +102,9 @@ async def running_broker(
             executor=executor,
             time_scale=time_scale,
             recreate_interval_ms=round(recreate_interval_s * 1000),
+            memory_limit_bytes=(
+                default_memory_limit_bytes() if memory_limit_bytes is None else memory_limit_bytes
+            ),
             region=region,
         )
         server = HttpServer(broker, access=access, tls=tls, faults=faults)

@@ -79,6 +79,16 @@ def serve(
             show_default="64MiB, or a quarter of a small disk",
         ),
     ] = None,
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            parser=size_bytes,
+            metavar="SIZE",
+            help="Memory that messages and deduplication ids may take. When they do, messages are"
+            " refused. 0 sets no bound.",
+            show_default="half of the machine's",
+        ),
+    ] = None,
     allow_anyone: Annotated[
         bool,
         typer.Option(
@@ -209,6 +219,7 @@ def serve(
                     declared=declared,
                     declared_done=announcements.queues,
                     disk_reserve_bytes=disk_reserve,
+                    memory_limit_bytes=memory_limit,
                 ),
                 announcements,
             )

@@ -159,8 +159,7 @@ class ChangeSet(Struct):
     move_tasks: dict[int, MoveTaskRecord | None] = field(default_factory=dict)
     #: The latest tally of each queue whose tally changed, by number. It changes with the messages.
     tallies: dict[int, Tally] = field(default_factory=dict)
-    #: Deduplication rows up to this sequence have expired, in every queue. 0 when none have. No
-    #: reply depends on it, so it waits for the next commit.
+    #: Deduplication rows up to this sequence have expired, in every queue. 0 when none have.
     forgotten_deduplications: int = 0
     #: The next sequence and queue number to give out, so that none is used twice after a restart.
     next_sequence: int = 1
@@ -169,7 +168,7 @@ class ChangeSet(Struct):
     clock_ms: int = 0
 
     def __bool__(self) -> bool:
-        """Whether there is anything that has to be durable before a reply may go."""
+        """Whether there is anything to commit."""
         return bool(
             self.messages
             or self.deliveries
@@ -179,6 +178,7 @@ class ChangeSet(Struct):
             or self.purged
             or self.deduplications
             or self.move_tasks
+            or self.forgotten_deduplications
         )
 
 

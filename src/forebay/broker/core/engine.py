@@ -23,6 +23,7 @@ from forebay.broker.core import (
     views,
 )
 from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
+from forebay.broker.core.memory import MemoryUse, memory_use
 from forebay.broker.core.receive import Wait
 from forebay.broker.core.state import Caller, EngineState
 from forebay.broker.core.views import PEEK_MESSAGES_MAX, MessageView, QueueView
@@ -112,6 +113,22 @@ class Engine:
     @shortage.setter
     def shortage(self, reason: str | None) -> None:
         self._state.shortage = reason
+
+    @property
+    def redelivers_alone(self) -> bool:
+        """Whether receives deliver only what was received before, and take no more into memory."""
+        return self._state.redelivers_alone
+
+    @redelivers_alone.setter
+    def redelivers_alone(self, value: bool) -> None:
+        state = self._state
+        if state.redelivers_alone and not value:
+            state.readable.update((number, None) for number in state.queues_by_number)
+        state.redelivers_alone = value
+
+    def memory_use(self, now_ms: int) -> MemoryUse:
+        """What messages and deduplication ids take of memory."""
+        return memory_use(self._state, self._at(now_ms))
 
     def apply(self, request: AnyRequest, caller: Caller, now_ms: int) -> AnyResult | Wait:
         """Carry out a request at engine time `now_ms`.

@@ -39,15 +39,17 @@ class HeldMessages:
         self._window = window
         self._fifo = fifo
         #: Messages in memory that were never received, and their size.
-        self._unreceived = 0
-        self._unreceived_size = 0
+        self.unreceived = 0
+        self.unreceived_size = 0
+        #: Size of the messages in memory that were received.
+        self.received_size = 0
         self._floor_key = 0
 
     @property
     def tally(self) -> Tally:
         """What the journal has to keep beside the messages."""
         behind = self.backlog.count if self.backlog is not None else 0
-        return Tally(self._unreceived + behind, self._floor_key)
+        return Tally(self.unreceived + behind, self._floor_key)
 
     @property
     def awaits_page(self) -> bool:
@@ -68,19 +70,19 @@ class HeldMessages:
         """Whether everything is in memory, and one message more may be."""
         return (
             self.backlog is None
-            and self._unreceived < self._window.messages
-            and self._unreceived_size < self._window.size
+            and self.unreceived < self._window.messages
+            and self.unreceived_size < self._window.size
         )
 
     def is_full(self) -> bool:
         """Whether a message that was never received is one too many."""
         window = self._window
-        return self._unreceived >= window.messages or self._unreceived_size >= window.size
+        return self.unreceived >= window.messages or self.unreceived_size >= window.size
 
     def is_low(self) -> bool:
         """Whether there is room for a page."""
         window = self._window
-        return self._unreceived * 2 <= window.messages and self._unreceived_size * 2 <= window.size
+        return self.unreceived * 2 <= window.messages and self.unreceived_size * 2 <= window.size
 
     def leave_behind(self, message: Message, now_ms: int) -> bool:
         """Count a new message that belongs behind the horizon; False when it belongs before it."""
@@ -99,14 +101,18 @@ class HeldMessages:
         """Hold a message."""
         self.messages[message.sequence] = message
         if not message.received_here:
-            self._unreceived += 1
-            self._unreceived_size += size_of(message)
+            self.unreceived += 1
+            self.unreceived_size += size_of(message)
+        else:
+            self.received_size += size_of(message)
 
     def count_received(self, message: Message) -> None:
         """Note that a message is being received for the first time: it stays, whatever comes."""
         message.received_here = True
-        self._unreceived -= 1
-        self._unreceived_size -= size_of(message)
+        self.unreceived -= 1
+        size = size_of(message)
+        self.unreceived_size -= size
+        self.received_size += size
 
     def leave(self, message: Message) -> None:
         """Hold a message no more."""
@@ -114,15 +120,18 @@ class HeldMessages:
             self.backlog.left.add(message.sequence)
         del self.messages[message.sequence]
         if not message.received_here:
-            self._unreceived -= 1
-            self._unreceived_size -= size_of(message)
+            self.unreceived -= 1
+            self.unreceived_size -= size_of(message)
+        else:
+            self.received_size -= size_of(message)
 
     def clear(self, floor_key: int) -> None:
         """Hold and know nothing. What comes later has at least `floor_key` as its page key."""
         self.messages.clear()
         self.backlog = None
-        self._unreceived = 0
-        self._unreceived_size = 0
+        self.unreceived = 0
+        self.unreceived_size = 0
+        self.received_size = 0
         self._floor_key = floor_key
 
     def restore(self, record: BacklogRecord, now_ms: int) -> None:
@@ -263,8 +272,8 @@ class HeldMessages:
         """Whether pages of tenants have filled half as much again as the window."""
         window = self._window
         return (
-            self._unreceived * 2 >= window.messages * 3
-            or self._unreceived_size * 2 >= window.size * 3
+            self.unreceived * 2 >= window.messages * 3
+            or self.unreceived_size * 2 >= window.size * 3
         )
 
     def _last_position(self) -> Position:

@@ -191,16 +191,24 @@ class Queue(ABC):
         self.due_ms = self._earliest()
 
     def select(
-        self, limit: int, max_receive_count: int | None, now_ms: int
+        self,
+        limit: int,
+        max_receive_count: int | None,
+        now_ms: int,
+        *,
+        received_alone: bool = False,
     ) -> tuple[list[Message], list[Message]]:
         """The next messages to deliver, at most `limit`, and those to dead-letter on the way.
 
         A message that was received from this queue `max_receive_count` times already is not
-        delivered again.
+        delivered again. With `received_alone` none is that was never received from this queue.
         """
         chosen: list[Message] = []
         exhausted: list[Message] = []
-        for message in self._order.select(limit, now_ms):
+        in_order = self._order.select(limit, now_ms)
+        if received_alone:
+            in_order = (message for message in in_order if message.received_here)
+        for message in in_order:
             if len(chosen) == limit:
                 break
             if (

@@ -43,6 +43,11 @@ SYSTEM_ATTRIBUTES = frozenset(
 #: takes a few; only a disk that hangs takes so long.
 _PAGE_WAIT_MS = 2_000
 
+_TOO_MUCH_RECEIVED = (
+    "The messages that were received and not deleted take too much of the broker's memory. Delete"
+    " messages after processing them."
+)
+
 _ALL_ATTRIBUTES = frozenset({"All", "*", ".*"})
 
 
@@ -74,6 +79,8 @@ def receive_message(
             wait_ms = max(wait_ms, _PAGE_WAIT_MS)
         if wait_ms > 0:
             return Wait(queue.number, now_ms + wait_ms)
+        if state.redelivers_alone and queue.has_ready():
+            raise SqsError(errors.OVER_LIMIT, _TOO_MUCH_RECEIVED)
         return ReceiveMessageResult()
     if queue.has_ready():
         # Others may be waiting for what this receive left, or gave back at once.
@@ -177,7 +184,9 @@ def _deliver(
     max_receive_count = (
         policy.max_receive_count if policy is not None and target is not None else None
     )
-    messages, exhausted = queue.select(limit, max_receive_count, now_ms)
+    messages, exhausted = queue.select(
+        limit, max_receive_count, now_ms, received_alone=state.redelivers_alone
+    )
     if target is not None:
         for message in exhausted:
             state.dead_letter(queue, message, target, now_ms)

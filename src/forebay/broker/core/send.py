@@ -9,7 +9,7 @@ from msgspec import Struct
 from forebay.broker.core import message_attributes, validation
 from forebay.broker.core.batch import failed_entry
 from forebay.broker.core.changes import MessageExtras
-from forebay.broker.core.deduplication import DeduplicationWindow
+from forebay.broker.core.deduplication import DeduplicationWindow, Key, key_of
 from forebay.broker.core.deduplication_scope import scopes
 from forebay.broker.core.message import Message
 from forebay.broker.core.queue import Queue
@@ -30,6 +30,11 @@ from forebay.protocol.identifiers import sequence_number
 _ENTRY_NAME = "SendMessageBatchRequestEntry"
 
 _WRONG_QUEUE_TYPE = "The request include parameter that is not valid for this queue type."
+
+
+#: Expired deduplication ids that one send forgets at most, so that none pays for the many of an
+#: earlier spike.
+_FORGOTTEN_MAX = 16
 
 
 class _Sent(Struct, gc=False):
@@ -159,14 +164,17 @@ def _send(
     body_md5 = hashlib.md5(encoded, usedforsecurity=False).hexdigest()
     sent = _Sent("", None, body_md5, attributes_md5, system_attributes_md5)
     window = queue.deduplication
-    scope = (group_id or "") if settings.deduplicate_by_group else ""
+    scope, key = "", 0
     if window is not None:
+        if settings.deduplicate_by_group:
+            scope = group_id or ""
         other_scope = None
         if now_ms < queue.scope_settled_ms:
             scope, other_scope = scopes(queue, group_id or "", now_ms)
-        original = window.find(scope, deduplication_id or "", now_ms)
+        key = key_of(scope, deduplication_id or "")
+        original = window.find(key, now_ms)
         if original is None and other_scope is not None:
-            original = window.find(other_scope, deduplication_id or "", now_ms)
+            original = window.find(key_of(other_scope, deduplication_id or ""), now_ms)
         if original is not None:
             queue.totals.deduplicated += 1
             sent.message_id = original.message_id
@@ -192,7 +200,7 @@ def _send(
     state.save_message(queue, message)
     if window is not None:
         sent.sequence_number = sequence_number(message.sequence)
-        _remember(state, queue, window, scope, message)
+        _remember(state, queue, window, (scope, key), message)
     if queue.is_readable():
         state.readable[queue.number] = None
     if queue.due_ms != queue.scheduled_ms:
@@ -229,23 +237,23 @@ def _deduplication_id(queue: Queue, entry: MessageToSend) -> str:
 
 
 def _remember(
-    state: EngineState, queue: Queue, window: DeduplicationWindow, scope: str, message: Message
+    state: EngineState,
+    queue: Queue,
+    window: DeduplicationWindow,
+    known_by: tuple[str, Key],
+    message: Message,
 ) -> None:
+    scope, key = known_by
     now_ms = message.enqueued_at_ms
-    deduplication_id = message.deduplication_id or ""
-    original = window.remember(
-        scope, deduplication_id, message.sequence, message.message_id, now_ms
-    )
+    expires_at_ms = window.remember(key, message.sequence, message.message_id, now_ms)
     state.changes.deduplications.append(
         (
             message.sequence,
             queue.number,
             scope,
-            deduplication_id,
+            message.deduplication_id or "",
             message.message_id,
-            original.expires_at_ms,
+            expires_at_ms,
         )
     )
-    state.changes.forgotten_deduplications = max(
-        state.changes.forgotten_deduplications, window.forget_expired(now_ms)
-    )
+    state.forget_deduplications(window, now_ms, _FORGOTTEN_MAX)

@@ -23,7 +23,7 @@ from forebay.broker.core.changes import (
     Snapshot,
 )
 from forebay.broker.core.deadlines import NEVER_MS, Deadlines
-from forebay.broker.core.deduplication import Original
+from forebay.broker.core.deduplication import DeduplicationWindow, Original, key_of
 from forebay.broker.core.delay_changes import DelayChange, corrected
 from forebay.broker.core.fifo import FifoQueue
 from forebay.broker.core.message import Event, Message
@@ -88,6 +88,8 @@ class EngineState:
         self.changes = ChangeSet()
         #: Why nothing that grows is accepted now, for who asks for it; None when it is.
         self.shortage: str | None = None
+        #: Whether only messages that were received before are delivered.
+        self.redelivers_alone = False
         #: Numbers of the queues whose waiting receives may succeed now, in order of their turn.
         self.readable: dict[int, None] = {}
         #: When each queue next needs a tick, by number.
@@ -181,6 +183,12 @@ class EngineState:
         self.readable[queue.number] = None
         self.settle(queue, now_ms)
         self.reschedule(queue)
+
+    def forget_deduplications(self, window: DeduplicationWindow, now_ms: int, most: int) -> None:
+        """Forget some of the ids that have expired, and have the journal forget them."""
+        forgotten = window.forget_expired(now_ms, most)
+        changes = self.changes
+        changes.forgotten_deduplications = max(changes.forgotten_deduplications, forgotten)
 
     def refuse_to_grow(self) -> SqsError:
         """What a request is refused with that would add to what is kept, during a shortage.
@@ -367,7 +375,8 @@ class EngineState:
         ) in snapshot.deduplications:
             window = self.queues_by_number[number].deduplication
             if window is not None:
-                window.restore(scope, deduplication_id, Original(sequence, identifier, expires_at))
+                key = key_of(scope, deduplication_id)
+                window.restore(key, Original(sequence, identifier, expires_at))
         for backlog in snapshot.backlogs:
             self.queues_by_number[backlog.queue_number].restore_backlog(backlog, self.clock_ms)
         for queue in self.queues.values():

@@ -61,6 +61,11 @@ class Journal(Protocol):
         """The room as of the latest look; None when nothing bounds it."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the journal has in memory and does not bound by itself."""
+        ...
+
     def look(self) -> None:
         """See whether there is room for more. Call now and then; it may come at any time."""
         ...

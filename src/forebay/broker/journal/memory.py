@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
 from forebay.broker.core.changes import (
@@ -26,6 +26,12 @@ from forebay.broker.journal.base import Durability, Room, cut_page
 #: Positions of messages that are gone that are tolerated, beside as many as there are messages.
 _STALE_POSITIONS_MIN = 64
 
+#: What the row of a message takes beside its content, with its place in the order, in bytes.
+_MESSAGE_BYTES = 500
+
+#: What the row of a deduplication id takes, in bytes.
+_DEDUPLICATION_BYTES = 450
+
 
 class MemoryJournal:
     """A Journal of dicts: for tests, for demonstrations, and for `--durability memory`."""
@@ -39,7 +45,8 @@ class MemoryJournal:
         self._queues: dict[int, QueueRecord] = {}
         self._messages: dict[int, MessageRow] = {}
         self._deliveries: dict[int, DeliveryRow] = {}
-        self._deduplications: dict[int, DeduplicationRow] = {}
+        # An OrderedDict, because the first key of a dict is behind all that were removed before it.
+        self._deduplications: OrderedDict[int, DeduplicationRow] = OrderedDict()
         self._move_tasks: dict[int, MoveTaskRecord] = {}
         self._tallies: dict[int, Tally] = {}
         self._recounted_delays: dict[int, tuple[int, list[tuple[int, int]]]] = {}
@@ -47,9 +54,19 @@ class MemoryJournal:
         #: under None, and those of each message group of a standard queue under its id.
         self._order: dict[tuple[int, str | None], list[Position]] = {}
         self._ordered = 0
+        #: Size of all bodies and encoded attributes.
+        self._content_size = 0
         self._next_sequence = 1
         self._next_queue_number = 1
         self._clock_ms = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        return (
+            self._content_size
+            + _MESSAGE_BYTES * len(self._messages)
+            + _DEDUPLICATION_BYTES * len(self._deduplications)
+        )
 
     def load(self) -> Snapshot:
         return Snapshot(
@@ -75,6 +92,7 @@ class MemoryJournal:
         self._queues.update(changes.queues)
         for row in changes.messages:
             self._messages[row[0]] = row
+            self._content_size += _size_of(row)
             self._put_in_order(row)
         self._tallies.update(changes.tallies)
         self._deliveries.update(changes.deliveries)
@@ -87,7 +105,8 @@ class MemoryJournal:
             if task is not None:
                 self._move_tasks[number] = task
         for sequence in changes.removed_messages:
-            self._messages.pop(sequence, None)
+            if (gone := self._messages.pop(sequence, None)) is not None:
+                self._content_size -= _size_of(gone)
             self._deliveries.pop(sequence, None)
         for number, through in changes.purged.items():
             self._purge(number, through)
@@ -96,12 +115,10 @@ class MemoryJournal:
             self._queues.pop(number, None)
             self._tallies.pop(number, None)
             self._purge(number, changes.next_sequence - 1)
-        if changes.forgotten_deduplications:
-            self._deduplications = {
-                sequence: row
-                for sequence, row in self._deduplications.items()
-                if sequence > changes.forgotten_deduplications
-            }
+        while self._deduplications:
+            if next(iter(self._deduplications)) > changes.forgotten_deduplications:
+                break
+            self._deduplications.popitem(last=False)
         if self._ordered > 4 * len(self._messages) + _STALE_POSITIONS_MIN:
             self._forget_stale_positions()
 
@@ -168,3 +185,9 @@ class MemoryJournal:
             for sequence in gone:
                 del rows[sequence]
                 self._deliveries.pop(sequence, None)
+        self._content_size = sum(map(_size_of, self._messages.values()))
+
+
+def _size_of(row: MessageRow) -> int:
+    """The size of a message's body, in characters, and of its encoded attributes."""
+    return len(row[3]) + len(row[10] or b"")

@@ -178,6 +178,11 @@ class SqliteJournal:
     def room(self) -> Room:
         return Room(self.reserve.room_bytes, self.reserve.size_bytes)
 
+    @property
+    def memory_bytes(self) -> int:
+        # What is pending is bounded by itself.
+        return 0
+
     def look(self) -> None:
         with self._turn:
             if not self._closed:
