@@ -22,8 +22,8 @@ REQUEST = request("PurgeQueue", b'{"QueueUrl":"jobs"}')
 class Transport(asyncio.Transport):
     """Keeps what is written and whether anybody reads."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, extra: dict[str, object] | None = None) -> None:
+        super().__init__(extra)
         self.written = b""
         self.reading = True
         self.closings = 0
@@ -145,6 +145,24 @@ def test_an_answer_for_a_client_that_left_is_dropped(
     connection.connection_lost(None)
     service.exchanges[0].reply(EmptyResult())
     assert transport.written == b""
+
+
+def test_a_client_that_ends_its_side_is_kept_while_it_is_owed_an_answer(
+    connection: HttpConnection, transport: Transport, service: Service
+) -> None:
+    assert not connection.eof_received()
+    connection.data_received(REQUEST)
+    assert connection.eof_received()
+    service.exchanges[0].respond(b"answer")
+    assert transport.written == b"answer"
+    assert transport.closings == 1
+
+
+def test_a_tls_client_that_ends_its_side_is_gone(service: Service) -> None:
+    connection = HttpConnection(service, Answers(bytes(16)), RememberedHeads())
+    connection.connection_made(Transport({"sslcontext": "any"}))
+    connection.data_received(REQUEST)
+    assert not connection.eof_received()
 
 
 def test_an_idle_connection_is_closed_and_a_waiting_one_is_not() -> None:

@@ -168,6 +168,18 @@ class Broker:
         """Let a poll take no message any more; False when it has its answer already."""
         return self._polls.remove(poll)
 
+    def resume(self, poll: ParkedPoll) -> ParkedPoll | None:
+        """Let an abandoned poll take a message again, and wait for as long as it would have.
+
+        Answers the poll when it waits.
+        """
+        again = self.submit(poll.request, poll.caller, poll.reply)
+        if again is not None:
+            self._polls.remove(again)
+            again.until_ms = poll.until_ms
+            self._polls.park(again)
+        return again
+
     async def call(self, request: AnyRequest, caller: Caller | None = None) -> AnyResult:
         """Carry out a request of this process. Raises SqsError when it is refused.
 

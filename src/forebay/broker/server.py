@@ -180,7 +180,7 @@ class HttpServer:
         return self._broker.abandon(poll)
 
     def resume(self, poll: ParkedPoll) -> ParkedPoll | None:
-        return self._broker.submit(poll.request, poll.caller, poll.reply)
+        return self._broker.resume(poll)
 
     def opened(self, connection: HttpConnection) -> None:
         self._connections.add(connection)

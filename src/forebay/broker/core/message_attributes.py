@@ -128,10 +128,11 @@ def _check_value(attribute: str, value: MessageAttributeValue) -> None:
             f" {limits.MESSAGE_ATTRIBUTE_TYPE_CHARACTERS_MAX} bytes."
         )
     _check_characters(value.data_type, f"message {attribute} type")
-    if value.string_value and value.binary_value:
-        raise _invalid(f"Message {attribute} must have a single value.")
-    if not (value.string_value or value.binary_value):
+    given = [field for field in (value.string_value, value.binary_value) if field is not None]
+    if not given or not all(given):
         raise _invalid(f"Message {attribute} must contain a non-empty value of type '{kind}'.")
+    if len(given) > 1:
+        raise _invalid(f"Message {attribute} must have a single value.")
     if bool(value.binary_value) != (field == "Binary"):
         raise _invalid(f"Message {attribute} with type '{kind}' must use field '{field}'.")
     if value.string_value:
