@@ -113,6 +113,15 @@ def test_an_owner_and_an_invited_account_are_let_in() -> None:
     authorize(PARTNER, SEND, SHARED)
 
 
+def test_a_policy_opens_the_queue_of_its_region_alone() -> None:
+    elsewhere = ACCESS.authenticate(request_of(PARTNER, "eu-west-1"), NOW_MS)
+    queues = {JOBS: ProtectedQueue(JOBS_ARN, SHARED)}
+    with pytest.raises(SqsError) as raised:
+        ACCESS.authorize(elsewhere, SEND, queues.get, CONTEXT)
+    assert raised.value.fault is ACCESS_DENIED
+    assert f"arn:aws:sqs:eu-west-1:{HERE}:jobs" in raised.value.message
+
+
 @pytest.mark.parametrize(
     ("credentials", "request_", "policy", "text"),
     [

@@ -229,11 +229,12 @@ def test_a_missing_member_is_named(action: str, body: bytes, parameter: str) -> 
     assert refusal.value.message == f"The request must contain the parameter {parameter}."
 
 
-def test_a_queue_without_a_name_is_refused_in_words_of_its_own() -> None:
+@pytest.mark.parametrize("action", ["CreateQueue", "GetQueueUrl"])
+def test_a_queue_without_a_name_is_refused_in_words_of_its_own(action: str) -> None:
     with pytest.raises(
         SqsError, match=r"QueueName is invalid\. Reason: Must specify a queue name\."
     ):
-        decode_request("CreateQueue", b"{}")
+        decode_request(action, b"{}")
 
 
 STRING = "can not be converted to a String"

@@ -182,7 +182,6 @@ def test_parameters_that_the_action_does_not_have_are_ignored() -> None:
         ("TagQueue", "QueueUrl=u", "Tag.Key"),
         ("UntagQueue", "QueueUrl=u", "TagKey"),
         ("AddPermission", "QueueUrl=u&Label=l&AWSAccountId.1=1", "ActionName"),
-        ("GetQueueUrl", "", "QueueName"),
     ],
 )  # fmt: skip
 def test_a_missing_parameter_is_named_in_full(action: str, form: str, parameter: str) -> None:
@@ -190,8 +189,9 @@ def test_a_missing_parameter_is_named_in_full(action: str, form: str, parameter:
     assert refusal(action, form) == ("MissingParameter", message)
 
 
-def test_a_queue_without_a_name_is_refused_in_words_of_its_own() -> None:
-    assert refusal("CreateQueue", "") == (
+@pytest.mark.parametrize("action", ["CreateQueue", "GetQueueUrl"])
+def test_a_queue_without_a_name_is_refused_in_words_of_its_own(action: str) -> None:
+    assert refusal(action, "") == (
         "InvalidParameterValue",
         "Value for parameter QueueName is invalid. Reason: Must specify a queue name.",
     )

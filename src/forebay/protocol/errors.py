@@ -250,7 +250,7 @@ class SqsError(ForebayError):
 
 def missing_parameter(action: str | None, parameter: str) -> SqsError:
     """The error for a parameter that a request to `action`, or a part of one, lacks."""
-    if action == "CreateQueue":
+    if action in {"CreateQueue", "GetQueueUrl"}:
         return SqsError(
             INVALID_PARAMETER_VALUE,
             f"Value for parameter {parameter} is invalid. Reason: Must specify a queue name.",

@@ -28,7 +28,7 @@ func administering() answer {
 		QueueName: aws.String("tagged"), Tags: map[string]string{"team": "shop", "stage": "test"},
 	})).QueueUrl
 	must(client.TagQueue(background, &sqs.TagQueueInput{
-		QueueUrl: tagged, Tags: map[string]string{"cost <centre>": "12 & 13", "empty": ""},
+		QueueUrl: tagged, Tags: map[string]string{"cost centre": "12 + 13", "empty": ""},
 	}))
 	must(client.UntagQueue(background, &sqs.UntagQueueInput{
 		QueueUrl: tagged, TagKeys: []string{"stage", "unknown"},

@@ -116,7 +116,7 @@ def test_lists_tags_permissions_and_attributes(play: Play) -> None:
     assert play("administering") == {
         "listed": True,
         "pages": 3,
-        "tags": {"team": "shop", "cost <centre>": "12 & 13", "empty": ""},
+        "tags": {"team": "shop", "cost centre": "12 + 13", "empty": ""},
         "permission": ["partners", "SQS:SendMessage"],
         "policy when gone": "",
         "changed": {"VisibilityTimeout": "77", "DelaySeconds": "0"},

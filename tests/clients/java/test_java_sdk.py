@@ -102,7 +102,7 @@ def test_lists_tags_permissions_and_attributes(play: Play) -> None:
     assert play("Administering") == {
         "listed": True,
         "pages": 3,
-        "tags": {"team": "shop", "cost <centre>": "12 & 13", "empty": ""},
+        "tags": {"team": "shop", "cost centre": "12 + 13", "empty": ""},
         "permission": [True, True],
         "policy when gone": None,
         "changed": {"VisibilityTimeout": "77", "DelaySeconds": "0"},

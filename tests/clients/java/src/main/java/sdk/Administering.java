@@ -21,7 +21,7 @@ final class Administering {
         var tagged = SQS.createQueue(request -> request.queueName("tagged")
                         .tags(Map.of("team", "shop", "stage", "test")))
                 .queueUrl();
-        SQS.tagQueue(request -> request.queueUrl(tagged).tags(Map.of("cost <centre>", "12 & 13", "empty", "")));
+        SQS.tagQueue(request -> request.queueUrl(tagged).tags(Map.of("cost centre", "12 + 13", "empty", "")));
         SQS.untagQueue(request -> request.queueUrl(tagged).tagKeys("stage", "unknown"));
         var tags = SQS.listQueueTags(request -> request.queueUrl(tagged)).tags();
 
