@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,9 @@ FILE_NAME = re.compile(r"`([\w.-]+\.toml)`")
 #: How long a documented command may take to end, or to listen when it serves, in seconds.
 PATIENCE_S = 60
 
+#: How long pip may take to bring what is named, in seconds.
+INSTALL_S = 600
+
 
 def pytest_configure() -> None:
     """Let Ctrl-C be pressed in tests, whoever started them.
@@ -36,8 +40,10 @@ def pytest_configure() -> None:
 
 
 def set_up(namespace: dict[str, Any]) -> None:
-    """Each page has a directory of its own, as a reader who follows it has."""
+    """Each page has a directory of its own, as a reader who follows it has, and a shell's state."""
     namespace["directory"] = tempfile.TemporaryDirectory(prefix="forebay-docs-")
+    namespace["place"] = Path(namespace["directory"].name)
+    namespace["path"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     namespace["servers"] = []
 
 
@@ -53,7 +59,7 @@ def write_file(example: Example) -> None:
     """Write a TOML block to the file that the text before it names last, as `name.toml`."""
     names = FILE_NAME.findall(example.document.text, 0, example.start)
     assert names, "no file is named before this block"
-    path = Path(example.namespace["directory"].name, names[-1])
+    path = example.namespace["place"] / names[-1]
     path.write_text(str(example.parsed))
     path.chmod(0o600)
 
@@ -67,13 +73,24 @@ def run_shell_lines(example: Example) -> None:
 
 
 def run_command(command: list[str], namespace: dict[str, Any]) -> None:
-    """Run one documented command in the page's directory."""
-    directory = namespace["directory"].name
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """Run one documented command where the page's earlier ones have led."""
+    directory = namespace["place"]
+    environment = {**os.environ, "PATH": namespace["path"]}
+    if command[0] == "cd":
+        namespace["place"] = directory / command[1]
+        assert namespace["place"].is_dir()
+        return
+    if command[0] == "." and command[1].endswith("/bin/activate"):
+        assert (directory / command[1]).exists()
+        namespace["path"] = f"{(directory / command[1]).parent}:{namespace['path']}"
+        return
+    if command[:2] == ["git", "clone"]:
+        copy_tree(directory / Path(command[2]).stem)
+        return
     if command[0] == "make":
         # A target would run the tests inside the tests; that it exists and expands is shown here,
         # and what it runs has tests of its own.
-        command, directory = ["make", "--dry-run", *command[1:]], str(ROOT)
+        command, directory = ["make", "--dry-run", *command[1:]], ROOT
     if command[:2] == ["forebay", "serve"]:
         server = subprocess.Popen(command, cwd=directory, env=environment)
         namespace["servers"].append(server)
@@ -85,10 +102,21 @@ def run_command(command: list[str], namespace: dict[str, Any]) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=INSTALL_S if "pip" in command else PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, f"{shlex.join(command)}:\n{done.stdout}{done.stderr}"
+
+
+def copy_tree(directory: Path) -> None:
+    """What a clone would hold if everything here was committed."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True
+    )
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, directory / name)
 
 
 def wait_until_listening(server: subprocess.Popen[bytes], command: list[str]) -> None:
@@ -110,7 +138,7 @@ pytest_collect_file = Sybil(
         CodeBlockParser("sh", run_shell_lines),
         CodeBlockParser("toml", write_file),
     ],
-    patterns=["README.md", "docs/**/*.md"],
+    patterns=["README.md", "CONTRIBUTING.md", "docs/**/*.md"],
     setup=set_up,
     teardown=tear_down,
 ).pytest()
