@@ -79,11 +79,16 @@ class Connection(asyncio.Protocol):
         if not head.startswith(b"http/1.1 200"):
             self._failed(RuntimeError(f"the server answered {bytes(received)!r}"))
             return
-        start = head.index(b"content-length:") + 15
-        length = int(head[start:].split(b"\r\n", 1)[0])
-        if len(received) < end_of_head + 4 + length:
-            return
-        body = bytes(received[end_of_head + 4 :])
+        start = head.find(b"content-length:") + 15
+        if start < 15:
+            if not received.endswith(b"\r\n0\r\n\r\n"):
+                return
+            body = _joined_chunks(bytes(received[end_of_head + 4 :]))
+        else:
+            length = int(head[start:].split(b"\r\n", 1)[0])
+            if len(received) < end_of_head + 4 + length:
+                return
+            body = bytes(received[end_of_head + 4 :])
         received.clear()
         self._waiting = False
         if b"connection: close" in head:
@@ -99,6 +104,17 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         self._failed = lambda _: None
         self._transport.close()
+
+
+def _joined_chunks(encoded: bytes) -> bytes:
+    """A body that came in chunks."""
+    chunks = []
+    while encoded:
+        size, _, rest = encoded.partition(b"\r\n")
+        length = int(size, 16)
+        chunks.append(rest[:length])
+        encoded = rest[length + 2 :]
+    return b"".join(chunks)
 
 
 def request_bytes(url: str, body: bytes, target: str | None = None) -> bytes:

@@ -64,32 +64,19 @@ def resident_mb(server: Server) -> float:
 
 
 @contextmanager
-def moto_server() -> Iterator[Server]:
-    """moto's server, from an environment of its own that is made on first use."""
-    bin_directory = environment("moto")
-    port = free_port()
-    with _running([str(bin_directory / "moto_server"), "--port", str(port)], port) as pid:
+def server(command: list[str], port: int, environment: dict[str, str]) -> Iterator[Server]:
+    """Somebody else's server."""
+    with _running(command, port, environment) as pid:
         yield Server(f"http://127.0.0.1:{port}", pid)
 
 
-def environment(name: str) -> Path:
-    """The bin directory of a virtual environment with what `bench/peers/NAME.lock` locks."""
-    lock = Path(__file__).parent / "peers" / f"{name}.lock"
-    directory = Path(__file__).parents[1] / f".venv-{name}"
-    stamp = directory / "lock"
-    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(directory)], check=True)
-        pip = [str(directory / "bin" / "pip"), "install", "-qq", "--require-hashes"]
-        subprocess.run([*pip, "-r", str(lock)], check=True)
-        stamp.write_bytes(lock.read_bytes())
-    return directory / "bin"
-
-
 @contextmanager
-def _running(command: list[str], port: int) -> Iterator[int]:
+def _running(
+    command: list[str], port: int, environment: dict[str, str] | None = None
+) -> Iterator[int]:
     """Run a server and wait until it listens; yields its process id."""
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         try:
             if not _listens(process, port):
                 log.seek(0)
@@ -101,7 +88,7 @@ def _running(command: list[str], port: int) -> Iterator[int]:
 
 
 def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
