@@ -128,8 +128,7 @@ class BrokerForTests(EmbeddedBroker):
         Attributes have SQS's names, and values as Python has them: VisibilityTimeout=5,
         ContentBasedDeduplication=True. A name that ends in .fifo makes a FIFO queue.
         `dead_letter_queue` is the URL or the name of the queue that gets what was received
-        `max_receive_count` times; one that is missing is created, of the same kind. Raises
-        SqsError.
+        `max_receive_count` times; one that is missing is created. Raises SqsError.
         """
         __tracebackhide__ = True
         wanted = {key: _attribute_text(value) for key, value in attributes.items()}

@@ -25,7 +25,7 @@ _INTERRUPTED = 130
 
 
 class DemoExtraMissing(ForebayError):
-    """The demo needs more than the broker. Run: pip install 'forebay[demo]'"""
+    """The demo needs more than the broker. Run: pip install starlette uvicorn"""
 
 
 def demo(
