@@ -37,7 +37,13 @@ from forebay.protocol.awsjson import (
     encode_request,
     encode_result,
 )
-from forebay.protocol.errors import FAULTS, QUEUE_DOES_NOT_EXIST, Fault, SqsError
+from forebay.protocol.errors import (
+    FAULTS,
+    QUEUE_DOES_NOT_EXIST,
+    SERIALIZATION_EXCEPTION,
+    Fault,
+    SqsError,
+)
 from forebay.protocol.shapes import REQUESTS as SHAPES
 
 #: Members of many actions, so that what is tried gets past the first check.
@@ -292,7 +298,7 @@ def test_a_value_of_another_type_is_refused_in_the_words_of_json(
 ) -> None:
     with pytest.raises(SqsError) as refusal:
         decode_request(action, f'{{"QueueUrl":"u",{members}}}'.encode())
-    assert refusal.value.code == "SerializationException"
+    assert refusal.value.fault is SERIALIZATION_EXCEPTION
     assert refusal.value.message == text
 
 
@@ -321,7 +327,7 @@ def test_the_first_of_two_misfits_is_told_and_before_what_is_missing() -> None:
 def test_a_body_that_is_no_json_object_is_a_serialization_exception(body: bytes, text: str) -> None:
     with pytest.raises(SqsError) as refusal:
         decode_request("ReceiveMessage", body)
-    assert refusal.value.code == "SerializationException"
+    assert refusal.value.fault is SERIALIZATION_EXCEPTION
     assert refusal.value.message.startswith(text)
 
 
@@ -340,7 +346,7 @@ def test_a_refusal_never_speaks_of_python(action: str, value: object) -> None:
     try:
         decode_request(action, json.dumps(value).encode())
     except SqsError as error:
-        message = error.message if error.code == "SerializationException" else ""
+        message = error.message if error.fault is SERIALIZATION_EXCEPTION else ""
     assert "Blob" in message or not PYTHONS_WORDS.search(message)
 
 
@@ -401,5 +407,5 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_the_service() -> None:
 
 def test_every_action_has_a_codec() -> None:
     for action in ACTIONS:
-        with pytest.raises(SqsError, match="SerializationException"):
+        with pytest.raises(SqsError, match="MalformedInput"):
             decode_request(action, b"]")

@@ -35,7 +35,7 @@ def test_the_items_of_a_list_go_by_their_numbers(form: str, names: list[str] | N
     "form",
     [
         "Tag.Key=a&Tag.Value=b",
-        "Tag.0.Value=b&Tag.0.Key=a",
+        "Tag.7.Value=b&Tag.7.Key=a",
         "Tag.member.1.Key=a&Tag.member.1.Value=b",
     ],
 )
@@ -205,6 +205,7 @@ def test_what_would_be_lost_is_refused(action: str, form: str, parameter: str) -
         ("Tag.1.Key=a&Tag.1.Value=b&Tag.2.Key=a&Tag.2.Value=c", "Tag holds a key twice."),
         ("Tag.member.1.Key=a&Tag.member.1.Value=b&Tag.2.Key=c&Tag.2.Value=d",
          "Tag is invalid. Its structure"),
+        ("Tag.0.Key=a&Tag.0.Value=b&Tag.1.Key=c&Tag.1.Value=d", "0 is not a valid index"),
         ("Tag=x", "Tag has members and takes no value itself."),
     ],
 )  # fmt: skip

@@ -205,7 +205,7 @@ async def test_malformed_json_is_a_serialization_exception(client: Conversation)
         b'{"__type":"com.amazonaws.sqs#SerializationException","message":'
         b'"The request\'s body is not JSON: Input data was truncated."}',
         status="400 Bad Request",
-        error="SerializationException;Sender",
+        error="MalformedInput;Sender",
     )
     await client.say(CREATE)
     assert await client.hear() == answer(2, CREATED)

@@ -52,7 +52,7 @@ def describe_unreadable(error: Exception) -> str:
 
 
 def _misfit(shape: Shape, value: Any) -> str | None:
-    """What is wrong with a value, None when nothing is. The value is not null."""
+    """What is wrong with a value; None when nothing is."""
     if value is None:
         return _NULL
     match shape:

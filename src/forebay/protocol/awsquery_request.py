@@ -212,6 +212,10 @@ def _items(node: Node, name: str) -> Iterator[tuple[Node, str]]:
         return iter([(node, name)])
     if len(numbers) != len(node):
         raise _conflict(name)
+    for number in numbers:
+        if int(number) == 0:
+            # Source: an answer of SQS in https://github.com/rusoto/rusoto/issues/324
+            raise _malformed(f"{number} is not a valid index")
     return ((node[number], f"{name}.{number}") for number in sorted(numbers, key=int))
 
 

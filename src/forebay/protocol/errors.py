@@ -185,8 +185,10 @@ INVALID_ACTION = Fault(
 UNKNOWN_OPERATION = Fault(
     "UnknownOperationException", "UnknownOperationException", "The operation is not known.", 404
 )
+# The code is that of the Query protocol for the same. Source: the example "MalformedInput;Sender"
+# of a query error header in the code generator of https://github.com/aws/aws-sdk-js-v3
 SERIALIZATION_EXCEPTION = Fault(
-    "SerializationException", "SerializationException", "The request's body could not be read."
+    "SerializationException", "MalformedInput", "The request's body could not be read."
 )
 # Source: the answers of SQS in https://github.com/rusoto/rusoto/issues/586
 MALFORMED_INPUT = Fault(
