@@ -212,7 +212,6 @@ def test_members_that_the_action_does_not_know_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("action", "body", "parameter"),
     [
-        ("GetQueueUrl", b"{}", "QueueName"),
         ("SendMessageBatch", b'{"QueueUrl":"u"}', "Entries"),
         ("SendMessage", b'{"QueueUrl":"u"}', "MessageBody"),
         ("SendMessage", b'{"QueueUrl":null,"MessageBody":"b"}', "QueueUrl"),
