@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forebay.broker.core import move_tasks
+from forebay.cli import rejected_copies
 from forebay.cli.connection import Connection
 from tests.cli.conftest import Run, Sqs
 
@@ -75,6 +76,7 @@ def test_a_task_that_fails_says_why_and_what_to_do(
 def without_help(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that knows no more of rejected copies than Amazon SQS does."""
     monkeypatch.setattr(move_tasks, "_rejected_from", lambda *_: None)
+    monkeypatch.setattr(rejected_copies, "_WAIT_S", 0)
 
 
 def with_rejected_copies(sqs: Sqs, queues: tuple[str, str]) -> None:

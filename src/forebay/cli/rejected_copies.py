@@ -29,8 +29,8 @@ from forebay.protocol.rejection import rejected_from, without_rejection
 #: How long a message is hidden while the others are looked at, in seconds.
 _HIDDEN_S = 120
 
-#: How long an answer without messages may take on AWS, where a short poll overlooks some, in
-#: seconds.
+#: How long an answer without messages may take, in seconds. A poll that does not wait overlooks some
+#: messages on AWS.
 _WAIT_S = 1
 
 
@@ -83,7 +83,7 @@ def _receive(sqs: Connection, url: str) -> list[Message]:
         queue_url=url,
         max_number_of_messages=BATCH_ENTRIES_MAX,
         visibility_timeout=_HIDDEN_S,
-        wait_time_seconds=_WAIT_S if sqs.place.endpoint_url is None else 0,
+        wait_time_seconds=_WAIT_S,
         message_system_attribute_names=["All"],
         message_attribute_names=["All"],
     )
