@@ -171,3 +171,13 @@ def test_a_redrive_policy_reaches_messages_that_were_received_before() -> None:
     sqs.set_attributes("jobs", RedrivePolicy=json.dumps(policy))
     assert sqs.bodies("jobs") == []
     assert sqs.bodies("dead") == ["a"]
+
+
+def test_what_expires_before_its_delay_ends_makes_no_count_negative() -> None:
+    sqs = JournaledSqs()
+    sqs.create("jobs.fifo", {"DelaySeconds": 900, "MessageRetentionPeriod": 60})
+    sqs.send("jobs.fifo", "a", group="g")
+    sqs.wait(60)
+    sqs.send("jobs.fifo", "b", group="g")
+    sqs.restart()
+    assert sqs.counts("jobs.fifo") == (0, 0, 1)

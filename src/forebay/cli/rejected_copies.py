@@ -29,8 +29,8 @@ from forebay.protocol.rejection import rejected_from, without_rejection
 #: How long a message is hidden while the others are looked at, in seconds.
 _HIDDEN_S = 120
 
-#: How long an answer without messages may take, in seconds. A poll that does not wait overlooks some
-#: messages on AWS.
+#: How long an answer without messages may take, in seconds. A poll that does not wait overlooks
+#: some messages on AWS.
 _WAIT_S = 1
 
 

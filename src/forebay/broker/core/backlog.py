@@ -52,7 +52,8 @@ class Backlog:
     @property
     def visible_count(self) -> int:
         """How many do not wait for their delay to end."""
-        return self.count - self.delayed_count
+        # What expired before its delay ended counts as delayed until then.
+        return max(0, self.count - self.delayed_count)
 
     def end_page(self) -> None:
         """Wait no more for the page that was asked for: it came, or it is void."""

@@ -75,7 +75,8 @@ class Queue(ABC):
     @property
     def delayed_count(self) -> int:
         """How many messages wait for their delay to end."""
-        behind = self.held.backlog.delayed_count if self.held.backlog is not None else 0
+        backlog = self.held.backlog
+        behind = backlog.count - backlog.visible_count if backlog is not None else 0
         return len(self._delayed) + behind
 
     @property
