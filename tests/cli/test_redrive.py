@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from forebay.broker.core import move_tasks
@@ -155,3 +157,18 @@ def test_what_cannot_be_moved_is_explained(
     ended = run("redrive", *arguments)
     assert ended.code == 1
     assert reason in ended.err
+
+
+def test_json_is_the_task_as_sqs_shows_it(run: Run, sqs: Sqs, queues: tuple[str, str]) -> None:
+    task = json.loads(run("redrive", "orders-dlq", "--json").out)
+    assert task["Status"] == "COMPLETED"
+    assert task["SourceArn"] == sqs.arn(queues[1])
+    assert task["ApproximateNumberOfMessagesMoved"] == 5
+    assert list(json.loads(run("redrive", "orders-dlq", "--no-wait", "--json").out)) == [
+        "TaskHandle"
+    ]
+
+
+def test_queues_can_be_named_by_their_arns(run: Run, sqs: Sqs, queues: tuple[str, str]) -> None:
+    ended = run("redrive", sqs.arn(queues[1]), "--to", sqs.arn(queues[0]))
+    assert ended == (0, "Moved 5 messages to orders.\n", "")

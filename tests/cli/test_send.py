@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,18 @@ def test_what_was_refused_is_counted_and_explained(run: Run, sqs: Sqs) -> None:
     assert ended.out.startswith("Sent to orders: 1 message, ")
     assert ended.err.startswith("Error: SQS refused 1 more, the first with InvalidParameterValue")
     assert sqs.bodies(url) == ["small"]
+
+
+def test_json_is_what_sqs_says_of_each_message_in_order(run: Run, sqs: Sqs) -> None:
+    sqs.create("orders", MaximumMessageSize="1024")
+    bodies = [f"order {number}" for number in range(25)]
+    bodies[3] = "x" * 2000
+    ended = run("send", "orders", "--lines", "--json", stdin="\n".join(bodies))
+    assert ended.code == 1
+    said = [json.loads(line) for line in ended.out.splitlines()]
+    assert [one["Id"] for one in said] == [f"{number}" for number in range(1, 26)]
+    assert said[0]["MessageId"]
+    assert said[3]["Code"] == "InvalidParameterValue"
 
 
 def test_a_fifo_queue_says_what_it_misses(run: Run, sqs: Sqs) -> None:

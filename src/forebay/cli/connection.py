@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 import typer
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
@@ -20,7 +22,7 @@ from msgspec import Struct
 
 from forebay.client.base import SqsClient
 from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES, region_of_url
-from forebay.client.http import HttpSqsClient
+from forebay.client.http import CALL_TIMEOUT_S, HttpSqsClient
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
 from forebay.errors import ForebayError, ServiceUnreachable, SettingsError
@@ -47,10 +49,34 @@ INTERRUPTED = 130
 #: the client's own patience: it throttles, and does not stay away.
 _PATIENCE_MS = 300
 
+#: How long whoever presses Tab waits for the names of queues, in seconds.
+_COMPLETION_S = 1.0
+
 #: Most names in a message about a queue that does not exist.
 _NAMES_SHOWN = 5
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name, URL or ARN.")]
+
+def queue_names(context: typer.Context, incomplete: str) -> list[str]:
+    """What Tab completes a queue to: the names at the endpoint, if it tells them at once."""
+    with suppress(ForebayError, BotoCoreError):
+        place = choose_place(
+            context.params.get("endpoint_url"),
+            bool(context.params.get("aws")),
+            context.params.get("region"),
+        )
+        with Connection(place, timeout_s=_COMPLETION_S) as sqs:
+            request = ListQueuesRequest(queue_name_prefix=incomplete or None)
+            urls = sqs.run(sqs.client.list_queues(request)).queue_urls
+            return [short_name(url) for url in urls or ()]
+    return []
+
+
+QueueName = Annotated[
+    str,
+    typer.Argument(
+        metavar="QUEUE", help="The queue's name, URL or ARN.", autocompletion=queue_names
+    ),
+]
 EndpointUrl = Annotated[
     str | None,
     typer.Option(
@@ -62,6 +88,16 @@ EndpointUrl = Annotated[
 ]
 Aws = Annotated[bool, typer.Option("--aws", help="Use Amazon SQS, with your AWS credentials.")]
 Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="The AWS region.")]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, in the words of SQS.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+#: What tells how many messages a queue holds.
+_COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 
 
 class UnknownQueue(ForebayError):
@@ -153,7 +189,9 @@ class Connection:
     In between, the command reads, prints and asks as any program does, and Ctrl-C interrupts it.
     """
 
-    def __init__(self, place: Place, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, place: Place, *, clock: Clock | None = None, timeout_s: float = CALL_TIMEOUT_S
+    ) -> None:
         self.place = place
         self._clock = clock or SystemClock()
         patience = {} if place.endpoint_url is None else {"deadline_ms": _PATIENCE_MS}
@@ -162,6 +200,7 @@ class Connection:
             place.endpoint_url,
             region=place.region,
             retry=RetryPolicy(**patience),
+            timeout_s=timeout_s,
             environment={k: v for k, v in os.environ.items() if k not in ENDPOINT_VARIABLES},
         )
         self._runner = asyncio.Runner()
@@ -188,12 +227,32 @@ class Connection:
         )
         return self.run(self.client.get_queue_attributes(request)).attributes or {}
 
+    def count(self, queue_url: str) -> int:
+        """How many messages a queue holds, visible or not."""
+        attributes = self.attributes(queue_url, *_COUNTS)
+        return sum(int(attributes.get(name, 0)) for name in _COUNTS)
+
+    def confirm(self, what: str, yes: bool) -> None:
+        """Ask whether to delete this, unless `yes` says so.
+
+        Raises SettingsError when nobody can be asked, and typer's Abort when the answer is no.
+        """
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise SettingsError(
+                f"This would delete {what} at {self.place}. Say --yes if it should."
+            )
+        typer.confirm(f"Delete {what} at {self.place}?", abort=True)
+
     @contextmanager
     def queue(self, queue: str) -> Iterator[str]:
         """The URL of the queue with this name, URL or ARN.
 
-        Raises UnknownQueue, here or out of the block, when SQS does not know it.
+        Raises SettingsError when it can be none, and UnknownQueue, here or out of the block, when
+        SQS does not know it.
         """
+        _check_queue(queue)
         try:
             if "://" in queue:
                 yield queue
@@ -259,6 +318,16 @@ def _absence(place: Place, cause: BaseException | None) -> str:
         f"No SQS answers at {place}. Start a broker with `forebay serve`, or name another endpoint"
         " with --endpoint-url, or Amazon SQS with --aws."
     )
+
+
+def print_pairs(pairs: Mapping[str, str], as_json: bool) -> None:
+    """Print names and values: a line each, or one JSON object."""
+    if as_json:
+        typer.echo(msgspec.json.encode(dict(sorted(pairs.items()))).decode())
+        return
+    width = max(map(len, pairs), default=0)
+    for name, value in sorted(pairs.items()):
+        typer.echo(f"{name:{width}}  {value}")
 
 
 def short_name(queue_url: str) -> str:

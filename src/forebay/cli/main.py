@@ -22,7 +22,20 @@ from forebay.errors import ForebayError, SettingsError
 from forebay.protocol.errors import SqsError
 
 #: The subcommands: each is the function of its name in the module of its name beside this one.
-COMMANDS = ("serve", "demo", "queues", "send", "receive", "purge", "redrive")
+COMMANDS = (
+    "serve",
+    "demo",
+    "queues",
+    "create",
+    "delete",
+    "attributes",
+    "tag",
+    "send",
+    "receive",
+    "peek",
+    "purge",
+    "redrive",
+)
 
 #: The subcommand whose options can also be set by variables and in a file.
 _SERVER = "serve"
@@ -64,7 +77,6 @@ app = typer.Typer(
     name="forebay",
     cls=_Commands,
     help="An SQS-native queue system for Python: a broker that every AWS SDK takes for Amazon SQS.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings=_CONTEXT,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -34,6 +36,9 @@ from forebay.protocol.limits import LIST_RESULTS_MAX
 #: Columns of a table that goes to a file or a pipe: enough for the longest names.
 _WIDTH_WITHOUT_TERMINAL = 240
 
+#: Columns that the table takes at least. A terminal that has fewer breaks its lines.
+_WIDTH_MIN = 40
+
 #: Queues whose attributes are asked for at once.
 _AT_ONCE = 32
 
@@ -57,18 +62,13 @@ def queues(
         str | None, typer.Argument(help="Show the queues whose name begins with this.")
     ] = None,
     watch: Annotated[
-        bool | None,
-        typer.Option(
-            "--watch/--once",
-            help="Refresh the table until Ctrl-C, or print it once.",
-            show_default="--watch on a terminal",
-        ),
-    ] = None,
+        bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")
+    ] = False,
     every: Annotated[
-        float, typer.Option(min=0.1, metavar="S", help="Seconds between two looks.")
+        float, typer.Option(min=0.1, metavar="S", help="Seconds between two looks of --watch.")
     ] = 1.0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, once: a list with an object per queue.")
+        bool, typer.Option("--json", help="Print JSON: a list with an object per queue.")
     ] = False,
     endpoint_url: EndpointUrl = None,
     aws: Aws = False,
@@ -80,40 +80,66 @@ def queues(
 
         forebay queues orders
 
-    On a terminal the table refreshes until Ctrl-C. On AWS each look costs
-    one request per queue and one for the list; --every makes looks rarer.
+    The same, refreshed every two seconds until Ctrl-C:
+
+        forebay queues orders --watch --every 2
+
+    On AWS each look costs one request per queue and one for the list.
     """
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
-    if watch is None:
-        watch = console.is_terminal
+    console.width = max(console.width, _WIDTH_MIN)
     with Connection(choose_place(endpoint_url, aws, region)) as sqs:
         ages = Ages(sqs.place.endpoint_url, sqs.place.region)
-        if watch and not as_json:
-            _watch(sqs, ages, prefix, console, every)
-            return
-        rows = sqs.run(look(sqs.client, ages, prefix))
-        if as_json:
-            typer.echo(json.dumps(msgspec.to_builtins(rows), indent=2))
+
+        def shown() -> RenderableType:
+            rows = sqs.run(look(sqs.client, ages, prefix))
+            if not as_json:
+                return _table(rows, sqs, prefix)
+            return json.dumps(msgspec.to_builtins(rows), indent=None if watch else 2)
+
+        if not watch:
+            _print(console, shown())
+        elif console.is_terminal and not as_json:
+            with suppress(KeyboardInterrupt):
+                _refresh(sqs, shown, console, every)
         else:
-            console.print(_shown(rows, sqs, prefix))
+            with suppress(KeyboardInterrupt):
+                _go_on_printing(sqs, shown, console, every)
 
 
-def _watch(
-    sqs: Connection, ages: Ages, prefix: str | None, console: Console, every_s: float
+def _print(console: Console, shown: RenderableType) -> None:
+    """Print a table as the terminal wants it, and JSON as it is."""
+    if isinstance(shown, str):
+        typer.echo(shown)
+    else:
+        console.print(shown)
+
+
+def _refresh(
+    sqs: Connection, shown: Callable[[], RenderableType], console: Console, every_s: float
 ) -> None:
-    """Show the table again and again, over an outage too, until Ctrl-C."""
+    """Show the table again and again in one place, over an outage too."""
     table: RenderableType = Text("Looking …")
-    try:
-        with Live(table, console=console, auto_refresh=False) as live:
-            while True:
-                try:
-                    table = _shown(sqs.run(look(sqs.client, ages, prefix)), sqs, prefix)
-                    live.update(table, refresh=True)
-                except ServiceUnreachable as error:
-                    live.update(Group(table, Text(f"{error}", style="red")), refresh=True)
-                sqs.sleep(every_s)
-    except KeyboardInterrupt:
-        return
+    with Live(table, console=console, auto_refresh=False) as live:
+        while True:
+            try:
+                table = shown()
+                live.update(table, refresh=True)
+            except ServiceUnreachable as error:
+                live.update(Group(table, Text(f"{error}", style="red")), refresh=True)
+            sqs.sleep(every_s)
+
+
+def _go_on_printing(
+    sqs: Connection, shown: Callable[[], RenderableType], console: Console, every_s: float
+) -> None:
+    """Print what there is again and again, one below the other, over an outage too."""
+    while True:
+        try:
+            _print(console, shown())
+        except ServiceUnreachable as error:
+            typer.echo(f"{error}", err=True)
+        sqs.sleep(every_s)
 
 
 async def look(client: SqsClient, ages: Ages, prefix: str | None) -> list[QueueRow]:
@@ -172,7 +198,7 @@ def rows_of(attributes: dict[str, dict[str, str]], ages_s: dict[str, float]) -> 
     return sorted((row_of(*item) for item in attributes.items()), key=lambda row: row.name)
 
 
-def _shown(rows: list[QueueRow], sqs: Connection, prefix: str | None) -> RenderableType:
+def _table(rows: list[QueueRow], sqs: Connection, prefix: str | None) -> RenderableType:
     if not rows:
         which = "no queues" if prefix is None else f"no queue whose name begins with {prefix}"
         return Text(f"{sqs.place} has {which}.")

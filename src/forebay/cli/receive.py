@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
-from rich.highlighter import JSONHighlighter
-from rich.text import Text
 
 from forebay.cli.connection import (
     Aws,
     Connection,
     EndpointUrl,
+    Json,
     QueueName,
     Region,
     choose_place,
     short_name,
 )
+from forebay.cli.readable import readable_message
 from forebay.clock import SystemClock
 from forebay.errors import ForebayError, ServiceUnreachable
 from forebay.protocol.actions import (
@@ -29,7 +28,6 @@ from forebay.protocol.actions import (
     DeleteMessageBatchRequest,
     DeleteMessageBatchRequestEntry,
     Message,
-    MessageAttributeValue,
     ReceiveMessageRequest,
 )
 from forebay.protocol.errors import SqsError
@@ -72,9 +70,7 @@ def receive(
             show_default="what the queue says",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line, as SQS answers it.")
-    ] = False,
+    as_json: Json = False,
     endpoint_url: EndpointUrl = None,
     aws: Aws = False,
     region: Region = None,
@@ -149,7 +145,7 @@ def _collect(
             if as_json:
                 typer.echo(msgspec.json.encode(message).decode())
             else:
-                out.print(_readable(message))
+                out.print(readable_message(message))
         sys.stdout.flush()
         if delete and messages:
             _delete(sqs, url, messages)
@@ -198,44 +194,3 @@ def _fate(received: int, hidden_s: int) -> str:
     what = "It comes" if received == 1 else "They come"
     when = f"in {hidden_s:,} s" if hidden_s else "at once"
     return f"Not deleted. {what} back {when}; --delete deletes what it prints."
-
-
-def _readable(message: Message) -> Text:
-    """A message for people: a line about it, its attributes, and its body."""
-    lines = [Text(_heading(message), style="bold")]
-    for name, attribute in sorted((message.message_attributes or {}).items()):
-        lines.append(Text(f"  {name} = {_value(attribute)}", style="cyan"))
-    lines += (Text("  ").append_text(line) for line in _body(message.body).split("\n"))
-    return Text("\n").join([*lines, Text()])
-
-
-def _heading(message: Message) -> str:
-    attributes = message.attributes or {}
-    count = attributes.get("ApproximateReceiveCount", "1")
-    parts = [message.message_id]
-    if "SentTimestamp" in attributes:
-        sent = datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC)
-        parts.append(f"sent {sent:%Y-%m-%d %H:%M:%S} UTC")
-    parts.append("received once" if count == "1" else f"received {count} times")
-    if "MessageGroupId" in attributes:
-        parts.append(f"group {attributes['MessageGroupId']}")
-    if "DeadLetterQueueSourceArn" in attributes:
-        parts.append(f"from {short_name(attributes['DeadLetterQueueSourceArn'])}")
-    return ", ".join(parts)
-
-
-def _value(attribute: MessageAttributeValue) -> str:
-    if attribute.binary_value is not None:
-        return f"{len(attribute.binary_value):,} bytes"
-    return attribute.string_value or ""
-
-
-def _body(body: str) -> Text:
-    """The body, laid out when it is a JSON object or list and as it is otherwise."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return Text(body)
-    if not isinstance(decoded, dict | list):
-        return Text(body)
-    return JSONHighlighter()(msgspec.json.format(body, indent=2))

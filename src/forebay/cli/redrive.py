@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -13,8 +15,10 @@ from forebay.cli.connection import (
     Aws,
     Connection,
     EndpointUrl,
+    Json,
     Region,
     choose_place,
+    queue_names,
     short_name,
 )
 from forebay.cli.rejected_copies import move_rejected_copies
@@ -44,14 +48,19 @@ class RedriveFailed(ForebayError):
 
 def redrive(
     queue: Annotated[
-        str, typer.Argument(metavar="DLQ", help="The dead-letter queue's name or its URL.")
+        str,
+        typer.Argument(
+            metavar="DLQ",
+            help="The dead-letter queue's name, URL or ARN.",
+            autocompletion=queue_names,
+        ),
     ],
     to: Annotated[
         str | None,
         typer.Option(
             metavar="QUEUE",
-            help="Where the messages go: a queue's name or URL. Without it each goes back to the"
-            " queue that it came from.",
+            help="Where the messages go: a queue's name, URL or ARN. Without it each goes back to"
+            " the queue that it came from.",
         ),
     ] = None,
     rate: Annotated[
@@ -66,6 +75,7 @@ def redrive(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Stay until it is done, or only start it.")
     ] = True,
+    as_json: Json = False,
     endpoint_url: EndpointUrl = None,
     aws: Aws = False,
     region: Region = None,
@@ -97,11 +107,14 @@ def redrive(
         console = Console(soft_wrap=True, highlight=False)
         where = "where they came from" if to is None else short_name(to)
         if not wait:
-            sqs.run(sqs.client.start_message_move_task(request))
-            console.print(f"Moving the messages of {short_name(url)} to {where}.", markup=False)
+            started = sqs.run(sqs.client.start_message_move_task(request))
+            if as_json:
+                typer.echo(msgspec.json.encode(started).decode())
+            else:
+                console.print(f"Moving the messages of {short_name(url)} to {where}.", markup=False)
             return
         moved, task = _move(sqs, url, request)
-    _report(console, task, moved, where)
+    _report(console, task, moved, where, as_json=as_json)
 
 
 def _move(
@@ -170,23 +183,39 @@ def _cancel(sqs: Connection, handle: str) -> None:
 
 
 def _report(
-    console: Console, task: ListMessageMoveTasksResultEntry, moved_before: int, where: str
+    console: Console,
+    task: ListMessageMoveTasksResultEntry,
+    moved_before: int,
+    where: str,
+    *,
+    as_json: bool,
 ) -> None:
+    """Say how it ended, and in the exit code. Raises RedriveFailed when the task failed."""
     moved, found = (moved_before + number for number in _numbers(task))
+    if as_json:
+        whole = replace(
+            task,
+            approximate_number_of_messages_moved=moved,
+            approximate_number_of_messages_to_move=found,
+        )
+        typer.echo(msgspec.json.encode(whole).decode())
     if task.status == "FAILED":
         raise RedriveFailed(
             f"The task failed after {moved:,} of {found:,} messages:"
             f" {task.failure_reason or 'SQS does not say why'}. What was not moved is still in"
             f" {short_name(task.source_arn)}; name another queue with --to."
         )
-    if task.status == "COMPLETED":
-        console.print(f"Moved {moved:,} messages to {where}.", markup=False)
+    completed = task.status == "COMPLETED"
+    if not as_json:
+        console.print(
+            f"Moved {moved:,} messages to {where}."
+            if completed
+            else f"Cancelled. {moved:,} of {found:,} messages were moved to {where}; the rest is"
+            f" still in {short_name(task.source_arn)}.",
+            markup=False,
+        )
+    if completed:
         return
-    console.print(
-        f"Cancelled. {moved:,} of {found:,} messages were moved to {where}; the rest is still in"
-        f" {short_name(task.source_arn)}.",
-        markup=False,
-    )
     raise typer.Exit(INTERRUPTED)
 
 

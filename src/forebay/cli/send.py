@@ -11,6 +11,7 @@ from itertools import islice, repeat
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,11 +28,13 @@ from forebay.cli.connection import (
 from forebay.client.base import SqsClient
 from forebay.errors import ForebayError, SettingsError
 from forebay.protocol.actions import (
+    BatchResultErrorEntry,
     MessageAttributes,
     MessageAttributeValue,
     SendMessageBatchRequest,
     SendMessageBatchRequestEntry,
     SendMessageBatchResult,
+    SendMessageBatchResultEntry,
 )
 from forebay.protocol.identifiers import FIFO_SUFFIX
 from forebay.protocol.limits import BATCH_ENTRIES_MAX, DELAY_SECONDS_MAX, MESSAGE_BYTES_MAX
@@ -85,6 +88,10 @@ def send(
             " NAME:Binary=BASE64 are of another type than String.",
         ),
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print a JSON object a message, as SQS answers it."),
+    ] = False,
     endpoint_url: EndpointUrl = None,
     aws: Aws = False,
     region: Region = None,
@@ -119,7 +126,8 @@ def send(
             for number, text in enumerate(_bodies(body, file, lines, count), start=1)
         )
         at_once = 1 if url.endswith(FIFO_SUFFIX) else _BATCHES_AT_ONCE
-        _send_all(sqs, url, batches(entries), at_once, total=None if lines else count)
+        total = None if lines else count
+        _send_all(sqs, url, batches(entries), at_once, total, as_json=as_json)
 
 
 def _bodies(body: str | None, file: Path | None, lines: bool, count: int) -> Iterable[str]:
@@ -245,6 +253,8 @@ def _send_all(
     batches: Iterator[list[SendMessageBatchRequestEntry]],
     at_once: int,
     total: int | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Send the batches, `at_once` at a time, and say how many messages SQS has taken.
 
@@ -257,26 +267,39 @@ def _send_all(
         with Progress(*columns, console=notes, disable=not notes.is_terminal) as progress:
             bar = progress.add_task("", total=total)
             while wave := list(islice(batches, at_once)):
-                sqs.run(_send_wave(sqs.client, url, wave, tally))
+                results = sqs.run(_send_wave(sqs.client, url, wave, tally))
+                if as_json:
+                    for result in results:
+                        typer.echo(msgspec.json.encode(result).decode())
                 progress.update(bar, completed=tally.sent)
     except KeyboardInterrupt:
         notes.print("Interrupted. The messages that were under way may have been sent too.")
         raise
     finally:
-        typer.echo(f"Sent to {short_name(url)}: {tally}.")
+        if not as_json:
+            typer.echo(f"Sent to {short_name(url)}: {tally}.")
     if tally.refused:
         raise NotSent(f"SQS refused {tally.refused:,} more, the first with {tally.first_refusal}")
 
 
 async def _send_wave(
     client: SqsClient, url: str, wave: list[list[SendMessageBatchRequestEntry]], tally: _Tally
-) -> None:
-    """Send batches side by side. Every one is done when the first error is raised."""
+) -> list[SendMessageBatchResultEntry | BatchResultErrorEntry]:
+    """Send batches side by side, and return what SQS says of each message, in order.
 
-    async def send_one(batch: list[SendMessageBatchRequestEntry]) -> None:
+    Every batch is done when the first error is raised.
+    """
+
+    async def send_one(batch: list[SendMessageBatchRequestEntry]) -> SendMessageBatchResult:
         request = SendMessageBatchRequest(queue_url=url, entries=batch)
-        tally.add(await client.send_message_batch(request))
+        result = await client.send_message_batch(request)
+        tally.add(result)
+        return result
 
+    said: list[SendMessageBatchResultEntry | BatchResultErrorEntry] = []
     for outcome in await asyncio.gather(*map(send_one, wave), return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
+        said += outcome.successful or ()
+        said += outcome.failed or ()
+    return sorted(said, key=lambda entry: int(entry.id))
