@@ -14,6 +14,8 @@ pytest_plugins = ("pytester",)
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "test-your-code.md"
 
+README = Path(__file__).parent.parent / "README.md"
+
 #: What would make the plugin slow to load: everything that Forebay needs and pytest does not.
 HEAVY = {"aiohttp", "apsw", "botocore", "boto3", "httptools", "msgspec", "rich", "typer", "uvloop"}
 
@@ -323,11 +325,14 @@ def test_the_fixtures_explain_themselves(project: Project) -> None:
     )
 
 
-def test_the_examples_of_the_page_pass(project: Project) -> None:
+def test_the_examples_of_the_pages_pass(project: Project) -> None:
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    examples += re.findall(
+        r"```python\n((?:(?!```).)*?def test_.*?)```", README.read_text(), re.DOTALL
+    )
     project.write("test_page.py", "\n".join(examples))
     tests = sum(example.count("def test_") for example in examples)
     asyncio_plugin = ("-p", "asyncio", "-o", "asyncio_mode=auto")
     result = project.run(*asyncio_plugin, "-o", "asyncio_default_fixture_loop_scope=function")
     result.assert_outcomes(passed=tests)
-    assert tests >= 7
+    assert tests >= 9
