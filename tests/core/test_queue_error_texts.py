@@ -349,13 +349,16 @@ LISTS: list[Row] = [
     (ListQueuesRequest(next_token=token_of("")), errors.INVALID_PARAMETER_VALUE,
      "MaxResults is a mandatory parameter when you provide a value for NextToken.",
      "github.com/Inqnuam/local-aws-sqs src/lib/queue.ts"),
-    (ListQueuesRequest(next_token="a?", max_results=1), errors.INVALID_PARAMETER_VALUE,
-     "Invalid NextToken value.", "github.com/Inqnuam/local-aws-sqs src/lib/queue.ts"),
+    *(
+        (ListQueuesRequest(next_token=token, max_results=1), errors.INVALID_PARAMETER_VALUE,
+         "Invalid NextToken value.", "github.com/Inqnuam/local-aws-sqs src/lib/queue.ts")
+        for token in ("a", "a?", "invalidtoken", "\u00e9", "am9i cw==", "am9icw==x")
+    ),
     (ListQueuesRequest(next_token=token_of("dead"), max_results=1, queue_name_prefix="jobs"),
      errors.INVALID_PARAMETER_VALUE,
      "Invalid NextToken value. If you are passing in NextToken, you must not change the other"
      " request parameters.", "github.com/Inqnuam/local-aws-sqs src/lib/queue.ts"),
-    (ListDeadLetterSourceQueuesRequest(queue_url=url_of("dead"), next_token="a?"),
+    (ListDeadLetterSourceQueuesRequest(queue_url=url_of("dead"), next_token="invalidtoken"),
      errors.INVALID_PARAMETER_VALUE, "Invalid or expired next token.",
      LOCAL + "list-dlq-source-queues.test.ts"),
 ]  # fmt: skip

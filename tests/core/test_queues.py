@@ -331,6 +331,7 @@ def test_queues_are_listed_by_name_prefix_and_page(sqs: Sqs) -> None:
     assert token is not None
     assert listed(sqs, queue_name_prefix="a", max_results=2, next_token=token) == (["a3"], None)
     assert listed(sqs, queue_name_prefix="z") == ([], None)
+    assert listed(sqs, next_token="") == listed(sqs)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def list_queues(
     state: EngineState, request: ListQueuesRequest, caller: Caller, now_ms: int
 ) -> ListQueuesResult:
     """The caller's queues in its region, by name. Pages only with MaxResults, as SQS does."""
-    if request.next_token is not None and request.max_results is None:
+    if request.next_token and request.max_results is None:
         raise SqsError(
             errors.INVALID_PARAMETER_VALUE,
             "MaxResults is a mandatory parameter when you provide a value for NextToken.",
@@ -353,7 +353,12 @@ def _encode_token(name: str) -> str:
 
 def _decode_token(token: str | None, refusal: str) -> str:
     """The last name of the page before; empty for the first page."""
+    if not token:
+        return ""
     try:
-        return urlsafe_b64decode(token or "").decode()
+        name = urlsafe_b64decode(token).decode()
     except (Base64Error, ValueError) as error:
         raise SqsError(errors.INVALID_PARAMETER_VALUE, refusal) from error
+    if _encode_token(name) != token:
+        raise SqsError(errors.INVALID_PARAMETER_VALUE, refusal)
+    return name
