@@ -144,7 +144,10 @@ class Inputs:
         form = urlencode(parameters, errors="replace").encode()
         if self._random.random() < 0.5:
             path = self._random.choice(["/", "/000000000000/q1", "/000000000000/q3.fifo"])
-            return b"GET %b?%b HTTP/1.1\r\nHost: sqs.test\r\n\r\n" % (path.encode(), form)
+            return b"GET %b?%b HTTP/1.1\r\nHost: sqs.test\r\nAuthorization: x\r\n\r\n" % (
+                path.encode(),
+                form,
+            )
         return self._post("Content-Type: application/x-www-form-urlencoded\r\n", form)
 
     def _post(self, headers: str, body: bytes) -> bytes:

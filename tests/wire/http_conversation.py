@@ -9,8 +9,12 @@ from contextlib import asynccontextmanager
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.journal.memory import MemoryJournal
+from forebay.broker.origins import Origins
 from forebay.broker.server import HttpServer
 from forebay.clock import ManualClock
+
+#: The name under which the clients know the server.
+HOST = "sqs.test"
 
 #: What the answers' Date header says: the time at which a ManualClock starts.
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -48,7 +52,7 @@ class Conversation:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[HttpServer]:
+async def serving(origins: Origins | None = None) -> AsyncIterator[HttpServer]:
     """A broker in memory behind HTTP on a free port."""
     broker = Broker(
         MemoryJournal(),
@@ -57,7 +61,9 @@ async def serving() -> AsyncIterator[HttpServer]:
         entropy=bytes,
         recreate_interval_ms=0,
     )
-    server = HttpServer(broker, clock=ManualClock(), entropy=bytes)
+    server = HttpServer(
+        broker, origins=origins or Origins(hosts=[HOST]), clock=ManualClock(), entropy=bytes
+    )
     await server.start("127.0.0.1", 0)
     try:
         yield server

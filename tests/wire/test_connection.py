@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -53,6 +54,8 @@ class Service:
         self.exchanges.append(exchange)
 
     def refused(self, exchange: Exchange, error: SqsError) -> None: ...
+
+    def address(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None: ...
 
     def abandon(self, poll: ParkedPoll) -> bool:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
@@ -49,6 +50,8 @@ class Service:
         exchange.reply(EmptyResult())
 
     def refused(self, exchange: Exchange, error: SqsError) -> None: ...
+
+    def address(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None: ...
 
     def abandon(self, poll: ParkedPoll) -> bool:
         return False

@@ -18,8 +18,9 @@ from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.keys import load_keys
+from forebay.broker.origins import Origins
 from forebay.broker.server import HttpServer
-from tests.wire.http_conversation import Conversation, conversation, request, serving
+from tests.wire.http_conversation import HOST, Conversation, conversation, request, serving
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -65,7 +66,7 @@ async def test_the_host_names_the_region_of_the_queue_that_is_shown(client: Conv
     await client.say(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     assert b"The specified queue does not exist." in await client.hear()
     create = "/?Action=CreateQueue&QueueName=jobs"
-    await client.say(f"GET {create} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    await client.say(f"POST {create} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     assert f"<QueueUrl>http://{host}/000000000000/jobs</QueueUrl>".encode() in await client.hear()
     await client.say(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     assert b'{"messages":[]}' in await client.hear()
@@ -111,7 +112,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Conversation]:
     )
     path.chmod(0o600)
     broker = Broker(MemoryJournal(), executor=InlineExecutor())
-    server = HttpServer(broker, access=Access(load_keys(path)))
+    server = HttpServer(broker, access=Access(load_keys(path)), origins=Origins(hosts=[HOST]))
     await server.start("127.0.0.1", 0)
     async with conversation(server) as client:
         yield client
@@ -161,7 +162,7 @@ async def test_with_keys_an_unsigned_request_of_either_protocol_is_refused(
 
 async def test_more_connections_than_allowed_are_turned_away() -> None:
     broker = Broker(MemoryJournal(), executor=InlineExecutor())
-    server = HttpServer(broker, connections_max=1)
+    server = HttpServer(broker, origins=Origins(hosts=[HOST]), connections_max=1)
     await server.start("127.0.0.1", 0)
     async with conversation(server) as first:
         assert (await get(first, "/health"))[0] == 200

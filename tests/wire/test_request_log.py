@@ -72,22 +72,23 @@ async def test_a_flood_of_different_refusals_has_few_lines(
     ("sent", "line"),
     [
         (
-            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n"
             b"Content-Length: 18\r\n\r\nAction=SendMessage",
             "Refused SendMessage from 127.0.0.1 (no User-Agent): MissingParameter",
         ),
         (
-            b"GET /?Action=DeleteQueue&QueueUrl=nowhere HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /?Action=DeleteQueue&QueueUrl=nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "Refused DeleteQueue from 127.0.0.1",
         ),
         (
-            b"GET /favicon.ico?token=secret HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /favicon.ico?token=secret HTTP/1.1\r\nHost: localhost\r\n\r\n",
             "Refused GET /favicon.ico from 127.0.0.1",
         ),
         (request("Nonsense", b"{}"), "Refused Nonsense from 127.0.0.1"),
         (b"not HTTP at all\r\n\r\n", "Refused what is no request from 127.0.0.1"),
         (
-            b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n"
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.ListQueues\r\n"
             b"User-Agent: a\tb\x9b31m\xff\r\nContent-Length: 1\r\n\r\n{",
             "Refused ListQueues from 127.0.0.1 (a\\tb\\x9b31mÿ)",
         ),
@@ -130,8 +131,8 @@ async def test_at_debug_every_request_is_a_line(caplog: pytest.LogCaptureFixture
         await ask(
             client,
             request("SendMessageBatch", batch),
-            b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n",
-            b"GET /?Action=GetQueueUrl&QueueName=jobs HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /?Action=GetQueueUrl&QueueName=jobs HTTP/1.1\r\nHost: localhost\r\n\r\n",
             NOWHERE,
         )
     written = [

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Mapping
 from socket import SO_ERROR, SOL_SOCKET
 from typing import Protocol, cast
 
 import httptools
 
 from forebay.broker.head import Head, RememberedHeads
-from forebay.broker.http import CONTINUE, Answers
+from forebay.broker.http import CONTINUE, Answers, with_headers
 from forebay.broker.polls import Answer, ParkedPoll
 from forebay.protocol import errors
 from forebay.protocol.actions import ReceiveMessageResult
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 class Exchange:
     """A request and, when it is there, its answer."""
 
-    __slots__ = ("action", "connection", "head", "keep_alive", "poll", "query", "response")
+    __slots__ = ("action", "connection", "head", "keep_alive", "lines", "poll", "query", "response")
 
     def __init__(
         self, connection: HttpConnection, keep_alive: bool, head: Head | None = None
@@ -54,6 +55,8 @@ class Exchange:
         self.poll: ParkedPoll | None = None
         #: How the answer is written when the request is not AWS JSON.
         self.query: QueryCall | None = None
+        #: Header lines that let a web page read the answer.
+        self.lines = b""
         self.response: bytes | None = None
 
     def reply(self, answer: Answer) -> None:
@@ -62,14 +65,15 @@ class Exchange:
         if isinstance(answer, SqsError):
             connection.refused(self, answer)
         if self.query is None:
-            self.response = connection.answers.answer(answer, self.keep_alive)
+            response = connection.answers.answer(answer, self.keep_alive)
         else:
-            self.response = connection.answers.query_answer(self.query, answer, self.keep_alive)
+            response = connection.answers.query_answer(self.query, answer, self.keep_alive)
+        self.response = with_headers(response, self.lines) if self.lines else response
         connection.flush()
 
     def respond(self, response: bytes) -> None:
         """Answer the request with bytes that are a whole response."""
-        self.response = response
+        self.response = with_headers(response, self.lines) if self.lines else response
         self.connection.flush()
 
 
@@ -87,6 +91,10 @@ class Service(Protocol):
 
     def refused(self, exchange: Exchange, error: SqsError) -> None:
         """A request is about to be answered with an error."""
+        ...
+
+    def address(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
+        """Have the page that asks be able to read the refusal of what is not handled."""
         ...
 
     def abandon(self, poll: ParkedPoll) -> bool:
@@ -355,7 +363,9 @@ class HttpConnection(asyncio.Protocol):
         """Answer what cannot be read any further, behind the answers that are owed."""
         if not self._refused:
             self._refused = True
-            self._exchange(False).reply(error)
+            exchange = self._exchange(False)
+            self._service.address(exchange, self._headers)
+            exchange.reply(error)
 
     def _refuse_body(self) -> None:
         self._refuse(

@@ -12,6 +12,7 @@ from typing import Self
 import uvloop
 
 from forebay.broker.journal.base import Durability
+from forebay.broker.origins import Origins
 from forebay.broker.running import running_broker
 from forebay.errors import Closed
 from forebay.protocol.identifiers import DEFAULT_REGION
@@ -25,7 +26,8 @@ class EmbeddedBroker:
 
     Everything is in memory unless `data` names a directory; then it is durable, at level fsync
     unless `durability` says otherwise. Port 0 takes a free port. `region` is that of requests that
-    name none.
+    name none. `origins` says which web pages and host names may use the broker: none but its own
+    unless given.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class EmbeddedBroker:
         host: str = "127.0.0.1",
         port: int = 0,
         region: str = DEFAULT_REGION,
+        origins: Origins | None = None,
     ) -> None:
         self._data = data
         self._durability = durability
         self._host = host
         self._port = port
+        self._origins = origins
         self._region = region
         self._thread: threading.Thread | None = None
         self._endpoint_url = ""
@@ -99,7 +103,12 @@ class EmbeddedBroker:
     async def _serve(self, started: Future[str]) -> None:
         self._loop = asyncio.get_running_loop()
         async with running_broker(
-            self._data, self._durability, host=self._host, port=self._port, region=self._region
+            self._data,
+            self._durability,
+            host=self._host,
+            port=self._port,
+            origins=self._origins,
+            region=self._region,
         ) as server:
             started.set_result(server.endpoint_url)
             await self._stop.wait()

@@ -77,3 +77,8 @@ class Answers:
             connection,
             body,
         )
+
+
+def with_headers(response: bytes, lines: bytes) -> bytes:
+    """An answer with more header lines; each ends in CRLF."""
+    return response.replace(b"\r\n", b"\r\n" + lines, 1)

@@ -7,6 +7,7 @@ clients wrote is shortened, and what is no printable text in it is escaped: a li
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from time import perf_counter
 from typing import NamedTuple
 
@@ -114,6 +115,9 @@ class RequestLog:
     def refused(self, exchange: Exchange, error: SqsError) -> None:
         self._service.refused(exchange, error)
 
+    def address(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
+        self._service.address(exchange, headers)
+
     def abandon(self, poll: ParkedPoll) -> bool:
         return self._service.abandon(poll)
 
@@ -140,6 +144,7 @@ class _LoggedExchange(Exchange):
 
     def reply(self, answer: Answer) -> None:
         self._outer.query = self.query
+        self._outer.lines = self.lines
         self._outer.action = self.action
         self._outer.reply(answer)
         failed = getattr(answer, "failed", None)
@@ -149,6 +154,7 @@ class _LoggedExchange(Exchange):
         self._write(code)
 
     def respond(self, response: bytes) -> None:
+        self._outer.lines = self.lines
         self._outer.respond(response)
         self._write(response[9:12].decode("latin-1"))
 

@@ -18,6 +18,7 @@ from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.journal.reserve import DiskReserve
 from forebay.broker.journal.sqlite import SqliteJournal
 from forebay.broker.memory_limit import default_memory_limit_bytes
+from forebay.broker.origins import Origins
 from forebay.broker.server import HttpServer
 from forebay.errors import SettingsError
 from forebay.fault_injection import FaultPlane
@@ -78,6 +79,7 @@ async def running_broker(
     host: str = "127.0.0.1",
     port: int = 0,
     access: Access | None = None,
+    origins: Origins | None = None,
     tls: SSLContext | None = None,
     faults: FaultPlane | None = None,
     time_scale: float = 1.0,
@@ -107,7 +109,7 @@ async def running_broker(
             ),
             region=region,
         )
-        server = HttpServer(broker, access=access, tls=tls, faults=faults)
+        server = HttpServer(broker, access=access, origins=origins, tls=tls, faults=faults)
         if declared:
             declared_done(await create_declared(broker.call, declared))
         await server.start(host, port)

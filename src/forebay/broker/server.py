@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from ssl import SSLContext
 
 from forebay.broker.access import Access, Identity
@@ -15,7 +16,8 @@ from forebay.broker.connection import Exchange, HttpConnection, Service
 from forebay.broker.core.engine import Caller
 from forebay.broker.faults import FaultySubmit
 from forebay.broker.head import Call, Head, RememberedHeads
-from forebay.broker.http import Answers
+from forebay.broker.http import Answers, with_headers
+from forebay.broker.origins import Origins, preflight
 from forebay.broker.pages import is_page, permission_for, show
 from forebay.broker.policy import Context
 from forebay.broker.polls import ParkedPoll
@@ -29,7 +31,18 @@ from forebay.clock import Clock, SystemClock
 from forebay.errors import AddressInUse, ForebayError
 from forebay.fault_injection import FaultPlane
 from forebay.protocol import awsquery, errors
-from forebay.protocol.actions import ACTIONS, AnyRequest, add_trace_header
+from forebay.protocol.actions import (
+    ACTION_OF,
+    ACTIONS,
+    AnyRequest,
+    GetQueueAttributesRequest,
+    GetQueueUrlRequest,
+    ListDeadLetterSourceQueuesRequest,
+    ListMessageMoveTasksRequest,
+    ListQueuesRequest,
+    ListQueueTagsRequest,
+    add_trace_header,
+)
 from forebay.protocol.awsjson import TARGET_HEADER, TARGET_PREFIX, decode_request
 from forebay.protocol.errors import SqsError
 from forebay.protocol.sigv4_verify import HttpRequest
@@ -56,6 +69,19 @@ _TARGET = TARGET_HEADER.lower().encode()
 #: Source: SQSDeveloperGuide/sqs-message-metadata.html
 _TRACE_HEADER = b"x-amzn-trace-id"
 
+#: The requests that change nothing, and may therefore come as an unsigned GET.
+_READING = (
+    GetQueueAttributesRequest,
+    GetQueueUrlRequest,
+    ListDeadLetterSourceQueuesRequest,
+    ListMessageMoveTasksRequest,
+    ListQueueTagsRequest,
+    ListQueuesRequest,
+)
+
+#: What OPTIONS answers to who is no web page of another site.
+_ALLOW = b"Allow: GET, POST, OPTIONS\r\n"
+
 _ACTIONS = {(TARGET_PREFIX + name).encode(): name for name in ACTIONS}
 
 
@@ -63,8 +89,9 @@ class HttpServer:
     """Serves a broker on a TCP port, in both protocols of SQS and with a few pages of its own.
 
     With `access` that has keys, every request but /health must be signed. With `tls` it speaks
-    HTTPS only. More than `connections_max` connections at a time are turned away. `faults` is for
-    tests of clients.
+    HTTPS only. `origins` says which web pages and host names may use it: none but its own unless
+    given. More than `connections_max` connections at a time are turned away. `faults` is for tests
+    of clients.
     """
 
     def __init__(
@@ -72,6 +99,7 @@ class HttpServer:
         broker: Broker,
         *,
         access: Access | None = None,
+        origins: Origins | None = None,
         tls: SSLContext | None = None,
         connections_max: int = CONNECTIONS_MAX,
         faults: FaultPlane | None = None,
@@ -81,6 +109,7 @@ class HttpServer:
         self._broker = broker
         self._access = access or Access()
         self._open = not self._access.has_keys
+        self._origins = origins or Origins()
         self._tls = tls
         self._scheme = "http" if tls is None else "https"
         self._connections_max = connections_max
@@ -124,6 +153,7 @@ class HttpServer:
             raise ForebayError(
                 f"Cannot listen on port {port} of {host}: {error}. Choose another --host or --port."
             ) from error
+        self._origins.listen(host, [socket.getsockname()[0] for socket in self._server.sockets])
         port = self._server.sockets[0].getsockname()[1]
         host = f"[{host}]" if ":" in host else host
         self.endpoint_url = f"{self._scheme}://{host}:{port}"
@@ -176,6 +206,11 @@ class HttpServer:
     def refused(self, exchange: Exchange, error: SqsError) -> None:
         self._refusals.note(exchange, error)
 
+    def address(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
+        # A page that is not let in learns nothing of the refusal.
+        with suppress(SqsError):
+            exchange.lines = self._origins.let_in(headers, self._scheme)
+
     def abandon(self, poll: ParkedPoll) -> bool:
         return self._broker.abandon(poll)
 
@@ -195,39 +230,50 @@ class HttpServer:
     def _read(
         self, exchange: Exchange, head: Head, body: bytes
     ) -> tuple[AnyRequest, Caller] | None:
-        """What is asked for, and who asks; None when a page is shown. Raises SqsError.
+        """What is asked for, and who asks; None when that is answered. Raises SqsError.
 
-        Where nobody has to sign, what the head says is kept with it.
+        Where nobody has to sign and no web page asks, what the head says is kept with it.
         """
         headers = head.headers
         target = headers.get(_TARGET)
         path, _, query = head.url.partition(b"?")
-        if target is not None and head.method == b"POST":
-            identity = self._authenticate(head.method, head.url, headers, body)
-            action = _ACTIONS.get(target)
-            if action is None:
-                raise _unknown_action(target)
-            request = decode_request(action, body)
-        elif is_page(path) and head.method == b"GET":
-            self._show(exchange, path, query, headers, head.url)
-            return None
-        else:
-            action = None
-            query_call = exchange.query = awsquery.decode(
+        is_call = target is not None and head.method == b"POST"
+        shows_page = not is_call and is_page(path) and head.method == b"GET"
+        query_call = None
+        if not is_call and not shows_page:
+            query_call = awsquery.decode(
                 head.url, headers.get(b"content-type", b""), headers.get(b"accept", b""), body
             )
             exchange.action = query_call.action
-            identity = self._authenticate(head.method, head.url, headers, body)
+            exchange.query = query_call
+        exchange.lines = lines = self._origins.let_in(headers, self._scheme)
+        if head.method == b"OPTIONS":
+            answer = self._answers.page(200, "text/plain", b"", keep_alive=exchange.keep_alive)
+            exchange.respond(with_headers(answer, preflight(headers) if lines else _ALLOW))
+            return None
+        if shows_page:
+            self._show(exchange, path, query, headers, head.url)
+            return None
+        identity = self._authenticate(head.method, head.url, headers, body)
+        action = None
+        if query_call is not None:
             if isinstance(query_call.request, SqsError):
                 raise query_call.request
             request = query_call.request
+            if identity is None and head.method != b"POST":
+                _check_may_come_unsigned(request, headers)
+        else:
+            action = _ACTIONS.get(target or b"")
+            if action is None:
+                raise _unknown_action(target or b"")
+            request = decode_request(action, body)
         if identity is not None:
             self._authorize(exchange, identity, request)
         trace_header = headers.get(_TRACE_HEADER)
         if trace_header is not None:
             add_trace_header(request, trace_header.decode("latin-1"))
         caller = self._callers.caller(path, query, headers, identity, self.endpoint_url)
-        if action is not None and identity is None and trace_header is None:
+        if action is not None and identity is None and trace_header is None and not lines:
             head.call = Call(action, caller)
         return request, caller
 
@@ -280,6 +326,19 @@ class HttpServer:
                 connection.idle_checks = connection.idle_checks + 1 if connection.idle else 0
                 if connection.idle_checks * _IDLE_CHECK_S > IDLE_S:
                     connection.abort()
+
+
+def _check_may_come_unsigned(request: AnyRequest, headers: Mapping[bytes, bytes]) -> None:
+    """A GET without a signature may be a picture in some web page, or a link in a mail.
+
+    A signature in the URL counts for nothing where it is not checked: the page may have made it up.
+    """
+    if not isinstance(request, _READING) and b"authorization" not in headers:
+        raise SqsError(
+            errors.MISSING_AUTHENTICATION_TOKEN,
+            f"{ACTION_OF[type(request)].name} changes something. Send it as a POST, or with an"
+            " Authorization header: without either, any web page or link could have asked for it.",
+        )
 
 
 def _unknown_action(target: bytes) -> SqsError:

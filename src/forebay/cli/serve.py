@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import logging
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from forebay.broker.bootstrap import read_declarations
 from forebay.broker.faults import read_rates
 from forebay.broker.journal.base import Durability
 from forebay.broker.keys import load_keys
+from forebay.broker.origins import Origins
 from forebay.broker.running import running_broker, tls_context
 from forebay.broker.server import HttpServer
 from forebay.cli.announcements import Announcements, Served
@@ -41,6 +43,8 @@ DEFAULT_PORT = 9324
 #: ones. A broker makes hardly any cycles and holds many objects: a full look at a million messages
 #: stops it for half a second, in vain. Python's own are 700, 10 and 10.
 _GC_THRESHOLDS = (50_000, 20, 100)
+
+_log = logging.getLogger(__name__)
 
 
 def _log_early(log_format: LogFormat) -> LogFormat:
@@ -102,6 +106,22 @@ def serve(
         typer.Option(
             metavar="FILE",
             help="Who may do what: a TOML file of access keys. Every request must be signed.",
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Let the web pages of an origin use the broker, http://localhost:3000 for example;"
+            " * lets all pages. Others are refused. Can be given again.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name by which clients reach the broker, beside localhost and IP addresses:"
+            " host.docker.internal for example, *.example.test. Can be given again.",
         ),
     ] = None,
     tls_cert: Annotated[
@@ -191,6 +211,7 @@ def serve(
         )
     if (tls_cert is None) != (tls_key is None):
         raise SettingsError("--tls-cert and --tls-key go together. Give both or none.")
+    origins = Origins(allow_origin or (), allow_host or ())
     access = Access(load_keys(keys)) if keys is not None else Access()
     tls = tls_context(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     declared = read_declarations(config) if config is not None else []
@@ -199,6 +220,11 @@ def serve(
         data = DEFAULT_DATA
     set_up_logs(log_format, log_level)
     log_what_nobody_catches()
+    if origins.allow_every_origin:
+        _log.warning(
+            "--allow-origin * lets every web page that anybody here opens use the broker"
+            " like its own."
+        )
     announcements = Announcements(
         Served(data, durability, region, signed=access.has_keys), log_format
     )
@@ -211,6 +237,7 @@ def serve(
                     host=host,
                     port=port,
                     access=access,
+                    origins=origins,
                     tls=tls,
                     faults=plane,
                     time_scale=time_scale,
