@@ -79,21 +79,26 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-def receive(url: str) -> list[dict[str, str]]:
-    found: Any = ask(url, "ReceiveMessage", QueueUrl="jobs", MaxNumberOfMessages=10)
+def receive(url: str, queue: str = "jobs") -> list[dict[str, str]]:
+    found: Any = ask(url, "ReceiveMessage", QueueUrl=queue, MaxNumberOfMessages=10)
     messages: list[dict[str, str]] = found.get("Messages", [])
     return messages
 
 
-def drain(url: str) -> list[str]:
+def attribute(url: str, queue: str, name: str) -> int:
+    found: Any = ask(url, "GetQueueAttributes", QueueUrl=queue, AttributeNames=[name])
+    return int(found["Attributes"][name])
+
+
+def drain(url: str, queue: str = "jobs") -> list[str]:
     """Receive and delete all messages. Every request has to succeed at once."""
     bodies = []
-    while messages := receive(url):
+    while messages := receive(url, queue):
         entries = [
             {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
             for number, message in enumerate(messages)
         ]
-        answer: Any = ask(url, "DeleteMessageBatch", QueueUrl="jobs", Entries=entries)
+        answer: Any = ask(url, "DeleteMessageBatch", QueueUrl=queue, Entries=entries)
         assert not answer.get("Failed")
         bodies += [message["Body"] for message in messages]
     return bodies
@@ -158,13 +163,37 @@ def test_a_disk_that_others_fill_to_its_last_byte_is_emptied_also_after_a_restar
         left = drain(url)
         assert len(set(left)) == len(left)
         assert sent - 10 <= len(left) < sent
-        found: Any = ask(url, "GetQueueAttributes", QueueUrl="dead", AttributeNames=["All"])
-        assert found["Attributes"]["ApproximateNumberOfMessages"] == "1"
+        assert attribute(url, "dead", "ApproximateNumberOfMessages") == 1
         ask(url, "PurgeQueue", QueueUrl="dead")
         (disk / "filler").unlink()
         wait_for_room(url)
         ask(url, "SendMessage", QueueUrl="jobs", MessageBody="again")
         assert drain(url) == ["again"]
+
+
+def test_all_messages_of_a_full_disk_can_become_dead_letters_and_be_received_as_such(
+    disk: Path,
+) -> None:
+    with ServeProcess("--port", "0", "--data", str(disk / "data")) as broker:
+        url = broker.endpoint_url
+        ask(url, "CreateQueue", QueueName="dead")
+        arn = "arn:aws:sqs:us-east-1:000000000000:dead"
+        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
+        attributes = {"RedrivePolicy": policy, "VisibilityTimeout": "3"}
+        ask(url, "CreateQueue", QueueName="jobs", Attributes=attributes)
+        sent, _ = send_until_refused(url, "x" * 10_000)
+        fill(disk)
+        received = 0
+        while messages := receive(url):
+            received += len(messages)
+        assert received == sent
+        deadline_s = time.monotonic() + 60
+        while attribute(url, "dead", "ApproximateNumberOfMessages") < sent:
+            assert time.monotonic() < deadline_s
+            assert receive(url) == []
+        (disk / "filler").unlink()
+        assert len(drain(url, "dead")) == sent
+        wait_for_room(url)
 
 
 def test_more_is_kept_free_when_more_is_asked_for(disk: Path) -> None:

@@ -37,7 +37,7 @@ def sequences(tables: Tables, queue: int = 1) -> list[int]:
 def test_a_failed_commit_keeps_nothing_and_the_next_one_works(tables: Tables) -> None:
     tables.commit(changes(messages=[message(1)]), 1)
     with pytest.raises(JournalError, match="could not be written") as failure:
-        tables.commit(changes(messages=[message(2), message(1)], removed_messages=[1]), 2)
+        tables.commit(changes(messages=[message(2), message(1)], removed_messages=[9]), 2)
     assert isinstance(failure.value.__cause__, apsw.Error)
     assert sequences(tables) == [1]
     tables.commit(changes(messages=[message(2)]), 2)

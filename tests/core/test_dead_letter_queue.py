@@ -6,10 +6,13 @@ import json
 
 import pytest
 
+from forebay.broker.core.engine import Wait
 from forebay.broker.core.window import Window
 from forebay.protocol.actions import (
     DeleteQueueRequest,
     Message,
+    ReceiveMessageRequest,
+    ReceiveMessageResult,
     SetQueueAttributesRequest,
     StartMessageMoveTaskRequest,
 )
@@ -185,3 +188,30 @@ def test_a_queue_says_whose_dead_letters_it_takes(permission: str, refused: bool
     if permission != "allowAll":
         with pytest.raises(SqsError, match="does not allow"):
             sqs.create("others", redrive)
+
+
+def test_many_are_dead_lettered_a_few_at_a_time_and_nobody_is_told_that_there_are_none() -> None:
+    """A commit with all of them would not fit into what is left of a full disk."""
+    sqs = Sqs()
+    sqs.create("dead")
+    policy = f'{{"deadLetterTargetArn":"{arn_of("dead")}","maxReceiveCount":1}}'
+    sqs.create("jobs", {"RedrivePolicy": policy, "VisibilityTimeout": 10})
+    body = "x" * 100_000
+    for _ in range(10):
+        sqs.send("jobs", body)
+    assert len(sqs.receive("jobs")) == 10
+    sqs.send("jobs", "good")
+    sqs.wait(10)
+    request = ReceiveMessageRequest(queue_url=url_of("jobs"))
+    sqs.engine.take_changes()
+    moved = []
+    while isinstance(answer := sqs.call(request), Wait):
+        moved.append(len(sqs.engine.take_changes().messages))
+        assert sqs.engine.next_due() <= sqs.now_ms + 1
+        sqs.wait(0.001)
+        sqs.engine.tick(sqs.now_ms)
+        assert 2 in sqs.engine.take_readable()
+    assert moved == [3, 3, 3]
+    assert isinstance(answer, ReceiveMessageResult)
+    assert [message.body for message in answer.messages or []] == ["good"]
+    assert sqs.counts("dead")[0] == 10

@@ -191,6 +191,7 @@ class Engine:
         if changes:
             state.save_tallies()
             state.changes = ChangeSet()
+            state.dead_lettered_size = 0
         return changes
 
     def take_pages(self) -> list[PageRequest]:

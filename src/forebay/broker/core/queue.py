@@ -6,6 +6,7 @@ that `standard.py` and `fifo.py` add.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 
@@ -21,7 +22,7 @@ from forebay.broker.core.delay_changes import DelayChange, without_old
 from forebay.broker.core.held import HeldMessages
 from forebay.broker.core.message import Event, Message, State, transition
 from forebay.broker.core.order import Order
-from forebay.broker.core.window import Window
+from forebay.broker.core.window import Window, size_of
 from forebay.protocol.identifiers import QueueKey, queue_arn
 
 
@@ -198,14 +199,17 @@ class Queue(ABC):
         now_ms: int,
         *,
         received_alone: bool = False,
+        exhausted_size_max: int = sys.maxsize,
     ) -> tuple[list[Message], list[Message]]:
         """The next messages to deliver, at most `limit`, and those to dead-letter on the way.
 
         A message that was received from this queue `max_receive_count` times already is not
         delivered again. With `received_alone` none is that was never received from this queue.
+        When those to dead-letter have `exhausted_size_max` characters, the next one ends it.
         """
         chosen: list[Message] = []
         exhausted: list[Message] = []
+        exhausted_size = 0
         in_order = self._order.select(limit, now_ms)
         if received_alone:
             in_order = (message for message in in_order if message.received_here)
@@ -217,7 +221,10 @@ class Queue(ABC):
                 and message.receive_count >= max_receive_count
                 and message.receives_here >= max_receive_count
             ):
+                if exhausted_size >= exhausted_size_max:
+                    break
                 exhausted.append(message)
+                exhausted_size += size_of(message) + 1
             else:
                 chosen.append(message)
         return chosen, exhausted

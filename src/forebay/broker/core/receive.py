@@ -39,9 +39,13 @@ SYSTEM_ATTRIBUTES = frozenset(
     }
 )
 
-#: How long a receive waits for messages from the journal though it asked not to wait, in ms. A page
-#: takes a few; only a disk that hangs takes so long.
+#: How long a receive waits for messages from the journal, or from behind dead letters, though it
+#: asked not to wait, in ms. A page takes a few; only a disk that hangs takes so long.
 _PAGE_WAIT_MS = 2_000
+
+#: Size of the messages that are dead-lettered in one commit, in characters, about. Each is in the
+#: commit log once more, and a commit has to fit into the reserve of a small disk.
+_DEAD_LETTERED_SIZE_MAX = 262_144
 
 _TOO_MUCH_RECEIVED = (
     "The messages that were received and not deleted take too much of the broker's memory. Delete"
@@ -77,6 +81,11 @@ def receive_message(
         wait_ms = wait_s * 1000
         if limit > 0 and queue.held.awaits_page:
             wait_ms = max(wait_ms, _PAGE_WAIT_MS)
+        elif limit > 0 and queue.has_ready() and not state.redelivers_alone:
+            # Behind as many messages as one commit dead-letters there are others, for the next one.
+            wait_ms = max(wait_ms, _PAGE_WAIT_MS)
+            queue.due_ms = now_ms + 1
+            state.reschedule(queue)
         if wait_ms > 0:
             return Wait(queue.number, now_ms + wait_ms)
         if state.redelivers_alone and queue.has_ready():
@@ -185,7 +194,11 @@ def _deliver(
         policy.max_receive_count if policy is not None and target is not None else None
     )
     messages, exhausted = queue.select(
-        limit, max_receive_count, now_ms, received_alone=state.redelivers_alone
+        limit,
+        max_receive_count,
+        now_ms,
+        received_alone=state.redelivers_alone,
+        exhausted_size_max=_DEAD_LETTERED_SIZE_MAX - state.dead_lettered_size,
     )
     if target is not None:
         for message in exhausted:

@@ -29,7 +29,7 @@ from forebay.broker.core.fifo import FifoQueue
 from forebay.broker.core.message import Event, Message
 from forebay.broker.core.queue import Queue
 from forebay.broker.core.standard import StandardQueue
-from forebay.broker.core.window import Window
+from forebay.broker.core.window import Window, size_of
 from forebay.protocol import errors
 from forebay.protocol.checksums import md5_of_attributes, md5_of_body
 from forebay.protocol.errors import SqsError
@@ -86,6 +86,8 @@ class EngineState:
         #: When each recently deleted queue was deleted.
         self.deleted_at_ms: dict[QueueKey, int] = {}
         self.changes = ChangeSet()
+        #: Size of the messages that were dead-lettered since the last commit.
+        self.dead_lettered_size = 0
         #: Why nothing that grows is accepted now, for who asks for it; None when it is.
         self.shortage: str | None = None
         #: Whether only messages that were received before are delivered.
@@ -329,6 +331,7 @@ class EngineState:
         """
         source.remove(message, Event.DEAD_LETTERED, now_ms)
         source.totals.dead_lettered += 1
+        self.dead_lettered_size += size_of(message)
         self.forget_message(message)
         extras = message.extras or MessageExtras()
         moved = Message(

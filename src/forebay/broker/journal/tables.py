@@ -331,8 +331,9 @@ class Tables:
                 database.pragma("cache_spill", True)
 
     def _apply(self, changes: ChangeSet, removed_messages: Sequence[int]) -> None:
-        self._store(changes)
+        # What is removed first leaves its space to what is stored. A sum has nothing in both.
         self._remove_messages(removed_messages)
+        self._store(changes)
         self._remove(changes)
         self._count_delayed(changes)
         self._database.execute(
