@@ -48,7 +48,8 @@ def read_settings(path: Path, settings: Collection[str]) -> dict[str, Value]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path} could not be read: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"{path} could not be read: {reason}.") from error
     table = document.get(TABLE, {})
     if not isinstance(table, dict):
         raise SettingsError(f"{path}: {TABLE} must be a table: [{TABLE}].")

@@ -138,9 +138,15 @@ def test_declared_queues_are_in_the_region_of_the_environment_or_of_the_option(
         (["--tls-cert", "cert.pem"], "--tls-cert and --tls-key go together"),
         (["--tls-cert", "no.pem", "--tls-key", "no.pem"], "no.pem"),
         (["--host", "0.0.0.0"], "Give --keys FILE"),
+        (["--keys", "."], "Is a directory"),
+        (["--config", "."], "Is a directory"),
+        (["--config", "picture"], "picture could not be read"),
+        (["--faults", "picture"], "picture could not be read"),
+        (["--tls-cert", ".", "--tls-key", "."], "Is a directory"),
     ],
 )
 def test_options_that_are_refused(tmp_path: Path, arguments: list[str], text: str) -> None:
+    (tmp_path / "picture").write_bytes(b"\xff")
     with ServeProcess("--durability", "memory", *arguments, directory=tmp_path) as broker:
         code, output, errors = broker.end()
     assert code == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_a_json_line_has_its_fields(capfd: pytest.CaptureFixture[str]) -> None:
     set_up_logs(LogFormat.JSON)
     logging.getLogger("forebay.broker").error("A commit failed", extra={"queue": "jobs"})
     line = json.loads(capfd.readouterr().err)
-    assert line.pop("timestamp")
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta()
     assert line == {
         "level": "ERROR",
         "logger": "forebay.broker",

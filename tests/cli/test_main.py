@@ -83,11 +83,16 @@ def test_without_a_command_it_explains_itself(run: Run) -> None:
         (("receive", "orders", "--visibility", "99999"), "Invalid value for '--visibility'"),
         (("send", "orders", "--file", "/nowhere"), "does not exist"),
         (("send", "orders", "--file", "/"), "is a directory"),
+        (("send", "", "x"), "The queue's name is empty."),
+        (("redrive", "orders", "--to", ""), "The queue's name is empty."),
+        (("demo", "--json", "/"), "is a directory"),
+        (("create", ""), "cannot be the name of a queue"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
-    run: Run, arguments: tuple[str, ...], complaint: str
+    run: Run, sqs: Sqs, arguments: tuple[str, ...], complaint: str
 ) -> None:
+    sqs.create("orders")
     ended = run(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert complaint in ended.err
@@ -149,6 +154,16 @@ def test_an_environment_that_cannot_be_meant_is_explained(
     assert (ended.code, ended.out) == (2, "")
     assert complaint in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_a_variable_that_kubernetes_sets_is_explained(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREBAY_PORT", "tcp://10.0.0.7:9324")
+    ended = run("serve")
+    assert ended.code == 2
+    assert "FOREBAY_PORT" in ended.err
+    assert "enableServiceLinks: false" in ended.err
 
 
 def test_aws_without_a_region_is_explained(

@@ -33,7 +33,7 @@ def read_rates(path: Path) -> FaultRates:
     """The rates in a TOML file. Raises SettingsError, which names the file and the field."""
     try:
         rates = msgspec.toml.decode(path.read_bytes(), type=FaultRates)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
         raise SettingsError(f"The fault rates in {path} could not be read: {error}.") from error
     for name in ("duplicate", "reorder", "lose_reply"):
         if not 0 <= getattr(rates, name) <= 1:

@@ -153,6 +153,8 @@ def choose_place(
 
 def _check_queue(queue: str) -> None:
     """Raise SettingsError unless this can be a queue's name, URL or ARN."""
+    if not queue:
+        raise SettingsError("The queue's name is empty.")
     try:
         if queue.startswith("arn:"):
             known, example = queue_key_from_arn(queue), "arn:aws:sqs:us-east-1:123456789012:orders"

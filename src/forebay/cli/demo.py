@@ -35,7 +35,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed makes other buyers.")] = 1,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the figures to a file as JSON."),
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            dir_okay=False,
+            writable=True,
+            help="Write the figures to a file as JSON.",
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data and the logs.")] = False,
 ) -> None:

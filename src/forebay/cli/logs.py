@@ -42,8 +42,9 @@ def set_up_logs(log_format: LogFormat, level: LogLevel = LogLevel.INFO) -> None:
     if log_format is LogFormat.JSON:
         handler.setFormatter(
             JsonFormatter(
-                ["asctime", "levelname", "name", "message"],
-                rename_fields={"asctime": "timestamp", "levelname": "level", "name": "logger"},
+                ["levelname", "name", "message"],
+                rename_fields={"levelname": "level", "name": "logger"},
+                timestamp=True,
             )
         )
     else:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 
 import forebay
@@ -163,4 +163,15 @@ def _usage(error: TyperException) -> str:
     source = context.get_parameter_source(option.name) if option is not None else None
     if source is not None and source.name == "DEFAULT_MAP":
         return f"{context.params['config']}: {message}."
+    if source is not None and source.name == "ENVIRONMENT" and _set_by_kubernetes(option):
+        return (
+            f"{message}. Kubernetes sets the variable for a service called forebay. Give the pod"
+            " enableServiceLinks: false, or the service another name."
+        )
     return f"{message}. See {context.command_path} -h."
+
+
+def _set_by_kubernetes(option: object) -> bool:
+    """Whether the variable of an option tells where a service is, as those of a pod do."""
+    variable = option.envvar if isinstance(option, TyperOption) else None
+    return isinstance(variable, str) and "://" in os.environ.get(variable, "")
