@@ -33,6 +33,9 @@ _REGION_IN_OLD_HOST = re.compile(r"^(?:([a-z0-9-]+)\.)?queue\.amazonaws\.com")
 #: Added to the broker's own counter so that a SequenceNumber has SQS's 20 digits.
 _SEQUENCE_NUMBER_BASE = 18_850_000_000_000_000_000
 
+#: The digit of a version 4 UUID that says its variant, by the random digit that it is made from.
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 #: Version, queue number, sequence, receive count and tag of the message id.
 _HANDLE = Layout(">BIQI18s")
 _CHECKSUM_BYTES = 4
@@ -118,14 +121,17 @@ def queue_key_from_arn(arn: str) -> QueueKey | None:
 
 def message_id(entropy: bytes) -> str:
     """A version 4 UUID from 16 random bytes."""
-    digits = entropy.hex()
-    variant = "89ab"[entropy[8] & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return message_ids(entropy)[0]
 
 
 def message_ids(entropy: bytes) -> list[str]:
-    """As many ids as there are 16 random bytes."""
-    return [message_id(entropy[start : start + 16]) for start in range(0, len(entropy), 16)]
+    """As many version 4 UUIDs as there are 16 random bytes."""
+    every = entropy.hex()
+    return [
+        f"{every[at : at + 8]}-{every[at + 8 : at + 12]}-4{every[at + 13 : at + 16]}"
+        f"-{_VARIANTS[every[at + 16]]}{every[at + 17 : at + 20]}-{every[at + 20 : at + 32]}"
+        for at in range(0, len(every), 32)
+    ]
 
 
 def message_tag(identifier: str) -> bytes:

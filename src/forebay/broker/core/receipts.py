@@ -47,6 +47,7 @@ def delete_message(
 ) -> EmptyResult:
     queue = state.queue(request.queue_url, caller, now_ms)
     _delete(state, queue, request.receipt_handle, now_ms)
+    _after_deletes(state, queue)
     return EmptyResult()
 
 
@@ -55,7 +56,11 @@ def delete_message_batch(
 ) -> BatchResult:
     queue = state.queue(request.queue_url, caller, now_ms)
     validation.check_batch(request.entries, "DeleteMessageBatchRequestEntry")
-    return _each(request.entries, lambda entry: _delete(state, queue, entry.receipt_handle, now_ms))
+    result = _each(
+        request.entries, lambda entry: _delete(state, queue, entry.receipt_handle, now_ms)
+    )
+    _after_deletes(state, queue)
+    return result
 
 
 def change_message_visibility(
@@ -153,6 +158,10 @@ def _delete(state: EngineState, queue: Queue, text: str, now_ms: int) -> None:
     queue.remove(message, Event.DELETED, now_ms)
     queue.totals.deleted += 1
     state.forget_message(message)
+
+
+def _after_deletes(state: EngineState, queue: Queue) -> None:
+    """Note that a message group may have been freed, or that there is room for a page."""
     if queue.is_readable():
         state.readable[queue.number] = None
 

@@ -133,7 +133,11 @@ class MemoryJournal:
 
     def _put_in_order(self, row: MessageRow) -> None:
         number, group_id, position = row[1], row[8], (row[11], row[0])
-        insort(self._order.setdefault((number, None), []), position)
+        order = self._order.setdefault((number, None), [])
+        if not order or order[-1] < position:
+            order.append(position)
+        else:
+            insort(order, position)
         self._ordered += 1
         if group_id is not None and row[11] != row[0]:
             insort(self._order.setdefault((number, group_id), []), position)
