@@ -13,6 +13,8 @@ final class Application {
         return new SpringApplicationBuilder(scenario)
                 .web(WebApplicationType.NONE)
                 .logStartupInfo(false)
+                // To close takes as long as a poll. Scenarios do so only where it is what they are about.
+                .registerShutdownHook(false)
                 .properties("spring.main.banner-mode=off", "logging.config=classpath:logback.xml")
                 .properties(settings)
                 .run();

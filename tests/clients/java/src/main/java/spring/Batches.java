@@ -40,33 +40,32 @@ class Batches {
     public static void main(String[] arguments) throws Exception {
         var url = newQueue("in-batches", Map.of("VisibilityTimeout", "600", "MaximumMessageSize", "1024"));
         var other = newQueue("by-template", Map.of("MaximumMessageSize", "1024"));
-        try (var context = Application.of(Batches.class)) {
-            var template = context.getBean(SqsTemplate.class);
-            for (var begin = 0; begin < COUNT; begin += 10) {
-                var batch = IntStream.range(begin, begin + 10)
-                        .<Message<String>>mapToObj(number -> new GenericMessage<>("" + number))
-                        .toList();
-                template.sendMany("in-batches", batch);
-            }
-            await(() -> handled.size() == COUNT && left(url).equals(List.of(0, 1, 0)));
-
-            var failed = new ArrayList<Integer>();
-            try {
-                template.sendMany("by-template", List.of(
-                        new GenericMessage<>("good"), new GenericMessage<>("b".repeat(1025))));
-            } catch (SendBatchOperationFailedException refused) {
-                failed.add(refused.getFailedMessages().size());
-                failed.add(refused.getSendBatchResult(String.class).successful().size());
-            }
-            var received = template.receiveMany(options -> options.queue("by-template"), String.class);
-            new Answer()
-                    .say("handled", handled.stream().map(Integer::valueOf).sorted().toList().equals(
-                            IntStream.range(0, COUNT).boxed().toList()))
-                    .say("in batches", sizes.stream().anyMatch(size -> size > 1))
-                    .say("failed and sent", failed)
-                    .say("received by the template", received.stream().map(Message::getPayload).toList())
-                    .say("left of those", left(other))
-                    .tell();
+        var context = Application.of(Batches.class);
+        var template = context.getBean(SqsTemplate.class);
+        for (var begin = 0; begin < COUNT; begin += 10) {
+            var batch = IntStream.range(begin, begin + 10)
+                    .<Message<String>>mapToObj(number -> new GenericMessage<>("" + number))
+                    .toList();
+            template.sendMany("in-batches", batch);
         }
+        await(() -> handled.size() == COUNT && left(url).equals(List.of(0, 1, 0)));
+
+        var failed = new ArrayList<Integer>();
+        try {
+            template.sendMany("by-template", List.of(
+                    new GenericMessage<>("good"), new GenericMessage<>("b".repeat(1025))));
+        } catch (SendBatchOperationFailedException refused) {
+            failed.add(refused.getFailedMessages().size());
+            failed.add(refused.getSendBatchResult(String.class).successful().size());
+        }
+        var received = template.receiveMany(options -> options.queue("by-template"), String.class);
+        new Answer()
+                .say("handled", handled.stream().map(Integer::valueOf).sorted().toList().equals(
+                        IntStream.range(0, COUNT).boxed().toList()))
+                .say("in batches", sizes.stream().anyMatch(size -> size > 1))
+                .say("failed and sent", failed)
+                .say("received by the template", received.stream().map(Message::getPayload).toList())
+                .say("left of those", left(other))
+                .tell();
     }
 }

@@ -67,28 +67,27 @@ class Listening {
         var failingUrl = newQueue("failing", dead, 2, Map.of("VisibilityTimeout", "1"));
         var alwaysUrl = newQueue("always", Map.of("VisibilityTimeout", "600"));
         var manualUrl = newQueue("manual", Map.of("VisibilityTimeout", "600"));
-        try (var context = Application.of(Listening.class)) {
-            // The queue "created" is there because a listener asked for it.
-            var sent = context.getBean(SqsTemplate.class).send(options -> options.queue("created")
-                    .payload(new Order(7, "Jürgen"))
-                    .header("title", "Götterdämmerung & co")
-                    .header("row", 12));
-            send(failingUrl, "fails");
-            send(alwaysUrl, "fails");
-            send(manualUrl, "keep");
-            send(manualUrl, "leave");
-            await(() -> created.size() == 4 && always.size() == 1 && manual.size() == 2);
-            await(() -> left(dead).equals(List.of(1, 0, 0)) && left(failingUrl).equals(List.of(0, 0, 0)));
-            await(() -> left(url("created")).equals(List.of(0, 0, 0)) && left(alwaysUrl).equals(List.of(0, 0, 0)));
-            await(() -> left(manualUrl).equals(List.of(0, 1, 0)));
-            new Answer()
-                    .say("sent", sent.messageId().toString().length())
-                    .say("created", created)
-                    .say("attempts", failing)
-                    .say("dead", bodies(receive(dead)))
-                    .say("always", always)
-                    .say("manual", manual.stream().sorted().toList())
-                    .tell();
-        }
+        var context = Application.of(Listening.class);
+        // The queue "created" is there because a listener asked for it.
+        var sent = context.getBean(SqsTemplate.class).send(options -> options.queue("created")
+                .payload(new Order(7, "Jürgen"))
+                .header("title", "Götterdämmerung & co")
+                .header("row", 12));
+        send(failingUrl, "fails");
+        send(alwaysUrl, "fails");
+        send(manualUrl, "keep");
+        send(manualUrl, "leave");
+        await(() -> created.size() == 4 && always.size() == 1 && manual.size() == 2);
+        await(() -> left(dead).equals(List.of(1, 0, 0)) && left(failingUrl).equals(List.of(0, 0, 0)));
+        await(() -> left(url("created")).equals(List.of(0, 0, 0)) && left(alwaysUrl).equals(List.of(0, 0, 0)));
+        await(() -> left(manualUrl).equals(List.of(0, 1, 0)));
+        new Answer()
+                .say("sent", sent.messageId().toString().length())
+                .say("created", created)
+                .say("attempts", failing)
+                .say("dead", bodies(receive(dead)))
+                .say("always", always)
+                .say("manual", manual.stream().sorted().toList())
+                .tell();
     }
 }

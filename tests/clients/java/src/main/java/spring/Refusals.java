@@ -16,14 +16,13 @@ import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 class Refusals {
     public static void main(String[] arguments) {
         newQueue("refusing");
-        try (var context = Application.of(Refusals.class)) {
-            var template = context.getBean(SqsTemplate.class);
-            new Answer()
-                    .say("missing queue", causes(() -> Application.of(
-                            Demanding.class, "spring.cloud.aws.sqs.queue-not-found-strategy=FAIL")))
-                    .say("bad characters", causes(() -> template.send("refusing", "\uffff")))
-                    .tell();
-        }
+        var context = Application.of(Refusals.class);
+        var template = context.getBean(SqsTemplate.class);
+        new Answer()
+                .say("missing queue", causes(() -> Application.of(
+                        Demanding.class, "spring.cloud.aws.sqs.queue-not-found-strategy=FAIL")))
+                .say("bad characters", causes(() -> template.send("refusing", "\uffff")))
+                .tell();
     }
 
     private static List<String> causes(Runnable call) {

@@ -59,16 +59,15 @@ class Timeouts {
     public static void main(String[] arguments) throws Exception {
         prolongedUrl = newQueue("prolonged", Map.of("VisibilityTimeout", "3"));
         var retriedUrl = newQueue("retried", Map.of("VisibilityTimeout", "600"));
-        try (var context = Application.of(Timeouts.class)) {
-            send(prolongedUrl, "takes its time");
-            send(retriedUrl, "fails twice");
-            await(() -> prolonged.get() == 1 && left(prolongedUrl).equals(List.of(0, 0, 0)));
-            await(() -> retried.size() == 3 && left(retriedUrl).equals(List.of(0, 0, 0)));
-            new Answer()
-                    .say("handled", prolonged.get())
-                    .say("seen by others", seenByOthers.get())
-                    .say("receives of the retried", retried)
-                    .tell();
-        }
+        var context = Application.of(Timeouts.class);
+        send(prolongedUrl, "takes its time");
+        send(retriedUrl, "fails twice");
+        await(() -> prolonged.get() == 1 && left(prolongedUrl).equals(List.of(0, 0, 0)));
+        await(() -> retried.size() == 3 && left(retriedUrl).equals(List.of(0, 0, 0)));
+        new Answer()
+                .say("handled", prolonged.get())
+                .say("seen by others", seenByOthers.get())
+                .say("receives of the retried", retried)
+                .tell();
     }
 }
