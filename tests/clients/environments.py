@@ -26,6 +26,9 @@ NODE_MAJOR = 20
 #: The oldest Java that the locked packages run on. Source: Spring Boot 4.
 JAVA_MAJOR = 17
 
+#: Go would fetch a newer Go by itself. What this machine has is what is tested.
+OWN_GO = {"GOTOOLCHAIN": "local"}
+
 
 class Node(NamedTuple):
     """A Node and how its npm is called."""
@@ -85,28 +88,68 @@ def go_environment(name: str, *, needs: str = "go.mod", own_tests_of: str | None
     older than the module needs.
     """
     module = CLIENTS / name
-    go = tool("go")
-    needed = re.search(r"^go (\d+)\.(\d+)", (module / needs).read_text(), re.MULTILINE)
-    assert needed is not None, f"tests/clients/{name}/{needs} names no version of Go"
-    # Go would fetch a newer Go by itself. What this machine has is what is tested.
-    own_go = {"GOTOOLCHAIN": "local"}
-    version = printed(str(go), "version", environment=own_go)
-    found = re.search(r"go(\d+)\.(\d+)", version)
-    if found is None or tuple(map(int, found.groups())) < tuple(map(int, needed.groups())):
-        pytest.skip(f"{name} needs {needed[0]}; here is {version}")
+    version = go_for(module / needs)
 
     def build(environment: Path) -> None:
         what = ("build", ".") if own_tests_of is None else ("test", "-c", own_tests_of)
-        program = str(environment / "program")
-        run(
-            *(str(go), *what[:-1], "-mod=readonly", f"-modfile={needs}", "-buildvcs=false"),
-            *("-o", program, what[-1]),
-            directory=module,
-            environment=own_go,
-        )
+        build_go(module, environment / "program", what=what, needs=needs)
 
     variant = name if needs == "go.mod" else f"{name}_{Path(needs).stem}"
     return made_once(variant, f"{digest_of(module)} {version}", build) / "program"
+
+
+def go_for(needs: Path) -> str:
+    """The version of Go. Skips the test where it is missing or older than a go.mod says."""
+    version = printed(str(tool("go")), "version", environment=OWN_GO)
+    require(r"^go (\d+)\.(\d+)", needs, r"go(\d+)\.(\d+)", version)
+    return version
+
+
+def build_go(
+    module: Path, program: Path, *, what: tuple[str, ...] = ("build", "."), needs: str = "go.mod"
+) -> None:
+    """Build a program from a module. Only what its go.mod and go.sum lock is fetched."""
+    options = ("-mod=readonly", f"-modfile={needs}", "-buildvcs=false", "-o", str(program))
+    run("go", *what[:-1], *options, what[-1], directory=module, environment=OWN_GO)
+
+
+def rust_program(name: str, source: str) -> Path:
+    """A program of this source, with what `tests/clients/NAME` locks.
+
+    It is built once and again when the source, the lock file or Rust changes. Skips the test where
+    Cargo is missing or older than the crates need.
+    """
+    package = CLIENTS / name
+    cargo = str(tool("cargo"))
+    version = printed(cargo, "--version")
+    manifest = package / "Cargo.toml"
+    require(r'^rust-version = "(\d+)\.(\d+)', manifest, r"cargo (\d+)\.(\d+)", version)
+
+    def build(environment: Path) -> None:
+        shutil.rmtree(environment, ignore_errors=True)
+        (environment / "src").mkdir(parents=True)
+        (environment / "src/main.rs").write_text(source)
+        for file in (manifest, package / "Cargo.lock"):
+            shutil.copy(file, environment)
+        run(cargo, "build", "--quiet", "--locked", "--target-dir", "target", directory=environment)
+        shutil.move(environment / "target/debug/program", environment / "program")
+        # Hundreds of megabytes that nobody asks for again.
+        shutil.rmtree(environment / "target")
+
+    made_from = f"{digest_of(package)} {sha256(source.encode()).hexdigest()} {version}"
+    return made_once(name, made_from, build) / "program"
+
+
+def require(needed: str, file: Path, found: str, version: str) -> None:
+    """Skip the test if a tool's version is older than the one that a file names.
+
+    Both patterns have the major and the minor number as their groups.
+    """
+    wanted = re.search(needed, file.read_text(), re.MULTILINE)
+    assert wanted is not None, f"{file} names no version of its language"
+    here = re.search(found, version)
+    if here is None or tuple(map(int, here.groups())) < tuple(map(int, wanted.groups())):
+        pytest.skip(f"{file.parent.name} needs {wanted[0]}; here is {version}")
 
 
 def java_environment(name: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -17,7 +18,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
-from tests.clients.environments import ROOT, javascript_environment, python_environment
+from tests.clients.environments import (
+    CLIENTS,
+    ROOT,
+    build_go,
+    go_for,
+    java_environment,
+    javascript_environment,
+    python_environment,
+    rust_program,
+)
 from tests.clients.peers import PATIENCE_S, output_of, running
 
 PAGE = ROOT / "docs/how-to/use-your-client.md"
@@ -78,6 +88,37 @@ def test_javascript(page: Page) -> None:
     program.write_text(page.code("JavaScript", "javascript"))
     # A standard queue may deliver the two one by one; both are sent before the consumer starts.
     assert output_of(node, program, environment=ENVIRONMENT) == "hello world\n"
+
+
+def test_go(page: Page, tmp_path: Path) -> None:
+    go_for(CLIENTS / "go/go.mod")
+    for lock in ("go.mod", "go.sum"):
+        shutil.copy(CLIENTS / "go" / lock, tmp_path)
+    (tmp_path / "main.go").write_text(page.code("Go", "go"))
+    build_go(tmp_path, tmp_path / "program")
+    assert output_of(tmp_path / "program", environment=ENVIRONMENT) == "hello\n"
+
+
+def test_java(page: Page, tmp_path: Path) -> None:
+    program = tmp_path / "Jobs.java"
+    program.write_text(page.code("Java", "java"))
+    # Java compiles a source that it is given in the place of a class.
+    assert output_of(*java_environment("java"), program, environment=ENVIRONMENT) == "hello\n"
+
+
+def test_spring(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "application.properties").write_text(page.code("Java", "properties"))
+    java = java_environment("java")
+    # An application reads the file that lies in its working directory.
+    printed = output_of(*java, "spring.Hello", environment=ENVIRONMENT, directory=tmp_path)
+    assert printed == "hello\n"
+
+
+def test_rust(page: Page) -> None:
+    program = rust_program("rust", page.code("Rust", "rust"))
+    exported = page.code("Any AWS SDK, without a change of code", "text").replace("export ", "")
+    variables = dict(variable.split("=", 1) for variable in exported.split())
+    assert output_of(program, environment=ENVIRONMENT | variables) == "hello\n"
 
 
 def test_celery(page: Page, tmp_path: Path) -> None:
