@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.acceptance.serve_process import PATIENCE_S, free_port
 
@@ -126,8 +128,11 @@ def test_the_steps_of_the_image_give_a_healthy_broker(tmp_path: Path) -> None:
     assert last["USER"].isdecimal()
     assert last["USER"] != "0"
     port = free_port()
-    settings = dict(setting.split("=", 1) for setting in shlex.split(last["ENV"]))
-    settings |= {"FOREBAY_DATA": str(data), "FOREBAY_PORT": str(port), "PATH": os.environ["PATH"]}
+    settings = image_settings() | {
+        "FOREBAY_DATA": str(data),
+        "FOREBAY_PORT": str(port),
+        "PATH": os.environ["PATH"],
+    }
     start = json.loads(last["ENTRYPOINT"]) + json.loads(last["CMD"])
     start[0] = str(prefix / "forebay" / "bin" / start[0])
     health = json.loads(last["HEALTHCHECK"].partition("CMD ")[2])
@@ -143,6 +148,47 @@ def test_the_steps_of_the_image_give_a_healthy_broker(tmp_path: Path) -> None:
     assert (data / "journal.db").exists()
     dead = subprocess.run(health, env=settings, capture_output=True, check=False)
     assert dead.returncode != 0
+
+
+def test_the_service_of_compose_is_reached_by_its_names_alone(tmp_path: Path) -> None:
+    service = YAML(typ="safe").load(DEPLOY / "compose.yaml")["services"]["sqs"]
+    assert service["ports"] == ["127.0.0.1:4566:4566"]
+    assert service["environment"]["FOREBAY_PORT"] == 4566
+    port = free_port()
+    settings = image_settings() | {
+        **service["environment"],
+        "FOREBAY_DATA": str(tmp_path),
+        "FOREBAY_PORT": str(port),
+    }
+    with subprocess.Popen([sys.executable, "-m", "forebay", "serve"], env=settings) as broker:
+        try:
+            wait_until_listening(port)
+            found = {
+                name: status(port, name)
+                for name in (
+                    *("localhost", "127.0.0.1", "sqs", "sqs.us-east-1.localhost.localstack.cloud"),
+                    "evil.example",
+                )
+            }
+        finally:
+            broker.send_signal(signal.SIGTERM)
+    assert list(found.values()) == [200, 200, 200, 200, 403], found
+
+
+def status(port: int, host: str) -> int:
+    """What a look at the queues is answered with when it is for this host."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        connection.request("GET", "/_forebay/queues", headers={"Host": f"{host}:4566"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def image_settings() -> dict[str, str]:
+    """The variables that the image sets."""
+    variables = dict(instructions((DEPLOY / "Dockerfile").read_text()))["ENV"]
+    return dict(setting.split("=", 1) for setting in shlex.split(variables))
 
 
 def copy(source: Path, destination: Path) -> None:
