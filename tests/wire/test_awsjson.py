@@ -333,9 +333,12 @@ def test_a_body_that_is_no_json_object_is_a_serialization_exception(body: bytes,
 #: What Python says of values.
 PYTHONS_WORDS = re.compile(r"`|\b(?:str|int|bool|dict|None|codec|recursion)\b")
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(MEMBERS) | st.text(), inner),
+JSON: st.SearchStrategy[object] = st.deferred(
+    lambda: st.one_of(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        st.lists(JSON, max_size=3),
+        st.dictionaries(st.sampled_from(MEMBERS) | st.text(), JSON, max_size=4),
+    )
 )
 
 
