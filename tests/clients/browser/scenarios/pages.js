@@ -106,7 +106,7 @@ async function use_the_sdk() {
   return page.evaluate(async (broker) => {
     const sqs = new AWS.SQS({
       endpoint: broker,
-      region: "us-east-1",
+      region: "eu-west-1",
       credentials: { accessKeyId: "any", secretAccessKey: "any" },
       maxRetries: 0,
     });
@@ -145,7 +145,7 @@ const report = {
   read: await attempt(allowed, read, `${broker}/_forebay/queues`),
 };
 await page.goto(allowed);
-await page.setContent(`<pre>${JSON.stringify(report, null, 1).replaceAll("<", "&lt;")}</pre>`);
+await page.setContent(`<pre style="white-space: pre-wrap">${JSON.stringify(report, null, 1).replaceAll("<", "&lt;")}</pre>`);
 await page.screenshot({ path: screenshot, fullPage: true });
 await context.close();
 console.log(JSON.stringify(report));
