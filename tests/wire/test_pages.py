@@ -17,10 +17,13 @@ from forebay.broker.access import Access
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.journal.memory import MemoryJournal
-from forebay.broker.keys import load_keys
+from forebay.broker.keys import load_keys, load_token
 from forebay.broker.origins import Origins
 from forebay.broker.server import HttpServer
+from forebay.errors import SettingsError
 from tests.wire.http_conversation import HOST, Conversation, conversation, request, serving
+
+TOKEN = b"a-token-for-prometheus"
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -109,10 +112,13 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Conversation]:
         f'[[key]]\naccess_key_id = "owner"\nsecret_access_key = "{SECRET}"\n'
         f'[[key]]\naccess_key_id = "sender"\nsecret_access_key = "{SECRET}"\n'
         'allow = ["sqs:SendMessage"]\n'
+        f'[[key]]\naccess_key_id = "lister"\nsecret_access_key = "{SECRET}"\n'
+        'allow = ["sqs:ListQueues", "sqs:DeleteQueue"]\nqueues = ["other*"]\n'
     )
     path.chmod(0o600)
     broker = Broker(MemoryJournal(), executor=InlineExecutor())
-    server = HttpServer(broker, access=Access(load_keys(path)), origins=Origins(hosts=[HOST]))
+    access = Access(load_keys(path), metrics_token=TOKEN)
+    server = HttpServer(broker, access=access, origins=Origins(hosts=[HOST]))
     await server.start("127.0.0.1", 0)
     async with conversation(server) as client:
         yield client
@@ -134,6 +140,71 @@ async def test_with_keys_pages_must_be_asked_for_with_a_signature(
     assert status == 403
     assert b"MissingAuthenticationToken" in body
     assert (await get(guarded, target, signed("owner", "GET", target)))[0] == 200
+
+
+async def test_with_keys_a_bearer_token_shows_the_metrics_and_nothing_else(
+    guarded: Conversation,
+) -> None:
+    bearer = f"Authorization: Bearer {TOKEN.decode()}\r\n"
+    assert (await get(guarded, "/metrics", bearer))[0] == 200
+    status, body = await get(guarded, "/metrics", "Authorization: Bearer another-token\r\n")
+    assert status == 403
+    assert b"not the one in the file of --metrics-token" in body
+    assert (await get(guarded, "/_forebay/queues", bearer))[0] != 200
+
+
+def test_open_metrics_are_for_everybody() -> None:
+    assert Access({}, open_metrics=True).shows_metrics(b"")
+    assert not Access({}).shows_metrics(b"Bearer anything")
+
+
+@pytest.mark.parametrize("content", ["short", "", "two words of many letters"])
+def test_a_bad_token_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "token"
+    path.write_text(content)
+    path.chmod(0o600)
+    with pytest.raises(SettingsError, match="one word of 16 characters or more"):
+        load_token(path)
+    path.chmod(0o644)
+    with pytest.raises(SettingsError, match="chmod 600"):
+        load_token(path)
+
+
+async def post(client: Conversation, target: str, headers: str = "") -> tuple[int, bytes]:
+    await client.say(
+        f"POST {target} HTTP/1.1\r\nHost: {HOST}\r\n{headers}Content-Length: 0\r\n\r\n".encode()
+    )
+    head, _, body = (await client.hear()).partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+async def test_a_reset_deletes_everything_and_frees_the_names(client: Conversation) -> None:
+    await client.say(request("CreateQueue", b'{"QueueName":"another"}'))
+    await client.hear()
+    assert (await get(client, "/_forebay/reset"))[0] == 400
+    assert (await post(client, "/_forebay/reset", "Origin: https://evil.example\r\n"))[0] == 403
+    assert len((await get_json(client, "/_forebay/queues"))["queues"]) == 2
+    assert await post(client, "/_forebay/reset") == (200, b"{}")
+    assert (await get_json(client, "/_forebay/queues"))["queues"] == []
+    await client.say(request("CreateQueue", b'{"QueueName":"jobs"}'))
+    assert (await client.hear()).startswith(b"HTTP/1.1 200")
+
+
+async def test_with_keys_a_reset_needs_the_right_to_delete_every_queue(
+    guarded: Conversation,
+) -> None:
+    create = "/?Action=CreateQueue&QueueName=jobs"
+    assert (await post(guarded, create, signed("owner", "POST", create)))[0] == 200
+    target = "/_forebay/reset"
+    assert (await post(guarded, target))[0] == 403
+    assert (await post(guarded, target, signed("sender", "POST", target)))[0] == 403
+    status, body = await post(guarded, target, signed("lister", "POST", target))
+    assert status == 403
+    arn = "arn:aws:sqs:us-east-1:000000000000:jobs"
+    assert f"not authorized to perform: sqs:deletequeue on resource: {arn}".encode() in body
+    assert (await post(guarded, target, signed("owner", "POST", target)))[0] == 200
+    listed = await get(guarded, "/_forebay/queues", signed("owner", "GET", "/_forebay/queues"))
+    assert listed == (200, b'{"queues":[]}')
 
 
 async def test_looking_at_messages_needs_the_right_to_receive(guarded: Conversation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hmac import compare_digest
 
 from msgspec import Struct
 
@@ -51,16 +52,45 @@ class ProtectedQueue(Struct, frozen=True):
 
 
 class Access:
-    """The door of a broker. Without keys it stands open: anyone may do anything."""
+    """The door of a broker. Without keys it stands open: anyone may do anything.
 
-    def __init__(self, keys: Keys | None = None) -> None:
+    With keys, the metrics are for who signs, for who has `metrics_token`, or for all if they are
+    open.
+    """
+
+    def __init__(
+        self,
+        keys: Keys | None = None,
+        *,
+        metrics_token: bytes | None = None,
+        open_metrics: bool = False,
+    ) -> None:
         self._keys = keys
+        self._metrics_token = metrics_token
+        self._open_metrics = open_metrics
         self._credentials = {name: key.credentials for name, key in (keys or {}).items()}
 
     @property
     def has_keys(self) -> bool:
         """Whether requests must be signed."""
         return self._keys is not None
+
+    def shows_metrics(self, authorization: bytes) -> bool:
+        """Whether metrics are shown without a signature, to a request with this Authorization.
+
+        Raises SqsError (InvalidClientTokenId) for a bearer token that is not the right one.
+        """
+        if self._open_metrics:
+            return True
+        scheme, _, token = authorization.partition(b" ")
+        if self._metrics_token is None or scheme.lower() != b"bearer":
+            return False
+        if not compare_digest(token.strip(), self._metrics_token):
+            raise SqsError(
+                errors.INVALID_CLIENT_TOKEN_ID,
+                "The bearer token is not the one in the file of --metrics-token.",
+            )
+        return True
 
     def authenticate(self, request: HttpRequest, wall_ms: int) -> Identity | None:
         """Who sent a request; None where anyone may.

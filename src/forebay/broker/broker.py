@@ -20,7 +20,7 @@ from forebay.broker.policy import parse_policy
 from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
 from forebay.clock import Clock, SystemClock
 from forebay.errors import DiskError
-from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageResult
+from forebay.protocol.actions import AnyRequest, AnyResult, EmptyResult, ReceiveMessageResult
 from forebay.protocol.errors import INTERNAL_FAILURE, SERVICE_UNAVAILABLE, SqsError
 from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, QueueKey
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
@@ -200,6 +200,17 @@ class Broker:
         if isinstance(result, SqsError):
             raise result
         return result
+
+    def reset(self, account_id: str | None, reply: Reply) -> None:
+        """Delete all queues of an account, or of all, and forget when others were deleted.
+
+        Calls `reply` later, when that is durable or failed. Raises SqsError (ServiceUnavailable).
+        """
+        engine = self._available_engine()
+        self._read_clocks()
+        self._schedule_turn()
+        engine.reset(account_id, self._turn_ms)
+        self._commits.gathering.append((reply, EmptyResult()))
 
     def view_queues(self) -> list[QueueView]:
         """Every queue as it is now. Raises SqsError (ServiceUnavailable)."""

@@ -46,18 +46,38 @@ def load_keys(path: Path) -> Keys:
     when others can read it, and when it does not say exactly what each key is. No message quotes a
     secret.
     """
+    return _parse(path, _read_private(path, "keys file", "every queue"))
+
+
+def load_token(path: Path) -> bytes:
+    """Read a file that holds a bearer token and nothing else.
+
+    Raises SettingsError when it cannot be read, when others can read it, and for a short token. No
+    message quotes it.
+    """
+    token = _read_private(path, "token file", "the metrics").strip()
+    if len(token) < SECRET_CHARACTERS_MIN or not token.isascii() or len(token.split()) != 1:
+        raise SettingsError(
+            f"The token file {path} must hold one word of {SECRET_CHARACTERS_MIN} characters or"
+            " more, for example what this prints: python -c 'import secrets;"
+            " print(secrets.token_urlsafe(30))'"
+        )
+    return token
+
+
+def _read_private(path: Path, what: str, opens: str) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read()
     except OSError as error:
-        raise SettingsError(f"The keys file {path} cannot be read: {error.strerror}.") from error
+        raise SettingsError(f"The {what} {path} cannot be read: {error.strerror}.") from error
     if mode & _FORBIDDEN_MODE:
         raise SettingsError(
-            f"Others can read or change the keys file {path}, and with it every queue."
+            f"Others can read or change the {what} {path}, and with it {opens}."
             f" Run: chmod 600 {path}"
         )
-    return _parse(path, content)
+    return content
 
 
 def _parse(path: Path, content: bytes) -> Keys:

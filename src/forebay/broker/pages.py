@@ -6,6 +6,7 @@
 * `GET /_forebay/queues` lists every queue with its counts.
 * `GET /_forebay/messages?QueueUrl=…` shows the oldest messages of a queue without receiving them;
   `MaxResults` bounds how many.
+* `POST /_forebay/reset` deletes all queues, and what is known of deleted ones.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from forebay.broker.metrics import METRICS_CONTENT_TYPE, metrics_text
 from forebay.protocol import errors
 from forebay.protocol.actions import AnyRequest, ListQueuesRequest, ReceiveMessageRequest
 from forebay.protocol.errors import SqsError
+
+#: Where the metrics are.
+METRICS = b"/metrics"
+
+#: Where everything is deleted.
+RESET = b"/_forebay/reset"
 
 _JSON = "application/json"
 
@@ -71,8 +78,8 @@ def show(broker: Broker, path: bytes, query: bytes, caller: Caller) -> Page:
         case _:
             raise SqsError(
                 errors.UNKNOWN_OPERATION,
-                "There is no such page. There are /health, /metrics, /_forebay/queues and"
-                " /_forebay/messages?QueueUrl=…",
+                "There is no such page. There are /health, /metrics, /_forebay/queues,"
+                " /_forebay/messages?QueueUrl=… and, as a POST, /_forebay/reset.",
             )
 
 

@@ -18,9 +18,9 @@ from forebay.broker.faults import FaultySubmit
 from forebay.broker.head import Call, Head, RememberedHeads
 from forebay.broker.http import Answers, with_headers
 from forebay.broker.origins import Origins, preflight
-from forebay.broker.pages import is_page, permission_for, show
+from forebay.broker.pages import METRICS, RESET, is_page, permission_for, show
 from forebay.broker.policy import Context
-from forebay.broker.polls import ParkedPoll
+from forebay.broker.polls import Answer, ParkedPoll
 from forebay.broker.request_log import (
     REFUSALS_TOGETHER_S,
     Refusals,
@@ -35,6 +35,7 @@ from forebay.protocol.actions import (
     ACTION_OF,
     ACTIONS,
     AnyRequest,
+    DeleteQueueRequest,
     GetQueueAttributesRequest,
     GetQueueUrlRequest,
     ListDeadLetterSourceQueuesRequest,
@@ -45,6 +46,7 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.awsjson import TARGET_HEADER, TARGET_PREFIX, decode_request
 from forebay.protocol.errors import SqsError
+from forebay.protocol.identifiers import QueueKey, queue_url
 from forebay.protocol.sigv4_verify import HttpRequest
 
 #: How long a connection may be idle, or take over one request, before it is closed, in seconds.
@@ -251,6 +253,9 @@ class HttpServer:
             answer = self._answers.page(200, "text/plain", b"", keep_alive=exchange.keep_alive)
             exchange.respond(with_headers(answer, preflight(headers) if lines else _ALLOW))
             return None
+        if path == RESET:
+            self._reset(exchange, head, body)
+            return None
         if shows_page:
             self._show(exchange, path, query, headers, head.url)
             return None
@@ -301,6 +306,8 @@ class HttpServer:
         url: bytes,
     ) -> None:
         permission = permission_for(path, query)
+        if path == METRICS and self._access.shows_metrics(headers.get(b"authorization", b"")):
+            permission = None
         identity = None
         if permission is not None:
             identity = self._authenticate(b"GET", url, headers, b"")
@@ -313,6 +320,30 @@ class HttpServer:
                 page.status, page.content_type, page.body, keep_alive=exchange.keep_alive
             )
         )
+
+    def _reset(self, exchange: Exchange, head: Head, body: bytes) -> None:
+        """Delete everything that the caller may delete: all of its account, else all there is."""
+        if head.method != b"POST":
+            raise SqsError(errors.INVALID_ACTION, "Send /_forebay/reset as a POST.")
+        identity = self._authenticate(head.method, head.url, head.headers, body)
+        account_id = None
+        if identity is not None:
+            account_id = identity.principal.account_id
+            self._authorize(exchange, identity, ListQueuesRequest())
+            for queue in self._broker.view_queues():
+                if queue.account_id == account_id:
+                    key = QueueKey(queue.region, queue.account_id, queue.name)
+                    url = queue_url(f"https://sqs.{queue.region}.amazonaws.com", key)
+                    self._authorize(exchange, identity, DeleteQueueRequest(queue_url=url))
+        self._broker.reset(account_id, lambda answer: self._answer_reset(exchange, answer))
+
+    def _answer_reset(self, exchange: Exchange, answer: Answer) -> None:
+        if isinstance(answer, SqsError):
+            exchange.reply(answer)
+        else:
+            exchange.respond(
+                self._answers.page(200, "application/json", b"{}", keep_alive=exchange.keep_alive)
+            )
 
     def _tick(self) -> None:
         """Keep the date of the answers, and close the connections that have been idle too long."""

@@ -17,7 +17,7 @@ from forebay.broker.access import Access
 from forebay.broker.bootstrap import read_declarations
 from forebay.broker.faults import read_rates
 from forebay.broker.journal.base import Durability
-from forebay.broker.keys import load_keys
+from forebay.broker.keys import load_keys, load_token
 from forebay.broker.origins import Origins
 from forebay.broker.running import running_broker, tls_context
 from forebay.broker.server import HttpServer
@@ -108,6 +108,18 @@ def serve(
             help="Who may do what: a TOML file of access keys. Every request must be signed.",
         ),
     ] = None,
+    metrics_token: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --keys: show /metrics to who sends the token in this file as a bearer token,"
+            " as Prometheus does.",
+        ),
+    ] = None,
+    open_metrics: Annotated[
+        bool,
+        typer.Option("--open-metrics", help="With --keys: show /metrics to everybody."),
+    ] = False,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -212,7 +224,17 @@ def serve(
     if (tls_cert is None) != (tls_key is None):
         raise SettingsError("--tls-cert and --tls-key go together. Give both or none.")
     origins = Origins(allow_origin or (), allow_host or ())
-    access = Access(load_keys(keys)) if keys is not None else Access()
+    if keys is None and (metrics_token is not None or open_metrics):
+        raise SettingsError(
+            "--metrics-token and --open-metrics go with --keys; without it /metrics is open."
+        )
+    if metrics_token is not None and open_metrics:
+        raise SettingsError("Give --metrics-token or --open-metrics, not both.")
+    access = Access(
+        load_keys(keys) if keys is not None else None,
+        metrics_token=load_token(metrics_token) if metrics_token is not None else None,
+        open_metrics=open_metrics,
+    )
     tls = tls_context(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     declared = read_declarations(config) if config is not None else []
     plane = SeededFaults(read_rates(faults)) if faults is not None else None

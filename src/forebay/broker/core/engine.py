@@ -157,6 +157,10 @@ class Engine:
         state = self._state
         return min(state.agenda.first_ms, state.move_task_agenda.first_ms)
 
+    def reset(self, account_id: str | None, now_ms: int) -> None:
+        """Delete all queues and move tasks of an account, or of all; every name is free again."""
+        self._state.reset(account_id, self._at(now_ms))
+
     def view_queues(self, now_ms: int) -> list[QueueView]:
         """Every queue as it is now, by account, region and name. Nothing is received."""
         return views.view_queues(self._state, self._at(now_ms))

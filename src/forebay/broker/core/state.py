@@ -33,7 +33,12 @@ from forebay.broker.core.window import Window, size_of
 from forebay.protocol import errors
 from forebay.protocol.checksums import md5_of_attributes, md5_of_body
 from forebay.protocol.errors import SqsError
-from forebay.protocol.identifiers import QueueKey, message_ids, queue_key_from_url
+from forebay.protocol.identifiers import (
+    QueueKey,
+    message_ids,
+    queue_key_from_arn,
+    queue_key_from_url,
+)
 
 #: Queue URLs, as clients spell them, whose queue is remembered. A bound, because callers make them.
 _REMEMBERED_URLS_MAX = 10_000
@@ -245,6 +250,24 @@ class EngineState:
         self.changes.recounted_delays.pop(queue.number, None)
         self.changes.removed_queues.append(queue.number)
         self.readable[queue.number] = None
+
+    def reset(self, account_id: str | None, now_ms: int) -> None:
+        """Remove all queues and move tasks of an account, or of all, and free their names."""
+
+        def meant(key: QueueKey | None) -> bool:
+            return account_id is None or (key is not None and key.account_id == account_id)
+
+        for queue in [queue for key, queue in self.queues.items() if meant(key)]:
+            self.remove_queue(queue, now_ms)
+        for task in list(self.move_tasks.values()):
+            if meant(queue_key_from_arn(task.source_arn)):
+                self.move_task_agenda.discard(task.number)
+                self.forget_move_task(task)
+        self.deleted_at_ms = {
+            key: deleted_at_ms
+            for key, deleted_at_ms in self.deleted_at_ms.items()
+            if not meant(key)
+        }
 
     def save_queue(self, queue: Queue) -> None:
         """Have the journal keep the queue as it is now."""
