@@ -66,17 +66,15 @@ def send_until_refused(url: str, body: str) -> tuple[int, dict[str, Any]]:
     raise AssertionError("the disk was never full")
 
 
-def fill(disk: Path) -> Path:
+def fill(disk: Path) -> None:
     """Take what is left of a disk, as a log file does that nobody looks after."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
+    with (disk / "filler").open("ab", buffering=0) as file:
         for size_bytes in (65_536, 4_096):
             try:
                 while True:
                     file.write(bytes(size_bytes))
             except OSError:
                 continue
-    return filler
 
 
 def receive(url: str, queue: str = "jobs") -> list[dict[str, str]]:
@@ -169,6 +167,25 @@ def test_a_disk_that_others_fill_to_its_last_byte_is_emptied_also_after_a_restar
         wait_for_room(url)
         ask(url, "SendMessage", QueueUrl="jobs", MessageBody="again")
         assert drain(url) == ["again"]
+
+
+def test_a_broker_that_was_stopped_on_a_full_disk_starts_again_and_is_emptied(disk: Path) -> None:
+    """Others take what the stop gives back, but for the reserve."""
+    arguments = ("--port", "0", "--data", str(disk / "data"))
+    with ServeProcess(*arguments) as broker:
+        url = broker.endpoint_url
+        ask(url, "CreateQueue", QueueName="jobs", Attributes={"VisibilityTimeout": "600"})
+        sent, _ = send_until_refused(url, "x" * 200_000)
+        fill(disk)
+        taken = len(receive(url))
+        broker.signal(signal.SIGTERM)
+        assert broker.end()[0] == 0
+    fill(disk)
+    with ServeProcess(*arguments) as broker:
+        url = broker.endpoint_url
+        assert len(drain(url)) == sent - taken
+        (disk / "filler").unlink()
+        wait_for_room(url)
 
 
 def test_all_messages_of_a_full_disk_can_become_dead_letters_and_be_received_as_such(

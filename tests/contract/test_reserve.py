@@ -107,6 +107,18 @@ def test_it_stays_scarce_while_the_file_finds_no_place(
     assert not reserve.scarce
 
 
+def test_the_file_takes_what_is_left_for_the_next_start(tmp_path: Path) -> None:
+    disk = Disk(100 * MEBIBYTE)
+    reserve = reserve_on(disk, tmp_path, 4 * MEBIBYTE)
+    reserve.give_up()
+    disk.free_bytes = MEBIBYTE
+    reserve.look(0)
+    assert not (tmp_path / RESERVE_FILE).exists()
+    reserve.leave()
+    assert (tmp_path / RESERVE_FILE).stat().st_size == MEBIBYTE
+    assert reserve_on(disk, tmp_path, 4 * MEBIBYTE).give_up()
+
+
 def test_a_file_of_another_size_is_brought_to_this_one(tmp_path: Path) -> None:
     disk = Disk(100 * MEBIBYTE)
     for size in (8, 2, 4):

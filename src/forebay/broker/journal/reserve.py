@@ -131,7 +131,9 @@ class DiskReserve:
             enough_bytes = self.size_bytes
             if self.scarce:
                 enough_bytes = enough_bytes * _ENOUGH_QUARTERS // 4
-            self._set_scarce(room_bytes < enough_bytes or not self._hold(file_bytes))
+            self._set_scarce(
+                room_bytes < enough_bytes or not self._hold(file_bytes, self._file_bytes)
+            )
 
     def give_up(self) -> bool:
         """Leave the file's space to whoever found none. False when there is none left."""
@@ -142,6 +144,16 @@ class DiskReserve:
             self.room_bytes = min(self.room_bytes, given_bytes)
             self._set_scarce(self.size_bytes > 0)
             return given_bytes > 0
+
+    def leave(self) -> None:
+        """Have the file take what it can of its space: the next start needs some to open the files.
+
+        Nothing happens when the disk does not let it.
+        """
+        with self._lock, suppress(OSError):
+            held_bytes = self._held_bytes()
+            free_bytes = self._space(self._directory).free_bytes
+            self._hold(held_bytes, min(self._file_bytes, held_bytes + free_bytes))
 
     def _set_scarce(self, scarce: bool) -> None:
         self.scarce = scarce
@@ -159,15 +171,15 @@ class DiskReserve:
         except OSError:
             return 0
 
-    def _hold(self, held_bytes: int) -> bool:
-        """Have the file take its space. Answers whether it does."""
-        if held_bytes == self._file_bytes:
+    def _hold(self, held_bytes: int, file_bytes: int) -> bool:
+        """Have the file take some space. Answers whether it does."""
+        if held_bytes == file_bytes:
             return True
         try:
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                os.ftruncate(descriptor, min(held_bytes, self._file_bytes))
-                _allocate(descriptor, self._file_bytes)
+                os.ftruncate(descriptor, min(held_bytes, file_bytes))
+                _allocate(descriptor, file_bytes)
             finally:
                 os.close(descriptor)
         except OSError:

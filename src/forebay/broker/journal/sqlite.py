@@ -291,6 +291,7 @@ class SqliteJournal:
             if self._owns_executor:
                 self._executor.shutdown()
             self._close_files()
+            self.reserve.leave()
 
     def _look(self) -> None:
         """See how much room the disk has; when it is little, take less."""
