@@ -254,6 +254,17 @@ def test_nothing_expected_and_something_seen_is_a_failure_at_once(broker: Broker
     assert "'A-12'" in refusal(broker.expect_none(url, within_s=60))
 
 
+def test_any_queue_will_do_when_none_is_named(broker: BrokerForTests) -> None:
+    broker.expect_none(within_s=0).result()
+    url = broker.create_queue("orders")
+    sent = broker.send(url, "A-12")
+    assert broker.wait_for(status="sent").result().queue == "orders"
+    assert refusal(broker.expect_none(within_s=60)) == (
+        f"A message was sent in any queue.\nSeen in any queue:\n  orders: 'A-12' ({sent}): sent"
+    )
+    broker.call(PurgeQueueRequest(queue_url=url))
+
+
 def test_cleaning_up_forgets_what_happened(broker: BrokerForTests) -> None:
     url = broker.create_queue("orders")
     broker.send(url, "A-12")

@@ -61,7 +61,8 @@ class SeenMessage(Struct, frozen=True):
 class Expectation(Struct, frozen=True):
     """Which events a test means."""
 
-    key: QueueKey
+    #: None for any queue.
+    key: QueueKey | None
     status: Status
     #: A text, or members that a JSON object has among others.
     body: str | Mapping[str, object] | None = None
@@ -71,7 +72,7 @@ class Expectation(Struct, frozen=True):
         """Whether this event is one of them."""
         return (
             seen.status == self.status
-            and key == self.key
+            and self.key in {None, key}
             and self.message_id in {None, seen.message_id}
             and (self.body is None or _has_body(seen.body, self.body))
         )
@@ -79,7 +80,7 @@ class Expectation(Struct, frozen=True):
     def __str__(self) -> str:
         which = f" with id {self.message_id}" if self.message_id is not None else ""
         what = f" with body {_shortened(self.body)}" if self.body is not None else ""
-        return f"message{which}{what} was {self.status} in {self.key.name}"
+        return f"message{which}{what} was {self.status} in {_name(self.key)}"
 
 
 class Pending(Generic[T]):
@@ -181,26 +182,28 @@ class Spy:
         timer.cancel()
         return pending.future.set_running_or_notify_cancel()
 
-    def _seen(self, key: QueueKey) -> Iterator[str]:
+    def _seen(self, key: QueueKey | None) -> Iterator[str]:
         """The fate of each message of a queue, for people."""
-        fates: dict[tuple[str, str], Counter[str]] = {}
+        fates: dict[tuple[str, str, str], Counter[str]] = {}
         for where, seen in self._events:
-            if where == key:
-                fates.setdefault((seen.message_id, seen.body), Counter())[seen.status] += 1
+            if key in {None, where}:
+                place = f"{seen.queue}: " if key is None else ""
+                fate = fates.setdefault((place, seen.message_id, seen.body), Counter())
+                fate[seen.status] += 1
         if fates:
-            yield f"Seen in {key.name}:"
-        for (message_id, body), fate in list(fates.items())[:_SHOWN_MAX]:
+            yield f"Seen in {_name(key)}:"
+        for (place, message_id, body), fate in list(fates.items())[:_SHOWN_MAX]:
             course = ", ".join(
                 status if times == 1 else f"{status} {times} times"
                 for status, times in fate.items()
             )
-            yield f"  {_shortened(body)} ({message_id}): {course}"
+            yield f"  {place}{_shortened(body)} ({message_id}): {course}"
         if len(fates) > _SHOWN_MAX:
             yield f"  and {len(fates) - _SHOWN_MAX} more"
         if not fates:
             others = sorted({where.name for where, _ in self._events})
             elsewhere = f" Messages were seen in {', '.join(others)}." if others else ""
-            yield f"Nothing was seen in {key.name}.{elsewhere}"
+            yield f"Nothing was seen in {_name(key)}.{elsewhere}"
 
 
 class SpiedJournal(MemoryJournal):
@@ -277,6 +280,10 @@ class SpiedJournal(MemoryJournal):
     def _moved(self, number: int) -> int:
         task = self._move_tasks.get(number)
         return task.moved if task is not None else 0
+
+
+def _name(key: QueueKey | None) -> str:
+    return "any queue" if key is None else key.name
 
 
 def _key(record: QueueRecord) -> QueueKey:

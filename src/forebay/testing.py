@@ -179,7 +179,7 @@ class BrokerForTests(EmbeddedBroker):
 
     def wait_for(
         self,
-        queue: str,
+        queue: str | None = None,
         *,
         status: Status,
         body: str | Mapping[str, object] | None = None,
@@ -191,9 +191,10 @@ class BrokerForTests(EmbeddedBroker):
             await broker.wait_for(orders, body="A-12", status="deleted")
             broker.wait_for(orders, body="A-12", status="deleted").result()  # not in a coroutine
 
-        What happened since the test began counts. `queue` is a URL or a name; it may come later. A
-        mapping means a body that is a JSON object with these members, and maybe others. Raises
-        NotAsExpected, which shows what was seen instead, after `within_s`.
+        What happened since the test began counts. `queue` is a URL or a name, of a queue that may
+        come later; None is any queue. A mapping means a body that is a JSON object with these
+        members, and maybe others. Raises NotAsExpected, which shows what was seen instead, after
+        `within_s`.
         """
         __tracebackhide__ = True
         pending: Pending[SeenMessage] = self._expect(queue, status, body, message_id)
@@ -202,7 +203,7 @@ class BrokerForTests(EmbeddedBroker):
 
     def expect_none(
         self,
-        queue: str,
+        queue: str | None = None,
         *,
         within_s: float,
         status: Status = "sent",
@@ -336,7 +337,7 @@ class BrokerForTests(EmbeddedBroker):
 
     def _expect(
         self,
-        queue: str,
+        queue: str | None,
         status: Status,
         body: str | Mapping[str, object] | None,
         message_id: str | None,
@@ -346,7 +347,8 @@ class BrokerForTests(EmbeddedBroker):
             raise SettingsError(
                 f"{status!r} is not a status. Wait for {', '.join(get_args(Status))}."
             )
-        pending: Pending[Any] = Pending(Expectation(self._key(queue), status, body, message_id))
+        key = None if queue is None else self._key(queue)
+        pending: Pending[Any] = Pending(Expectation(key, status, body, message_id))
         self._pending.append(pending)
         return pending
 
