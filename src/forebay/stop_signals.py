@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 
+#: The exit code of a command that Ctrl-C has stopped: 128 and the number of SIGINT.
+INTERRUPTED = 130
+
 
 def stop_signals() -> tuple[signal.Signals, ...]:
     """SIGTERM, and SIGINT unless whoever started this process had it ignored.

@@ -57,6 +57,30 @@ def test_on_a_terminal_it_asks_first(
     assert sqs.count(url) == left
 
 
+@pytest.mark.parametrize(("ended_by", "code"), [(KeyboardInterrupt, 130), (EOFError, 1)])
+def test_ctrl_c_and_ctrl_d_are_a_no(
+    run: Run,
+    sqs: Sqs,
+    monkeypatch: pytest.MonkeyPatch,
+    ended_by: type[BaseException],
+    code: int,
+) -> None:
+    url = sqs.create("orders")
+    sqs.send(url, "one")
+
+    def pressed(*_: object) -> str:
+        raise ended_by
+
+    monkeypatch.setattr(sys, "argv", ["forebay", "purge", "orders"])
+    terminal = Terminal()
+    monkeypatch.setattr(terminal, "readline", pressed)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == code
+    assert sqs.count(url) == 1
+
+
 def test_a_second_purge_within_a_minute_is_refused(run: Run, sqs: Sqs) -> None:
     sqs.create("orders")
     assert run("purge", "orders", "--yes").code == 0

@@ -46,7 +46,7 @@ def attributes(
     RedrivePolicy= leaves the queue without a dead-letter queue.
     """
     shown = [name for name in names or () if "=" not in name]
-    assigned = read_assignments("", (text for text in names or () if "=" in text))
+    assigned = read_assignments("The attribute", (text for text in names or () if "=" in text))
     with Connection(choose_place(endpoint_url, aws, region, queue)) as sqs, sqs.queue(queue) as url:
         if assigned:
             request = SetQueueAttributesRequest(queue_url=url, attributes=assigned)

@@ -42,9 +42,6 @@ DEFAULT_ENDPOINT_URL = "http://127.0.0.1:9324"
 #: What the name of a region is made of. A wrong one would be part of a host name.
 _REGION = re.compile("[A-Za-z0-9_-]{1,64}")
 
-#: The exit code of a command that Ctrl-C has stopped: 128 and the number of SIGINT.
-INTERRUPTED = 130
-
 #: How long people wait to hear that nothing answers at their endpoint, in milliseconds. AWS gets
 #: the client's own patience: it throttles, and does not stay away.
 _PATIENCE_MS = 300

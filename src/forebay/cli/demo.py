@@ -16,12 +16,10 @@ from forebay.apps.sale.demo import DemoResult, DemoSettings, run_demo
 from forebay.apps.sale.progress import BarAudience, LineAudience
 from forebay.apps.sale.report import json_report, print_report
 from forebay.errors import ForebayError, SettingsError
+from forebay.stop_signals import INTERRUPTED
 
 #: What the sale's API needs and the broker does not.
 _EXTRA = ("starlette", "uvicorn")
-
-#: The exit code of a command that Ctrl-C has stopped: 128 and the number of SIGINT.
-_INTERRUPTED = 130
 
 
 class DemoExtraMissing(ForebayError):
@@ -64,7 +62,7 @@ def demo(
         result = asyncio.run(_run(settings, console))
     except (KeyboardInterrupt, asyncio.CancelledError) as stopped:
         console.print("Stopped, and every process of the demo with it.")
-        raise typer.Exit(_INTERRUPTED) from stopped
+        raise typer.Exit(INTERRUPTED) from stopped
     print_report(console, result)
     if json_file is not None:
         json_file.write_text(json.dumps(json_report(result), indent=2) + "\n")

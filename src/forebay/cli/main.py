@@ -20,6 +20,7 @@ from forebay.cli.logs import LogFormat, format_asked_for, say_error, set_up_logs
 from forebay.cli.server_settings import give_variables
 from forebay.errors import ForebayError, SettingsError
 from forebay.protocol.errors import SqsError
+from forebay.stop_signals import INTERRUPTED
 
 #: The subcommands: each is the function of its name in the module of its name beside this one.
 COMMANDS = (
@@ -113,8 +114,9 @@ def main() -> None:
     try:
         code = app(arguments or ["--help"], prog_name="forebay", standalone_mode=False) or 0
         sys.stdout.flush()
-    except typer.Abort:
-        code = 1
+    except typer.Abort as error:
+        # A question that Ctrl-C answered ends so, as one that was answered with no does.
+        code = INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else 1
     except TyperException as error:
         say_error(_usage(error))
         code = error.exit_code

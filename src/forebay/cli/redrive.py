@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from forebay.cli.connection import (
-    INTERRUPTED,
     Aws,
     Connection,
     EndpointUrl,
@@ -31,6 +30,7 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.errors import RESOURCE_NOT_FOUND, UNSUPPORTED_OPERATION, SqsError
 from forebay.protocol.limits import MOVE_TASK_MESSAGES_PER_SECOND_MAX
+from forebay.stop_signals import INTERRUPTED
 
 #: Time between two looks at a running task, in seconds.
 _LOOK_S = 0.5
