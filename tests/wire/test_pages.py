@@ -84,6 +84,10 @@ async def test_metrics_are_for_prometheus(client: Conversation) -> None:
     assert b"forebay_queue_visible_messages" + labels + b" 1.0" in body
     assert b"forebay_queue_sent_total" + labels + b" 1.0" in body
     assert b"forebay_queue_oldest_message_age_seconds" + labels in body
+    assert b"forebay_queue_oldest_unprocessed_age_seconds" + labels in body
+    assert b"forebay_queue_noisy_groups" + labels + b" 0.0" in body
+    assert b"forebay_queue_quiet_visible_messages" + labels + b" 1.0" in body
+    assert b"forebay_queue_groups_in_flight" + labels not in body
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Conversation]:
         f'[[key]]\naccess_key_id = "sender"\nsecret_access_key = "{SECRET}"\n'
         'allow = ["sqs:SendMessage"]\n'
         f'[[key]]\naccess_key_id = "lister"\nsecret_access_key = "{SECRET}"\n'
-        'allow = ["sqs:ListQueues", "sqs:DeleteQueue"]\nqueues = ["other*"]\n'
+        'allow = ["sqs:ListQueues"]\n'
     )
     path.chmod(0o600)
     broker = Broker(MemoryJournal(), executor=InlineExecutor())

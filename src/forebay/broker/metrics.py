@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec.structs import fields
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -26,6 +26,46 @@ _GAUGES = {
     "delayed": "Messages whose delay has not ended",
     "oldest_message_age_s": "Age of the oldest message in seconds",
 }
+
+#: Gauges of some queues alone: name, text and what of a view they show, None where there is none.
+_OTHER_GAUGES: list[tuple[str, str, Callable[[QueueView], float | None]]] = [
+    (
+        "oldest_unprocessed_age_seconds",
+        "Age of the oldest message as CloudWatch counts it: without those received three times or"
+        " more, and from when a dead letter came to the queue",
+        lambda queue: queue.oldest_unprocessed_age_s,
+    ),
+    (
+        "noisy_groups",
+        "Message groups that take too large a share of the consumers",
+        lambda queue: None if queue.fair is None else queue.fair.noisy_groups,
+    ),
+    (
+        "quiet_visible_messages",
+        "Messages of quiet groups that may be received",
+        lambda queue: None if queue.fair is None else queue.fair.quiet_visible,
+    ),
+    (
+        "quiet_in_flight_messages",
+        "Messages of quiet groups received and hidden",
+        lambda queue: None if queue.fair is None else queue.fair.quiet_in_flight,
+    ),
+    (
+        "quiet_delayed_messages",
+        "Messages of quiet groups whose delay has not ended",
+        lambda queue: None if queue.fair is None else queue.fair.quiet_delayed,
+    ),
+    (
+        "quiet_oldest_unprocessed_age_seconds",
+        "Age of the oldest message of the quiet groups as CloudWatch counts it",
+        lambda queue: None if queue.fair is None else queue.fair.quiet_oldest_message_age_s,
+    ),
+    (
+        "groups_in_flight",
+        "Message groups of a FIFO queue with messages in flight",
+        lambda queue: queue.groups_in_flight,
+    ),
+]
 
 #: What each total counts, by the field of QueueTotals.
 _TOTALS = {
@@ -51,6 +91,13 @@ class _Queues(Collector):
             gauge = GaugeMetricFamily(f"forebay_queue_{name}", text, labels=_LABELS)
             for queue in self._queues:
                 gauge.add_metric(_labels(queue), getattr(queue, field))
+            yield gauge
+        for name, text, value_of in _OTHER_GAUGES:
+            gauge = GaugeMetricFamily(f"forebay_queue_{name}", text, labels=_LABELS)
+            for queue in self._queues:
+                value = value_of(queue)
+                if value is not None:
+                    gauge.add_metric(_labels(queue), value)
             yield gauge
         for total in fields(QueueTotals):
             counter = CounterMetricFamily(

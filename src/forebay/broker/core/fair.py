@@ -11,7 +11,7 @@ Source: SQSDeveloperGuide/sqs-fair-queues-detailed.html
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from heapq import heapify, heappop, heappush, heapreplace, merge
 from operator import attrgetter
 
@@ -228,6 +228,11 @@ class FairOrder:
             every = self._first_in_line(len(self._tenants))
             yield from _by_turn([tenant for tenant in every if tenant not in first])
         yield from self._fewest_in_flight_first()
+
+    @property
+    def noisy(self) -> KeysView[str]:
+        """The tenants that are noisy now."""
+        return self._noisy.keys()
 
     def lacks_quiet(self) -> bool:
         """Whether a tenant is noisy and few visible messages are there to overtake it."""

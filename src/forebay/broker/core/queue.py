@@ -322,6 +322,10 @@ class Queue(ABC):
         self.due_ms = self._earliest()
         return expired
 
+    def oldest_message(self) -> Message | None:
+        """The message in memory whose retention began first; None when there is none."""
+        return self._ages.oldest()
+
     def oldest_enqueued_at_ms(self) -> int | None:
         """When retention began for the oldest message; None for an empty queue."""
         behind = self.held.backlog.enqueued_at_ms if self.held.backlog is not None else None

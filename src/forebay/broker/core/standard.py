@@ -7,6 +7,8 @@ again and again, loses its place. So does one that is received with a visibility
 
 from __future__ import annotations
 
+from collections.abc import KeysView
+
 from forebay.broker.core.changes import PageRequest, QueueRecord
 from forebay.broker.core.fair import FairOrder
 from forebay.broker.core.message import Message
@@ -24,6 +26,11 @@ class StandardQueue(Queue):
     def __init__(self, record: QueueRecord, window: Window) -> None:
         self._fair = FairOrder()
         super().__init__(record, window, self._fair)
+
+    @property
+    def noisy_groups(self) -> KeysView[str]:
+        """The message groups that take too large a share of the consumers now."""
+        return self._fair.noisy
 
     def release(self, message: Message, now_ms: int) -> None:
         if message.receives_here > PLACE_KEPT_RECEIVES:

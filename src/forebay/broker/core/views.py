@@ -6,8 +6,16 @@ from itertools import islice
 
 from msgspec import Struct
 
+from forebay.broker.core.fifo import FifoQueue
+from forebay.broker.core.gauges import (
+    FairGauges,
+    fair_gauges,
+    groups_in_flight,
+    oldest_unprocessed_age_s,
+)
 from forebay.broker.core.message import Message, State
 from forebay.broker.core.queue import Queue, QueueTotals
+from forebay.broker.core.standard import StandardQueue
 from forebay.broker.core.state import Caller, EngineState
 from forebay.protocol.identifiers import sequence_number
 
@@ -28,6 +36,13 @@ class QueueView(Struct, frozen=True):
     delayed: int
     #: Age of the oldest message, in seconds; 0 for an empty queue.
     oldest_message_age_s: float
+    #: The same as CloudWatch counts it: messages received three times or more are left out, and a
+    #: dead letter counts from when it came to this queue.
+    oldest_unprocessed_age_s: float
+    #: What fair queues are watched by; None for a FIFO queue.
+    fair: FairGauges | None
+    #: Message groups with messages in flight; None for a standard queue.
+    groups_in_flight: int | None
     #: What happened since the broker started.
     totals: QueueTotals
     tags: dict[str, str]
@@ -85,6 +100,9 @@ def _view_queue(queue: Queue, now_ms: int) -> QueueView:
         in_flight=queue.in_flight_count,
         delayed=queue.delayed_count,
         oldest_message_age_s=0.0 if oldest_ms is None else (now_ms - oldest_ms) / 1000,
+        oldest_unprocessed_age_s=oldest_unprocessed_age_s(queue, now_ms),
+        fair=fair_gauges(queue, now_ms) if isinstance(queue, StandardQueue) else None,
+        groups_in_flight=groups_in_flight(queue) if isinstance(queue, FifoQueue) else None,
         totals=queue.totals,
         tags=queue.tags,
     )
