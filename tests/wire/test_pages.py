@@ -120,7 +120,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Conversation]:
         'allow = ["sqs:ListQueues"]\n'
     )
     path.chmod(0o600)
-    broker = Broker(MemoryJournal(), executor=InlineExecutor())
+    broker = Broker(MemoryJournal(), executor=InlineExecutor(), auto_create=True)
     access = Access(load_keys(path), metrics_token=TOKEN)
     server = HttpServer(broker, access=access, origins=Origins(hosts=[HOST]))
     await server.start("127.0.0.1", 0)
@@ -209,6 +209,19 @@ async def test_with_keys_a_reset_needs_the_right_to_delete_every_queue(
     assert (await post(guarded, target, signed("owner", "POST", target)))[0] == 200
     listed = await get(guarded, "/_forebay/queues", signed("owner", "GET", "/_forebay/queues"))
     assert listed == (200, b'{"queues":[]}')
+
+
+async def test_with_keys_a_queue_appears_only_for_who_may_create_it(
+    guarded: Conversation,
+) -> None:
+    target = "/000000000000/new?Action=SendMessage&MessageBody=a"
+    status, body = await post(guarded, target, signed("sender", "POST", target))
+    assert status == 403
+    assert b"not authorized to perform: sqs:createqueue" in body
+    foreign = "/111111111111/new?Action=SendMessage&MessageBody=a"
+    status, body = await post(guarded, foreign, signed("owner", "POST", foreign))
+    assert status in {400, 403}
+    assert (await post(guarded, target, signed("owner", "POST", target)))[0] == 200
 
 
 async def test_looking_at_messages_needs_the_right_to_receive(guarded: Conversation) -> None:

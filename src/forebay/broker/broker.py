@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 
 from forebay.broker.access import ProtectedQueue
+from forebay.broker.auto_create import create_missing
 from forebay.broker.commit import GroupCommit
 from forebay.broker.core.changes import Page, PageRequest, Snapshot
 from forebay.broker.core.deadlines import NEVER_MS
@@ -21,7 +22,12 @@ from forebay.broker.polls import Answer, ParkedPoll, ParkedPolls, Reply
 from forebay.clock import Clock, SystemClock
 from forebay.errors import DiskError
 from forebay.protocol.actions import AnyRequest, AnyResult, EmptyResult, ReceiveMessageResult
-from forebay.protocol.errors import INTERNAL_FAILURE, SERVICE_UNAVAILABLE, SqsError
+from forebay.protocol.errors import (
+    INTERNAL_FAILURE,
+    QUEUE_DOES_NOT_EXIST,
+    SERVICE_UNAVAILABLE,
+    SqsError,
+)
 from forebay.protocol.identifiers import DEFAULT_ACCOUNT_ID, DEFAULT_REGION, QueueKey
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
 
@@ -70,6 +76,7 @@ class Broker:
         endpoint_url: str = DEFAULT_ENDPOINT_URL,
         window: Window = Window(),  # noqa: B008 - frozen
         memory_limit_bytes: int = 0,
+        auto_create: bool = False,
     ) -> None:
         self._journal = journal
         self._window = window
@@ -77,6 +84,8 @@ class Broker:
         self._clock = clock or SystemClock()
         self._entropy = entropy
         self._recreate_interval_ms = recreate_interval_ms
+        #: Whether a queue that a request names and that is missing is created.
+        self.auto_create = auto_create
         self._caller = Caller(DEFAULT_ACCOUNT_ID, region, endpoint_url)
         self._loop = asyncio.get_running_loop()
         snapshot = journal.load()
@@ -286,14 +295,30 @@ class Broker:
         return int(self._clock.monotonic_ms() * self._time_scale)
 
     def _apply(
-        self, engine: Engine, request: AnyRequest, caller: Caller, reply: Reply
+        self,
+        engine: Engine,
+        request: AnyRequest,
+        caller: Caller,
+        reply: Reply,
+        *,
+        has_waited: bool = False,
     ) -> Wait | None:
-        """Carry out a request and see to its answer, unless it has to wait for one."""
+        """Carry out a request and see to its answer, unless it has to wait for one.
+
+        A poll that has waited does not bring a queue back that was deleted meanwhile.
+        """
         answer: Answer | Wait
         try:
             answer = engine.apply(request, caller, self._turn_ms)
         except SqsError as error:
             answer = error
+            if (
+                self.auto_create
+                and not has_waited
+                and error.fault is QUEUE_DOES_NOT_EXIST
+                and create_missing(engine, request, caller, self._turn_ms)
+            ):
+                return self._apply(engine, request, caller, reply)
         except Exception as error:
             self._go_back(f"{type(request).__name__} failed", error)
             # Not held back with the others, because it tells of no change.
@@ -356,7 +381,10 @@ class Broker:
                 return
             for number in numbers:
                 while (poll := self._polls.first(number)) is not None:
-                    if self._apply(engine, poll.request, poll.caller, poll.reply) is not None:
+                    wait = self._apply(
+                        engine, poll.request, poll.caller, poll.reply, has_waited=True
+                    )
+                    if wait is not None:
                         break
                     self._polls.remove(poll)
                     if self._engine is not engine:
@@ -467,7 +495,9 @@ class Broker:
         """Have the polls wait on a rebuilt engine, which may not know their queues any more."""
         for poll in self._polls.take_all():
             if self._engine is not None:
-                wait = self._apply(self._engine, poll.request, poll.caller, poll.reply)
+                wait = self._apply(
+                    self._engine, poll.request, poll.caller, poll.reply, has_waited=True
+                )
                 if wait is None:
                     continue
                 poll.queue_number = wait.queue_number

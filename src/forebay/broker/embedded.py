@@ -27,7 +27,7 @@ class EmbeddedBroker:
     Everything is in memory unless `data` names a directory; then it is durable, at level fsync
     unless `durability` says otherwise. Port 0 takes a free port. `region` is that of requests that
     name none. `origins` says which web pages and host names may use the broker: none but its own
-    unless given.
+    unless given. With `auto_create` a queue that a request names and that is missing is created.
     """
 
     def __init__(
@@ -39,12 +39,14 @@ class EmbeddedBroker:
         port: int = 0,
         region: str = DEFAULT_REGION,
         origins: Origins | None = None,
+        auto_create: bool = False,
     ) -> None:
         self._data = data
         self._durability = durability
         self._host = host
         self._port = port
         self._origins = origins
+        self._auto_create = auto_create
         self._region = region
         self._thread: threading.Thread | None = None
         self._endpoint_url = ""
@@ -108,6 +110,7 @@ class EmbeddedBroker:
             host=self._host,
             port=self._port,
             origins=self._origins,
+            auto_create=self._auto_create,
             region=self._region,
         ) as server:
             started.set_result(server.endpoint_url)

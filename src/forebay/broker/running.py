@@ -85,6 +85,7 @@ async def running_broker(
     time_scale: float = 1.0,
     recreate_interval_s: float = RECREATE_INTERVAL_MS / 1000,
     region: str = DEFAULT_REGION,
+    auto_create: bool = False,
     declared: Sequence[DeclaredQueue] = (),
     declared_done: Callable[[list[Outcome]], None] = _nothing,
     disk_reserve_bytes: int | None = None,
@@ -108,6 +109,7 @@ async def running_broker(
                 default_memory_limit_bytes() if memory_limit_bytes is None else memory_limit_bytes
             ),
             region=region,
+            auto_create=auto_create,
         )
         server = HttpServer(broker, access=access, origins=origins, tls=tls, faults=faults)
         if declared:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from ssl import SSLContext
 
 from forebay.broker.access import Access, Identity
+from forebay.broker.auto_create import creation_of, named_queue
 from forebay.broker.broker import Broker
 from forebay.broker.callers import Callers
 from forebay.broker.connection import Exchange, HttpConnection, Service
@@ -278,6 +279,8 @@ class HttpServer:
         if trace_header is not None:
             add_trace_header(request, trace_header.decode("latin-1"))
         caller = self._callers.caller(path, query, headers, identity, self.endpoint_url)
+        if identity is not None and self._broker.auto_create:
+            self._authorize_creation(exchange, identity, request, caller)
         if action is not None and identity is None and trace_header is None and not lines:
             head.call = Call(action, caller)
         return request, caller
@@ -296,6 +299,17 @@ class HttpServer:
             exchange.connection.peer_ip, secure=self._tls is not None, wall_ms=self._clock.wall_ms()
         )
         self._access.authorize(identity, request, self._broker.find_queue, context)
+
+    def _authorize_creation(
+        self, exchange: Exchange, identity: Identity, request: AnyRequest, caller: Caller
+    ) -> None:
+        """A request that brings its queue into being needs the right to create it as well."""
+        key = named_queue(request, caller)
+        if key is None or self._broker.find_queue(key) is not None:
+            return
+        if key.account_id != identity.principal.account_id:
+            raise SqsError(errors.QUEUE_DOES_NOT_EXIST)
+        self._authorize(exchange, identity, creation_of(key))
 
     def _show(
         self,

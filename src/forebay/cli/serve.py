@@ -152,6 +152,14 @@ def serve(
             " table queues has queues that must be there. What differs is changed, and shown.",
         ),
     ] = None,
+    auto_create: Annotated[
+        bool,
+        typer.Option(
+            "--auto-create",
+            help="Create a queue that a request names and that is missing; a FIFO queue if the name"
+            " ends in .fifo.",
+        ),
+    ] = False,
     time_scale: Annotated[
         float,
         typer.Option(
@@ -265,6 +273,7 @@ def serve(
                     time_scale=time_scale,
                     recreate_interval_s=recreate_wait,
                     region=region,
+                    auto_create=auto_create,
                     declared=declared,
                     declared_done=announcements.queues,
                     disk_reserve_bytes=disk_reserve,
