@@ -14,6 +14,7 @@ from forebay.broker.commit import GroupCommit
 from forebay.broker.core.changes import Page, PageRequest, Snapshot
 from forebay.broker.core.deadlines import NEVER_MS
 from forebay.broker.core.engine import Caller, Engine, MessageView, QueueView, Wait
+from forebay.broker.core.message import State
 from forebay.broker.core.window import Window
 from forebay.broker.journal.base import Durability, Journal, Room
 from forebay.broker.memory_limit import MemoryLimit
@@ -231,6 +232,16 @@ class Broker:
         Raises SqsError: ServiceUnavailable, QueueDoesNotExist.
         """
         return self._available_engine().peek(queue_url, caller, self._now_ms(), limit)
+
+    def look(
+        self, queue_url: str, caller: Caller, states: frozenset[State]
+    ) -> ReceiveMessageResult:
+        """The oldest messages of a queue in some states, none of them received.
+
+        Raises SqsError: ServiceUnavailable, QueueDoesNotExist.
+        """
+        messages = self._available_engine().look(queue_url, caller, self._now_ms(), states)
+        return ReceiveMessageResult(messages=messages or None)
 
     def find_queue(self, key: QueueKey) -> ProtectedQueue | None:
         """What decides who may use a queue. Raises SqsError (ServiceUnavailable)."""

@@ -6,6 +6,7 @@
 * `GET /_forebay/queues` lists every queue with its counts.
 * `GET /_forebay/messages?QueueUrl=…` shows the oldest messages of a queue without receiving them;
   `MaxResults` bounds how many.
+* `/_aws/sqs/messages` is LocalStack's look at messages; see localstack.py.
 * `POST /_forebay/reset` deletes all queues, and what is known of deleted ones.
 """
 

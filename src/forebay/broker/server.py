@@ -8,6 +8,9 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ssl import SSLContext
+from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from forebay.broker.access import Access, Identity
 from forebay.broker.auto_create import creation_of, named_queue
@@ -15,9 +18,11 @@ from forebay.broker.broker import Broker
 from forebay.broker.callers import Callers
 from forebay.broker.connection import Exchange, HttpConnection, Service
 from forebay.broker.core.engine import Caller
+from forebay.broker.core.message import State
 from forebay.broker.faults import FaultySubmit
 from forebay.broker.head import Call, Head, RememberedHeads
 from forebay.broker.http import Answers, with_headers
+from forebay.broker.localstack import is_look, look_call, read_look
 from forebay.broker.origins import Origins, preflight
 from forebay.broker.pages import METRICS, RESET, is_page, permission_for, show
 from forebay.broker.policy import Context
@@ -43,6 +48,7 @@ from forebay.protocol.actions import (
     ListMessageMoveTasksRequest,
     ListQueuesRequest,
     ListQueueTagsRequest,
+    ReceiveMessageRequest,
     add_trace_header,
 )
 from forebay.protocol.awsjson import TARGET_HEADER, TARGET_PREFIX, decode_request
@@ -243,7 +249,10 @@ class HttpServer:
         is_call = target is not None and head.method == b"POST"
         shows_page = not is_call and is_page(path) and head.method == b"GET"
         query_call = None
-        if not is_call and not shows_page:
+        looks = is_look(path)
+        if looks and not is_call:
+            exchange.query = look_call(headers.get(b"accept", b""))
+        elif not is_call and not shows_page:
             query_call = awsquery.decode(
                 head.url, headers.get(b"content-type", b""), headers.get(b"accept", b""), body
             )
@@ -253,6 +262,9 @@ class HttpServer:
         if head.method == b"OPTIONS":
             answer = self._answers.page(200, "text/plain", b"", keep_alive=exchange.keep_alive)
             exchange.respond(with_headers(answer, preflight(headers) if lines else _ALLOW))
+            return None
+        if looks:
+            self._look(exchange, head, body)
             return None
         if path == RESET:
             self._reset(exchange, head, body)
@@ -334,6 +346,30 @@ class HttpServer:
                 page.status, page.content_type, page.body, keep_alive=exchange.keep_alive
             )
         )
+
+    def _look(self, exchange: Exchange, head: Head, body: bytes) -> None:
+        """Show messages as LocalStack does, to an SDK that receives from there as well."""
+        path, _, query = head.url.partition(b"?")
+        target = head.headers.get(_TARGET)
+        if target is None:
+            wanted = read_look(path, query, body)
+        else:
+            received = decode_request("ReceiveMessage", body)
+            assert isinstance(received, ReceiveMessageRequest)
+            action = b"Action=" + target.rpartition(b".")[2]
+            named = b"QueueUrl=" + quote(received.queue_url).encode()
+            wanted = read_look(path, query, action, named)
+        identity = self._authenticate(head.method, head.url, head.headers, body)
+        caller = self._callers.caller(b"/", query, head.headers, identity, self.endpoint_url)
+        if wanted.region is not None:
+            caller = replace(caller, region=wanted.region)
+        if identity is not None:
+            url = wanted.queue_url
+            self._authorize(exchange, identity, ReceiveMessageRequest(queue_url=url))
+        states = {State.VISIBLE}
+        states |= {State.IN_FLIGHT} if wanted.invisible else set()
+        states |= {State.DELAYED} if wanted.delayed else set()
+        exchange.reply(self._broker.look(wanted.queue_url, caller, frozenset(states)))
 
     def _reset(self, exchange: Exchange, head: Head, body: bytes) -> None:
         """Delete everything that the caller may delete: all of its account, else all there is."""

@@ -24,6 +24,7 @@ from forebay.broker.core import (
 )
 from forebay.broker.core.changes import ChangeSet, Page, PageRequest, Snapshot
 from forebay.broker.core.memory import MemoryUse, memory_use
+from forebay.broker.core.message import State
 from forebay.broker.core.receive import Wait
 from forebay.broker.core.state import Caller, EngineState
 from forebay.broker.core.views import PEEK_MESSAGES_MAX, MessageView, QueueView
@@ -173,6 +174,15 @@ class Engine:
         Raises SqsError (QueueDoesNotExist).
         """
         return views.peek(self._state, queue_url, caller, self._at(now_ms), limit)
+
+    def look(
+        self, queue_url: str, caller: Caller, now_ms: int, states: frozenset[State]
+    ) -> list[actions.Message]:
+        """The oldest messages of a queue in some states, as ReceiveMessage would show them.
+
+        Raises SqsError (QueueDoesNotExist).
+        """
+        return views.look(self._state, queue_url, caller, self._at(now_ms), states)
 
     def find_policy(self, key: QueueKey) -> tuple[str, str | None] | None:
         """The ARN of a queue and the text of its Policy, None without one; None for no queue."""

@@ -96,7 +96,7 @@ def receive_message(
         state.readable[queue.number] = None
     user_names = request.message_attribute_names
     return ReceiveMessageResult(
-        messages=[_shown(queue, message, system_names, user_names) for message in messages]
+        messages=[shown(queue, message, system_names, user_names) for message in messages]
     )
 
 
@@ -211,7 +211,7 @@ def _deliver(
     return messages
 
 
-def _shown(
+def shown(
     queue: Queue,
     message: Message,
     system_names: frozenset[str] | None,

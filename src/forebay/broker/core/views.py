@@ -15,12 +15,18 @@ from forebay.broker.core.gauges import (
 )
 from forebay.broker.core.message import Message, State
 from forebay.broker.core.queue import Queue, QueueTotals
+from forebay.broker.core.receive import shown
 from forebay.broker.core.standard import StandardQueue
 from forebay.broker.core.state import Caller, EngineState
+from forebay.protocol import actions
 from forebay.protocol.identifiers import sequence_number
 
 #: Most messages that one look shows. A look is for people, and must not hold up the queue.
 PEEK_MESSAGES_MAX = 1_000
+
+
+#: What a look shows in place of a receipt handle, as LocalStack does.
+NO_RECEIPT_HANDLE = "SQS/BACKDOOR/ACCESS"
 
 
 class QueueView(Struct, frozen=True):
@@ -86,6 +92,30 @@ def peek(
     state.ask_for_page(queue, now_ms)
     messages = islice(queue.messages.values(), min(limit, PEEK_MESSAGES_MAX))
     return [_view_message(queue, message, now_ms) for message in messages]
+
+
+def look(
+    state: EngineState, queue_url: str, caller: Caller, now_ms: int, states: frozenset[State]
+) -> list[actions.Message]:
+    """The oldest messages of a queue in some states, as ReceiveMessage shows them.
+
+    None is received. The attributes IsVisible and IsDelayed say more, and the receipt handle is
+    none. At most PEEK_MESSAGES_MAX are shown. Raises SqsError (QueueDoesNotExist).
+    """
+    queue = state.queue(queue_url, caller, now_ms)
+    state.ask_for_page(queue, now_ms)
+    chosen = (message for message in queue.messages.values() if message.state in states)
+    seen = []
+    for message in islice(chosen, PEEK_MESSAGES_MAX):
+        found = shown(queue, message, frozenset({"All"}), ["All"])
+        found.receipt_handle = NO_RECEIPT_HANDLE
+        found.attributes = {
+            **(found.attributes or {}),
+            "IsVisible": str(message.state is State.VISIBLE).lower(),
+            "IsDelayed": str(message.state is State.DELAYED).lower(),
+        }
+        seen.append(found)
+    return seen
 
 
 def _view_queue(queue: Queue, now_ms: int) -> QueueView:
