@@ -188,6 +188,21 @@ def test_a_broker_that_was_stopped_on_a_full_disk_starts_again_and_is_emptied(di
         wait_for_room(url)
 
 
+@pytest.mark.parametrize("body_bytes", [1_000, 100_000])
+def test_a_purge_of_a_full_disk_makes_room_without_another_request(
+    disk: Path, body_bytes: int
+) -> None:
+    with ServeProcess("--port", "0", "--data", str(disk / "data")) as broker:
+        url = broker.endpoint_url
+        ask(url, "CreateQueue", QueueName="jobs")
+        send_until_refused(url, "x" * body_bytes)
+        fill(disk)
+        ask(url, "PurgeQueue", QueueUrl="jobs")
+        wait_for_room(url)
+        ask(url, "SendMessage", QueueUrl="jobs", MessageBody="again")
+        assert drain(url) == ["again"]
+
+
 def test_all_messages_of_a_full_disk_can_become_dead_letters_and_be_received_as_such(
     disk: Path,
 ) -> None:

@@ -75,7 +75,7 @@ def test_a_purge_deletes_its_rows_in_slices(tables: Tables) -> None:
         tables.sweep()
         counts.append(reader.execute("SELECT count(*) FROM message").get)
     reader.close()
-    assert counts == [7000, 6000, 5000, 4000, 4000, 4000]
+    assert counts == [7488, 6976, 6464, 5952, 5440, 4928, 4416, 4000, 4000, 4000]
     assert sequences(tables, queue=1) == []
     assert len(sequences(tables, queue=2)) == 4000
 

@@ -131,8 +131,12 @@ class DiskReserve:
             enough_bytes = self.size_bytes
             if self.scarce:
                 enough_bytes = enough_bytes * _ENOUGH_QUARTERS // 4
+            # On a disk that others have filled the file may have to be a little smaller.
+            takes_bytes = min(self._file_bytes, file_bytes + free_bytes)
             self._set_scarce(
-                room_bytes < enough_bytes or not self._hold(file_bytes, self._file_bytes)
+                room_bytes < enough_bytes
+                or takes_bytes < self._file_bytes // 2
+                or not self._hold(file_bytes, takes_bytes)
             )
 
     def give_up(self) -> bool:

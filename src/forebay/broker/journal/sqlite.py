@@ -299,6 +299,7 @@ class SqliteJournal:
         self.reserve.look(self._tables.unused_bytes - owed_bytes)
         if not (self.reserve.is_tight and self._may_clean):
             return
+        self._start_sweep()
         if self._folding is not None or self._pending:
             self._fold()
         elif self._cut_at != self._number:
@@ -366,20 +367,32 @@ class SqliteJournal:
             if not self.reserve.give_up():
                 raise
             self._tables.commit(changes, through)
+        self._start_sweep()
+
+    def _start_sweep(self) -> None:
         if self._tables.sweeping and not self._sweeping:
             self._sweeping = True
             self._executor.submit(self._sweep)
 
+    def _sweep_tables(self) -> None:
+        try:
+            self._tables.sweep()
+        except DiskFull:
+            if not self.reserve.give_up():
+                raise
+            self._tables.sweep()
+
     def _sweep(self) -> None:
         """Delete some rows that count for nothing, let others have their turn, and go on."""
+        swept = False
         try:
             if self._may_clean:
-                self._tables.sweep()
+                self._sweep_tables()
+                swept = True
             self._sweeping_trouble.over()
         except JournalError as error:
             self._sweeping_trouble.met(error)
-            self._may_clean = False
-        self._sweeping = self._tables.sweeping and self._may_clean
+        self._sweeping = self._tables.sweeping and swept
         if self._sweeping:
             self._executor.submit(self._sweep)
 

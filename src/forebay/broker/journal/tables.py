@@ -52,9 +52,6 @@ _Record = TypeVar("_Record", QueueRecord, MoveTaskRecord)
 #: Most rows that one statement writes. Each number of rows is a statement that stays prepared.
 _ROWS_MAX = 64
 
-#: Most rows of a purged queue that are deleted at once, so that a purge holds up nobody.
-_SWEPT_ROWS_MAX = 2_000
-
 #: CROSS JOIN has SQLite go through the deliveries, which are few, and not through the messages.
 _LOAD_MESSAGES = """
     SELECT message.*, delivery.*
@@ -265,13 +262,27 @@ class Tables:
 
         `sweeping` is False once none are left. Raises JournalError.
         """
-        with journal_errors(self.path, "written"), transaction(self._database) as execute:
+        rows = self._removed_rows_max
+        with journal_errors(self.path, "written"):
+            while True:
+                try:
+                    self._sweep_slice(rows)
+                except apsw.FullError:
+                    if rows == 1:
+                        raise
+                    rows = self._fewer(rows)
+                else:
+                    break
+            self._count_unused()
+
+    def _sweep_slice(self, rows_max: int) -> None:
+        with transaction(self._database) as execute:
             sweep = execute(_NEXT_SWEEP).fetchone()
             if sweep is None:
                 self.sweeping = False
                 return
             number, through, swept = sweep
-            end = execute(_SLICE_END, (swept, through, _SWEPT_ROWS_MAX)).get
+            end = execute(_SLICE_END, (swept, through, rows_max)).get
             if end is None:
                 execute("DELETE FROM sweep WHERE queue_number = ?", (number,))
                 end = through
@@ -279,7 +290,6 @@ class Tables:
                 execute("UPDATE sweep SET swept_sequence = ? WHERE queue_number = ?", (end, number))
             for statement in _SWEEP_SLICE:
                 execute(statement, (swept, end, number))
-        self._count_unused()
 
     def page(self, request: PageRequest, pending: Sequence[ChangeSet] = ()) -> Page:
         """The page that `Journal.page` answers if these changes are committed as well.
@@ -389,10 +399,16 @@ class Tables:
             except apsw.FullError:
                 if rows == 1:
                     raise
-                rows = max(1, rows // 4)
+                rows = self._fewer(rows)
             else:
                 sequences = sequences[rows:]
         return sequences
+
+    def _fewer(self, rows: int) -> int:
+        """How many rows to try next on a full disk, from the start of the write-ahead log."""
+        with suppress(apsw.Error):
+            self._database.wal_checkpoint()
+        return max(1, rows // 4)
 
     def _remove_messages(self, sequences: Sequence[int]) -> None:
         removed = [(sequence,) for sequence in sequences]
