@@ -88,6 +88,21 @@ def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
         return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
 
 
+def open_beside(path: Path, durability: Durability, vfs: str | None = None) -> apsw.Connection:
+    """A second connection to a database that is open, which copies its write-ahead log.
+
+    Raises JournalError.
+    """
+    with journal_errors(path, "opened"):
+        database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+        database.pragma("synchronous", _SYNCHRONOUS[durability])
+        database.pragma("checkpoint_fullfsync", True)
+        database.pragma("wal_autocheckpoint", 0)
+        # Until it has read something it does not know that there is a write-ahead log.
+        database.pragma("user_version")
+    return database
+
+
 def cut_write_ahead_log(database: apsw.Connection, path: Path) -> None:
     """Give back the space of a write-ahead log that is longer than it has to be.
 

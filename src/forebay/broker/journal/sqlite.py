@@ -367,6 +367,7 @@ class SqliteJournal:
             if not self.reserve.give_up():
                 raise
             self._tables.commit(changes, through)
+        self._log.copy()
         self._start_sweep()
 
     def _start_sweep(self) -> None:
