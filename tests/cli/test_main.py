@@ -66,6 +66,13 @@ def test_every_command_explains_itself_with_an_example(run: Run, command: str, o
     assert ended.out.count(f"forebay {command}") >= 2, "there is the usage, and an example"
 
 
+@pytest.mark.parametrize("arguments", [(), *((command,) for command in COMMANDS)])
+def test_a_flag_takes_no_value_and_is_shown_without_a_type(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    assert "<bool>" not in run(*arguments, "-h").out
+
+
 def test_without_a_command_it_explains_itself(run: Run) -> None:
     assert run() == run("--help")
     for command in COMMANDS:

@@ -43,3 +43,17 @@ def test_every_page_is_in_the_index() -> None:
     pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/*/*.md")}
     listed = set(LINK.findall(index))
     assert {page for page in pages if not page.startswith("decisions/")} - listed == set()
+
+
+def test_every_decision_has_a_number_of_its_own_and_says_it() -> None:
+    decisions = sorted(ROOT.glob("docs/decisions/*.md"))
+    numbers = [int(page.name.partition("-")[0]) for page in decisions]
+    assert numbers == list(range(1, len(decisions) + 1))
+    for number, page in zip(numbers, decisions, strict=True):
+        assert page.read_text().startswith(f"# {number}. "), page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_decision_is_cited_by_its_number(page: Path) -> None:
+    cited = re.findall(r"\[decision (\d+)\]\((?:\S*/)?(\d+)-", page.read_text())
+    assert all(int(said) == int(linked) for said, linked in cited), cited

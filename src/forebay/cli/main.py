@@ -45,7 +45,22 @@ _SERVER = "serve"
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
-class _Commands(TyperGroup):
+class _Flags:
+    """Shows a flag without a type: it takes no value, and `<bool>` behind it says that it does."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if isinstance(parameter, TyperOption) and parameter.is_bool_flag:
+                parameter.metavar = ""
+        return parameters
+
+
+class _Command(_Flags, TyperCommand):
+    """A subcommand."""
+
+
+class _Commands(_Flags, TyperGroup):
     """Imports a subcommand when it is used, so that none waits for the libraries of another."""
 
     def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002 - click's signature
@@ -66,7 +81,7 @@ class _Commands(TyperGroup):
             add_completion=False, pretty_exceptions_enable=False, context_settings=_CONTEXT
         )
         function = getattr(import_module(f"forebay.cli.{cmd_name}"), cmd_name)
-        single.command(cmd_name, context_settings=_CONTEXT)(function)
+        single.command(cmd_name, cls=_Command, context_settings=_CONTEXT)(function)
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
         if cmd_name == _SERVER:

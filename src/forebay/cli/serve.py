@@ -214,15 +214,15 @@ def serve(
 
     Point a client at it with its endpoint URL and any credentials:
 
-        aws sqs create-queue --queue-name jobs --endpoint-url http://127.0.0.1:9324
+        aws sqs list-queues --endpoint-url http://127.0.0.1:9324
 
     Every option can be set by its variable, or in the table server of the
     file that --config names, which is asked last:
 
         FOREBAY_PORT=9400 forebay serve --config forebay.toml
 
-    Ctrl-C and SIGTERM stop it after the last answer has left; what a script starts in the
-    background ignores Ctrl-C.
+    Ctrl-C and SIGTERM stop it after the last answer has left; what a script
+    starts in the background ignores Ctrl-C.
     """
     if keys is None and not (allow_anyone or _is_loopback(host)):
         raise SettingsError(
