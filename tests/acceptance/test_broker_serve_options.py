@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -143,6 +145,10 @@ def test_declared_queues_are_in_the_region_of_the_environment_or_of_the_option(
         (["--config", "picture"], "picture could not be read"),
         (["--faults", "picture"], "picture could not be read"),
         (["--tls-cert", ".", "--tls-key", "."], "Is a directory"),
+        (["--allow-origin", "localhost:3000"], "is not the origin of a web page"),
+        (["--allow-host", "http://a"], "is not the name of a host"),
+        (["--open-metrics"], "go with --keys"),
+        (["--metrics-token", "picture"], "go with --keys"),
     ],
 )
 def test_options_that_are_refused(tmp_path: Path, arguments: list[str], text: str) -> None:
@@ -173,3 +179,32 @@ def test_a_deleted_name_is_free_at_once_when_asked() -> None:
         sqs = client(broker.endpoint_url, "any")
         for _ in range(3):
             sqs.delete_queue(QueueUrl=sqs.create_queue(QueueName="jobs")["QueueUrl"])
+
+
+def test_pages_hosts_and_missing_queues_are_let_in_as_asked() -> None:
+    shop = "http://localhost:3000"
+    options = ("--allow-origin", shop, "--allow-host", "queues.test", "--auto-create")
+    with ServeProcess("--port", "0", "--durability", "memory", *options) as broker:
+        endpoint_url = broker.endpoint_url
+        url = f"{endpoint_url}/_forebay/queues"
+        headers = {"Origin": shop, "Host": "queues.test"}
+        with urlopen(Request(url, headers=headers)) as answer:
+            assert answer.headers["Access-Control-Allow-Origin"] == shop
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(url, headers={"Origin": "https://evil.example"}))
+        sqs = client(endpoint_url, "any")
+        assert sqs.get_queue_url(QueueName="new")["QueueUrl"].endswith("/new")
+
+
+def test_with_keys_prometheus_shows_a_token(keys: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("a-token-for-prometheus\n")
+    options = ("--keys", str(keys), "--metrics-token", str(token))
+    with ServeProcess("--port", "0", "--durability", "memory", *options) as broker:
+        url = f"{broker.endpoint_url}/metrics"
+        headers = {"Authorization": "Bearer a-token-for-prometheus"}
+        with urlopen(Request(url, headers=headers)) as answer:
+            assert answer.status == 200
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(url)
