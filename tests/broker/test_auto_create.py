@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from forebay.broker.bootstrap import DeclaredQueue, Deed, Outcome
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.engine import Caller
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.polls import Answer
+from forebay.broker.running import running_broker
 from forebay.protocol.actions import (
     AnyRequest,
     CreateQueueRequest,
@@ -143,3 +146,17 @@ def test_a_waiting_poll_does_not_bring_a_deleted_queue_back() -> None:
         assert [name for _, name, _ in queues(broker)] == ["other"]
 
     on_a_broker(story)
+
+
+def test_a_declared_queue_is_created_as_it_was_declared() -> None:
+    done: list[Outcome] = []
+
+    async def serve() -> None:
+        declared = [DeclaredQueue("orders", {"VisibilityTimeout": "60"})]
+        async with running_broker(
+            None, auto_create=True, declared=declared, declared_done=done.extend
+        ):
+            pass
+
+    asyncio.run(serve())
+    assert [(outcome.name, outcome.deed) for outcome in done] == [("orders", Deed.CREATED)]

@@ -109,11 +109,12 @@ async def running_broker(
                 default_memory_limit_bytes() if memory_limit_bytes is None else memory_limit_bytes
             ),
             region=region,
-            auto_create=auto_create,
         )
         server = HttpServer(broker, access=access, origins=origins, tls=tls, faults=faults)
         if declared:
             declared_done(await create_declared(broker.call, declared))
+        # Not before: declaring a queue begins with looking whether it is there.
+        broker.auto_create = auto_create
         await server.start(host, port)
         try:
             yield server
