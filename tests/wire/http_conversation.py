@@ -52,7 +52,9 @@ class Conversation:
 
 
 @asynccontextmanager
-async def serving(origins: Origins | None = None) -> AsyncIterator[HttpServer]:
+async def serving(
+    origins: Origins | None = None, *, auto_create: bool = False
+) -> AsyncIterator[HttpServer]:
     """A broker in memory behind HTTP on a free port."""
     broker = Broker(
         MemoryJournal(),
@@ -60,6 +62,7 @@ async def serving(origins: Origins | None = None) -> AsyncIterator[HttpServer]:
         clock=ManualClock(),
         entropy=bytes,
         recreate_interval_ms=0,
+        auto_create=auto_create,
     )
     server = HttpServer(
         broker, origins=origins or Origins(hosts=[HOST]), clock=ManualClock(), entropy=bytes

@@ -299,3 +299,19 @@ async def test_an_unsigned_get_changes_nothing(
     if status == b"403":
         assert b"Send it as a POST" in answer
     assert await sent(client) == (1 if status == b"200" and target == SENDING else 0)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/?Action=GetQueueUrl&QueueName=jobs", "/000000000000/jobs?Action=GetQueueAttributes"],
+)
+async def test_an_unsigned_get_brings_no_queue_into_being(target: str) -> None:
+    async with serving(auto_create=True) as server, conversation(server) as client:
+        await client.say(form("", method="GET", target=target))
+        assert b"CreateQueue changes something" in await client.hear()
+        await client.say(form("", method="GET", target="/?Action=ListQueues"))
+        assert b"/jobs<" not in await client.hear()
+        await client.say(request("GetQueueUrl", b'{"QueueName":"jobs"}'))
+        assert b'/jobs"' in await client.hear()
+        await client.say(form("", method="GET", target=target))
+        assert (await client.hear()).split()[1] == b"200"

@@ -291,8 +291,8 @@ class HttpServer:
         if trace_header is not None:
             add_trace_header(request, trace_header.decode("latin-1"))
         caller = self._callers.caller(path, query, headers, identity, self.endpoint_url)
-        if identity is not None and self._broker.auto_create:
-            self._authorize_creation(exchange, identity, request, caller)
+        if self._broker.auto_create and (identity is not None or head.method != b"POST"):
+            self._check_creation(exchange, headers, identity, request, caller)
         if action is not None and identity is None and trace_header is None and not lines:
             head.call = Call(action, caller)
         return request, caller
@@ -312,16 +312,28 @@ class HttpServer:
         )
         self._access.authorize(identity, request, self._broker.find_queue, context)
 
-    def _authorize_creation(
-        self, exchange: Exchange, identity: Identity, request: AnyRequest, caller: Caller
+    def _check_creation(
+        self,
+        exchange: Exchange,
+        headers: Mapping[bytes, bytes],
+        identity: Identity | None,
+        request: AnyRequest,
+        caller: Caller,
     ) -> None:
-        """A request that brings its queue into being needs the right to create it as well."""
+        """Refuse a request that brings its queue into being where it may not create it.
+
+        `identity` is None for an unsigned GET.
+        """
         key = named_queue(request, caller)
         if key is None or self._broker.find_queue(key) is not None:
             return
-        if key.account_id != identity.principal.account_id:
+        creation = creation_of(key)
+        if identity is None:
+            _check_may_come_unsigned(creation, headers)
+        elif key.account_id != identity.principal.account_id:
             raise SqsError(errors.QUEUE_DOES_NOT_EXIST)
-        self._authorize(exchange, identity, creation_of(key))
+        else:
+            self._authorize(exchange, identity, creation)
 
     def _show(
         self,
