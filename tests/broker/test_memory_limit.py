@@ -153,22 +153,24 @@ async def test_deduplication_ids_are_counted_and_forgotten_without_another_reque
     await run.end()
 
 
-def test_the_alarm_ends_well_below_where_it_began_and_is_looked_at_more_often_near_it() -> None:
+def test_the_alarm_ends_well_below_where_it_began() -> None:
     limit = MemoryLimit(1_000, drains_by_receiving=False)
     seen = []
-    for taken in (600, 701, 1_000, 1_001, 900, 801, 800, 900):
-        again_ms = limit.look(MemoryUse(taken, 0, 0), 0)
-        seen.append((limit.shortage is not None, again_ms))
-    assert seen == [
-        (False, 1_000),
-        (False, 100),
-        (False, 100),
-        (True, 100),
-        (True, 100),
-        (True, 100),
-        (False, 100),
-        (False, 100),
-    ]
+    for taken in (600, 1_000, 1_001, 900, 801, 800, 900):
+        limit.look(MemoryUse(taken, 0, 0), 0)
+        seen.append(limit.shortage is not None)
+    assert seen == [False, False, True, True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("limit_mb", "taken_mb", "again_ms"),
+    [(4_000, 0, 1_000), (4_000, 3_600, 800), (4_000, 3_999, 20), (4_000, 4_100, 20), (0, 9, 1_000)],
+)
+def test_it_looks_again_before_clients_can_have_sent_what_is_left(
+    limit_mb: int, taken_mb: int, again_ms: int
+) -> None:
+    limit = MemoryLimit(limit_mb * 1_000_000, drains_by_receiving=False)
+    assert limit.look(MemoryUse(taken_mb * 1_000_000, 0, 0), 0) == again_ms
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,13 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 #: The alarm ends at so many tenths of the limit, so that it does not come and go with each message.
 _ENOUGH_TENTHS = 8
 
-#: From so many tenths of the limit on it is looked at more often.
-_NEAR_TENTHS = 7
+#: Time between two looks, far from the limit and at it, in milliseconds. Each goes through all
+#: queues.
+_LOOK_MS_MAX = 1_000
+_LOOK_MS_MIN = 20
 
-#: Time between two looks far from the limit and near it, in milliseconds.
-_LOOK_MS = 1_000
-_NEAR_LOOK_MS = 100
+#: More than clients can send in a millisecond, in bytes: so much nearer, so much sooner the look.
+_BYTES_PER_MS = 500_000
 
 _SHORTAGE = (
     "The broker has as many messages and deduplication ids in memory as it may, so it takes no"
@@ -87,5 +88,7 @@ class MemoryLimit:
             and not self._drains_by_receiving
             and use.received_bytes * 2 > limit_bytes
         )
-        near = limit_bytes and taken_bytes * 10 > limit_bytes * _NEAR_TENTHS
-        return _NEAR_LOOK_MS if near else _LOOK_MS
+        if not limit_bytes:
+            return _LOOK_MS_MAX
+        left_ms = (limit_bytes - taken_bytes) // _BYTES_PER_MS
+        return min(max(left_ms, _LOOK_MS_MIN), _LOOK_MS_MAX)
