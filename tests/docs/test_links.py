@@ -38,6 +38,14 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
             assert anchor in anchors(file), f"{page.name} links to {link}"
 
 
+@pytest.mark.parametrize("file", ["pyproject.toml", "deploy/forebay.service"])
+def test_pages_that_a_file_names_are_there(file: str) -> None:
+    text = (ROOT / file).read_text()
+    pages = [text[found.end() :].split()[0].strip('",') for found in SHOWN.finditer(text)]
+    assert pages
+    assert [page for page in pages if not (ROOT / page).exists()] == []
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     pages = {str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/*/*.md")}

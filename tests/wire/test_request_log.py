@@ -157,3 +157,13 @@ async def test_what_quotes_a_signature_is_not_repeated(caplog: pytest.LogCapture
         Refusals().note(exchange, SqsError(INVALID_PARAMETER_VALUE, log_detail="for the log"))
     assert "a-token" not in caplog.text
     assert "for the log" in caplog.text
+
+
+async def test_the_value_of_an_attribute_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    attribute = b'"MessageAttributes":{"key":{"DataType":"Binary","BinaryValue":"a \'secret\'"}}'
+    body = b'{"QueueUrl":"jobs","MessageBody":"hello",' + attribute + b"}"
+    async with serving() as server, conversation(server) as client:
+        await client.say(request("SendMessage", body))
+        assert b"secret" in await client.hear(), "AWS quotes it"
+    assert "secret" not in caplog.text
+    assert "can not be converted to a Blob" in caplog.text

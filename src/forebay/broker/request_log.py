@@ -7,6 +7,7 @@ clients wrote is shortened, and what is no printable text in it is escaped: a li
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from time import perf_counter
 from typing import NamedTuple
@@ -32,6 +33,9 @@ _TEXT_MAX = 120
 
 #: The longest reason in a line, in characters.
 _REASON_MAX = 400
+
+#: AWS's words quote what is no Base64, which may be the value of a message's attribute.
+_QUOTED_VALUE = re.compile(r"^'.*' (?=can not be converted to a Blob: )", re.DOTALL)
 
 _TARGET = TARGET_HEADER.lower().encode()
 
@@ -68,7 +72,7 @@ class Refusals:
             self._more[kind] = 0
             # What is wrong with a signature is told by quoting it, and a token may stand there.
             quotes = error.fault is INCOMPLETE_SIGNATURE
-            message = error.fault.text if quotes else error.message
+            message = error.fault.text if quotes else _QUOTED_VALUE.sub("", error.message)
             reason = " ".join(filter(None, (message, error.log_detail)))
             _log.info(
                 "Refused %s from %s (%s): %s: %s",
