@@ -29,8 +29,9 @@ _FORGET = "DELETE FROM log WHERE number <= ?"
 _READ = "SELECT number, changes FROM log WHERE number > ? ORDER BY number"
 
 #: Pages in the write-ahead log after which it is begun anew, where a thread copies it beside the
-#: commits: 32 MiB. The commit that does it waits for two syncs, so it should be a rare one.
-_WAL_PAGES = 2_048
+#: commits: 8 MiB. The commit that does so waits for two syncs, so it should be a rare one; and a
+#: log that is written again needs no new blocks of the disk, so it should not be long in coming.
+_WAL_PAGES = 512
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ChangeSet)
