@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from forebay.broker.embedded import EmbeddedBroker
 from forebay.cli import main
 from tests.cli.conftest import Run, Sqs
 from tests.cli.test_purge import Terminal
@@ -21,6 +22,16 @@ def test_a_queue_is_created_with_its_attributes_and_tags(run: Run, sqs: Sqs) -> 
     assert run("tag", "orders").out == "team  sale\n"
     again = run("create", "orders", "-a", "VisibilityTimeout=60", "--tag", "team=sale")
     assert (again.code, again.out) == (0, ended.out.replace("Created", "There already:"))
+
+
+def test_a_broker_that_creates_what_is_missing_leaves_it_to_the_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedBroker(auto_create=True) as broker:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", broker.endpoint_url)
+        ended = run("create", "orders", "-a", "VisibilityTimeout=60", "--dlq", "dead")
+        assert (ended.code, ended.err, ended.out.count("Created ")) == (0, "", 2)
+        assert run("attributes", "orders", "VisibilityTimeout").out == "VisibilityTimeout  60\n"
 
 
 def test_a_fifo_queue_has_its_suffix_and_a_fifo_dead_letter_queue(run: Run, sqs: Sqs) -> None:

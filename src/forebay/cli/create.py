@@ -12,8 +12,7 @@ from rich.console import Console
 from forebay.cli.assignments import read_assignments
 from forebay.cli.connection import Aws, Connection, EndpointUrl, Json, Region, choose_place
 from forebay.errors import SettingsError
-from forebay.protocol.actions import CreateQueueRequest, CreateQueueResult, GetQueueUrlRequest
-from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.actions import CreateQueueRequest, CreateQueueResult, ListQueuesRequest
 from forebay.protocol.identifiers import FIFO_SUFFIX, is_queue_name
 from forebay.protocol.limits import MAX_RECEIVE_COUNT_MAX, QUEUE_NAME_CHARACTERS_MAX
 
@@ -118,12 +117,9 @@ def _dead_letter_queue(sqs: Connection, name: str) -> tuple[str, bool]:
 
 
 def _find(sqs: Connection, name: str) -> str | None:
-    try:
-        return sqs.run(sqs.client.get_queue_url(GetQueueUrlRequest(queue_name=name))).queue_url
-    except SqsError as error:
-        if error.fault != QUEUE_DOES_NOT_EXIST:
-            raise
-        return None
+    """A queue's URL, unless it is missing. GetQueueUrl would have `--auto-create` make it."""
+    listed = sqs.run(sqs.client.list_queues(ListQueuesRequest(queue_name_prefix=name)))
+    return next((url for url in listed.queue_urls or () if url.endswith(f"/{name}")), None)
 
 
 def _create(sqs: Connection, name: str, attributes: dict[str, str], tags: dict[str, str]) -> str:
