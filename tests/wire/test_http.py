@@ -203,7 +203,7 @@ async def test_malformed_json_is_a_serialization_exception(client: Conversation)
     assert await client.hear() == answer(
         1,
         b'{"__type":"com.amazonaws.sqs#SerializationException","message":'
-        b'"The request\'s body is not JSON: Input data was truncated."}',
+        b'"The request\'s body is not JSON: it ends too early, or has half of a surrogate pair."}',
         status="400 Bad Request",
         error="MalformedInput;Sender",
     )

@@ -86,8 +86,9 @@ class Refusals:
         for kind, count in self._more.items():
             if count:
                 _log.info(
-                    "Refused %s from %s (%s): %s, %d times more",
-                    *(kind.action, kind.client, kind.user_agent, kind.code, count),
+                    "Refused %s from %s (%s): %s, %s more",
+                    *(kind.action, kind.client, kind.user_agent, kind.code),
+                    "once" if count == 1 else f"{count} times",
                     extra={**kind._asdict(), "count": count},
                 )
         if self._others:

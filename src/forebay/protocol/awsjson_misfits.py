@@ -25,6 +25,9 @@ _TYPE_NAMES: dict[type[Any], str] = {str: "a String", int: "an Integer", bytes: 
 #: How much of a bad value is quoted, in characters.
 _QUOTED_CHARACTERS_MAX = 50
 
+#: What msgspec says of both: it looks for the other half of a surrogate pair and meets the end.
+_TRUNCATED = "Input data was truncated"
+
 #: The characters of Base64, without those that fill its end.
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
@@ -48,6 +51,8 @@ def describe_unreadable(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "The request's body is not JSON that can be read: it is nested too deeply."
     reason = str(error).partition(" - at ")[0]
+    if reason == _TRUNCATED:
+        reason = "it ends too early, or has half of a surrogate pair"
     return f"The request's body is not JSON: {reason}."
 
 

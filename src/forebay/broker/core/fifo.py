@@ -67,9 +67,11 @@ class GroupOrder:
     def leave(self, message: Message) -> None:
         """A message is gone."""
         group = self._group_of(message)
-        if group.head() is None:
-            del self._groups[group.group_id]
-        self._regard(group)
+        if group.head() is not None:
+            self._regard(group)
+            return
+        del self._groups[group.group_id]
+        self._ready.pop(group.group_id, None)
 
     def appear(self, message: Message) -> None:
         self._regard(self._group_of(message))
