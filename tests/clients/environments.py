@@ -100,7 +100,7 @@ def go_environment(name: str, *, needs: str = "go.mod", own_tests_of: str | None
 
 def go_for(needs: Path) -> str:
     """The version of Go. Skips the test where it is missing or older than a go.mod says."""
-    version = printed(str(tool("go")), "version", environment=OWN_GO)
+    version = version_of(str(tool("go")), "version", environment=OWN_GO)
     require(r"^go (\d+)\.(\d+)", needs, r"go(\d+)\.(\d+)", version)
     return version
 
