@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tests.clients.environments import made_once, node_of_a_wheel, run
+from tests.clients.environments import made_once, node_of_a_wheel, python_environment, run
 
 _PEERS = Path(__file__).parent / "peers"
 
@@ -40,25 +40,13 @@ class Peer(Struct):
         return shutil.which(self.tool) is None
 
 
-def _python(name: str) -> Path:
-    """The bin directory of a virtual environment with what `bench/peers/NAME.lock` locks."""
-    lock = _PEERS / f"{name}.lock"
-
-    def install(environment: Path) -> None:
-        run(sys.executable, "-m", "venv", "--clear", str(environment))
-        pip = str(environment / "bin" / "pip")
-        run(pip, "install", "--quiet", "--require-hashes", "-r", str(lock))
-
-    return made_once(name, sha256(lock.read_bytes()).hexdigest(), install) / "bin"
-
-
 def _moto() -> Callable[[int], list[str]]:
-    server = _python("moto") / "moto_server"
+    server = python_environment("moto", _PEERS / "moto.lock") / "moto_server"
     return lambda port: [str(server), "--port", str(port)]
 
 
 def _ministack() -> Callable[[int], list[str]]:
-    server = _python("ministack") / "ministack"
+    server = python_environment("ministack", _PEERS / "ministack.lock") / "ministack"
     return lambda _: [str(server)]
 
 

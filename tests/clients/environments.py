@@ -44,12 +44,13 @@ class JavaScript(NamedTuple):
     directory: Path
 
 
-def python_environment(name: str) -> Path:
-    """The bin directory of a virtual environment with what `tests/clients/NAME` locks.
+def python_environment(name: str, lock: Path | None = None) -> Path:
+    """The bin directory of a virtual environment with what a lock file locks.
 
-    It is made once and again when the lock file changes.
+    That is the one of `tests/clients/NAME`, unless another is named. It is made once and again when
+    the lock file changes.
     """
-    lock = CLIENTS / name / "requirements.lock"
+    lock = lock or CLIENTS / name / "requirements.lock"
 
     def install(environment: Path) -> None:
         run(sys.executable, "-m", "venv", "--clear", str(environment))
