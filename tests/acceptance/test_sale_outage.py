@@ -58,10 +58,10 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     shop = Shop(tmp_path)
     with ThreadPoolExecutor(1) as executor:
         store = await SqliteSaleStore.open(tmp_path / "sale.sqlite3", executor)
-        async with HttpSqsClient(shop.endpoint_url, retry=IMPATIENT) as client:
+        async with HttpSqsClient(shop.endpoint_url) as client:
             queues = await declare_queues(client)
             async with (
-                Producer(client, queues[ORDERS], node="api-1") as orders,
+                Producer(client, queues[ORDERS], node="api-1", retry=IMPATIENT) as orders,
                 Producer(client, queues[USAGE_LOGS], node="api-1") as usage,
             ):
                 shop.application = SaleApi(store, orders, usage, [STALLS]).application()

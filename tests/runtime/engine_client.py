@@ -11,6 +11,7 @@ from typing import cast
 
 from forebay.broker.core.engine import Caller, Engine, Wait
 from forebay.client.base import SqsClient
+from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock
 from forebay.protocol.actions import (
     AnyRequest,
@@ -50,7 +51,13 @@ class EngineClient(SqsClient):
         self.requests: list[AnyRequest] = []
         self._changed = asyncio.Event()
 
-    async def call(self, request: AnyRequest, *, timeout_s: float | None = None) -> AnyResult:
+    async def call(
+        self,
+        request: AnyRequest,
+        *,
+        timeout_s: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AnyResult:
         self.requests.append(request)
         await self.clock.sleep(self.latency_s / 2)
         self.before(request)

@@ -86,11 +86,17 @@ class Sqs(ScriptedSqsClient):
     """A queue that answers as it is told and remembers its batches."""
 
     def __init__(self, answer: Answer = works) -> None:
+        self.script(answer)
+
         async def batch(request: AnyRequest) -> AnyResult:
             assert isinstance(request, SendMessageBatchRequest)
-            return await answer(request)
+            return await self._script(request)
 
         super().__init__(batch)
+
+    def script(self, answer: Answer) -> None:
+        """Answer the calls from now on like this."""
+        self._script = answer
 
     @property
     def batches(self) -> list[list[SendMessageBatchRequestEntry]]:

@@ -17,7 +17,7 @@ from botocore.credentials import Credentials as BotocoreCredentials
 
 from forebay.client.base import attempt_timeout_s
 from forebay.client.http import HttpSqsClient
-from forebay.client.retry import RetryPolicy
+from forebay.client.retry import NO_RETRY, RetryPolicy
 from forebay.clock import ManualClock
 from forebay.errors import Closed, ServiceUnreachable, SettingsError
 from forebay.protocol.actions import (
@@ -236,18 +236,22 @@ async def test_a_service_that_stays_away_is_given_up_at_the_deadline(
 
 
 async def test_a_service_that_says_nothing_is_unreachable(
-    server: ScriptedServer, clock: SkippingClock
+    server: ScriptedServer, client: HttpSqsClient, clock: SkippingClock
 ) -> None:
     server.script = [says_nothing]
-    async with HttpSqsClient(
-        server.url,
-        credentials=CREDENTIALS,
-        retry=RetryPolicy(deadline_ms=0),
-        clock=clock,
-        environment={},
-    ) as client:
-        with pytest.raises(ServiceUnreachable, match=r"no answer in 0\.01 s"):
-            await client.list_queues(ListQueuesRequest(), timeout_s=0.01)
+    with pytest.raises(ServiceUnreachable, match=r"no answer in 0\.01 s"):
+        await client.list_queues(ListQueuesRequest(), timeout_s=0.01, retry=NO_RETRY)
+    assert clock.slept_ms == []
+
+
+async def test_a_call_brings_a_retry_policy_of_its_own(
+    server: ScriptedServer, client: HttpSqsClient, clock: SkippingClock
+) -> None:
+    server.script = [hangs_up] * 4
+    policy = RetryPolicy(base_delay_ms=200, max_delay_ms=300, deadline_ms=200)
+    with pytest.raises(ServiceUnreachable):
+        await client.list_queues(ListQueuesRequest(), retry=policy)
+    assert clock.slept_ms == [100, 100]
 
 
 @pytest.mark.parametrize(

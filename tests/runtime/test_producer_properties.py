@@ -61,7 +61,13 @@ class UnreliableQueue(SqsClient):
         #: What did not: the producer would take an assertion for a failed call.
         self.violations: list[AssertionError] = []
 
-    async def call(self, request: AnyRequest, *, timeout_s: float | None = None) -> AnyResult:
+    async def call(
+        self,
+        request: AnyRequest,
+        *,
+        timeout_s: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AnyResult:
         assert isinstance(request, SendMessageBatchRequest)
         try:
             self._check(request)

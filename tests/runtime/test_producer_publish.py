@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from forebay.errors import BufferFull, Closed, ServiceUnreachable
+from forebay.client.retry import NO_RETRY
+from forebay.errors import BufferFull, Closed, ForebayError, ServiceUnreachable
 from forebay.messages.envelope import EnvelopeError, decode_envelope
 from forebay.producer.producer import Published
 from forebay.producer.settings import ProducerSettings
@@ -22,6 +23,7 @@ from tests.runtime.producer_queue import (
     producer,
     raises,
     says_nothing,
+    works,
 )
 from tests.runtime.virtual_time import run
 
@@ -75,22 +77,29 @@ def test_a_publisher_hears_why_sqs_refused() -> None:
     run(main())
 
 
+AWAY = ServiceUnreachable("It is away.")
+UNAVAILABLE = SqsError(SERVICE_UNAVAILABLE, "It is away.")
+
+
 def test_a_publisher_hears_that_sqs_is_away_while_the_others_wait_on() -> None:
     async def main() -> None:
-        sqs = Sqs(first(raises(ServiceUnreachable())))
+        sqs = Sqs(raises(AWAY))
         async with producer(sqs) as it:
             it.send("usage_log", "patient")
             with pytest.raises(ServiceUnreachable):
                 await it.publish("usage_log", "urgent")
-        assert sqs.payloads() == [['"patient"', '"urgent"'], ['"patient"']]
+            sqs.script(works)
+        assert sqs.payloads()[0] == ['"patient"', '"urgent"']
+        assert sqs.payloads()[-1] == ['"patient"']
         assert account(it.ledger) == (2, 1, 0, 1, 0)
 
     run(main())
 
 
-def test_a_publisher_waits_out_a_short_failure() -> None:
+@pytest.mark.parametrize("error", [AWAY, UNAVAILABLE], ids=repr)
+def test_a_publisher_waits_out_a_short_failure(error: ForebayError) -> None:
     async def main() -> None:
-        sqs = Sqs(first(*[raises(SqsError(SERVICE_UNAVAILABLE))] * 3))
+        sqs = Sqs(first(*[raises(error)] * 3))
         async with producer(sqs) as it:
             await it.publish("order", 1)
         assert len(sqs.batches) == 4
@@ -98,14 +107,25 @@ def test_a_publisher_waits_out_a_short_failure() -> None:
     run(main())
 
 
-def test_a_publisher_gives_up_after_the_deadline_of_the_policy() -> None:
+@pytest.mark.parametrize("error", [AWAY, UNAVAILABLE], ids=repr)
+def test_a_publisher_gives_up_after_the_deadline_of_the_policy(error: ForebayError) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        async with producer(Sqs(raises(SqsError(SERVICE_UNAVAILABLE)))) as it:
+        async with producer(Sqs(raises(error))) as it:
             began_s = loop.time()
-            with pytest.raises(SqsError, match="ServiceUnavailable"):
+            with pytest.raises(type(error), match="It is away"):
                 await it.publish("order", 1)
             assert 5 <= loop.time() - began_s < 6
+
+    run(main())
+
+
+def test_the_producer_tries_again_itself_and_lets_the_client_try_once() -> None:
+    async def main() -> None:
+        sqs = Sqs()
+        async with producer(sqs) as it:
+            await it.publish("order", 1)
+        assert sqs.retries == [NO_RETRY]
 
     run(main())
 

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 import aiohttp
 from msgspec.structs import replace
 
+from forebay.backoff import jitter
 from forebay.client.base import SqsClient, attempt_timeout_s
 from forebay.client.credentials import CredentialChain
 from forebay.client.endpoint import Endpoint, region_of_url, resolve_endpoint
@@ -78,13 +79,20 @@ class HttpSqsClient(SqsClient):
         if endpoint_url is not None:
             resolve_endpoint(endpoint_url, region, environment)
 
-    async def call(self, request: AnyRequest, *, timeout_s: float | None = None) -> AnyResult:
+    async def call(
+        self,
+        request: AnyRequest,
+        *,
+        timeout_s: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> AnyResult:
         """Besides what SqsClient says: raises Closed, SettingsError and NoCredentials."""
         endpoint = self._endpoint(getattr(request, "queue_url", None))
         timeout_s = attempt_timeout_s(request, self._timeout_s if timeout_s is None else timeout_s)
         if isinstance(request, ReceiveMessageRequest):
             request = self._repeatable(request)
         action, body = awsjson.encode_request(request)
+        retry = retry or self._retry
         attempt = 0
         failing_since_ms: int | None = None
         while True:
@@ -95,8 +103,8 @@ class HttpSqsClient(SqsClient):
                 now_ms = self._clock.monotonic_ms()
                 if failing_since_ms is None:
                     failing_since_ms = now_ms
-                delay_ms = self._retry.decide(
-                    attempt, error, now_ms - failing_since_ms, self._random()
+                delay_ms = retry.decide(
+                    attempt, error, now_ms - failing_since_ms, jitter(self._entropy)
                 )
                 if delay_ms is None:
                     raise
@@ -175,9 +183,6 @@ class HttpSqsClient(SqsClient):
         if request.receive_request_attempt_id or not request.queue_url.endswith(FIFO_SUFFIX):
             return request
         return replace(request, receive_request_attempt_id=message_id(self._entropy(16)))
-
-    def _random(self) -> float:
-        return int.from_bytes(self._entropy(4)) / 2**32
 
 
 def _unreachable(

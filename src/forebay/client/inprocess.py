@@ -7,6 +7,7 @@ import asyncio
 from forebay.broker.broker import Broker
 from forebay.broker.core.engine import Caller
 from forebay.client.base import SqsClient, attempt_timeout_s
+from forebay.client.retry import RetryPolicy
 from forebay.errors import ServiceUnreachable
 from forebay.protocol.actions import AnyRequest, AnyResult
 
@@ -21,7 +22,13 @@ class InProcessSqsClient(SqsClient):
         self._broker = broker
         self._caller = caller
 
-    async def call(self, request: AnyRequest, *, timeout_s: float | None = None) -> AnyResult:
+    async def call(
+        self,
+        request: AnyRequest,
+        *,
+        timeout_s: float | None = None,
+        retry: RetryPolicy | None = None,  # noqa: ARG002 - there is only ever one attempt
+    ) -> AnyResult:
         if timeout_s is None:
             return await self._broker.call(request, self._caller)
         try:

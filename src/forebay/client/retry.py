@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from forebay.backoff import backoff_s
 from forebay.errors import ForebayError, ServiceUnreachable, SettingsError
 from forebay.protocol.actions import BatchResultErrorEntry
 from forebay.protocol.errors import FAULTS, Fault, SqsError
@@ -40,8 +41,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """How long to go on, and how long to wait between two attempts.
 
     The wait is drawn between nothing and a bound that doubles from `base_delay_ms` to
-    `max_delay_ms`. Drawing from the whole range spreads the clients that one outage has aligned:
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    `max_delay_ms`.
     """
 
     base_delay_ms: int = 50
@@ -59,8 +59,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
 
     def delay_ms(self, attempt: int, random: float) -> int:
         """How long to wait after the failure of attempt 1, 2, 3…; `random` is in [0, 1)."""
-        doublings = min(attempt - 1, self.max_delay_ms.bit_length())
-        return int(random * min(self.max_delay_ms, self.base_delay_ms << doublings))
+        base_s, max_s = self.base_delay_ms / 1000, self.max_delay_ms / 1000
+        return int(backoff_s(attempt, random, base_s=base_s, max_s=max_s) * 1000)
 
     def decide(
         self, attempt: int, error: ForebayError, elapsed_ms: int, random: float
@@ -73,6 +73,10 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         if elapsed_ms >= self.deadline_ms or not is_retryable(error):
             return None
         return min(self.delay_ms(attempt, random), self.deadline_ms - elapsed_ms)
+
+
+#: One attempt, for callers that try again themselves.
+NO_RETRY = RetryPolicy(deadline_ms=0)
 
 
 def is_retryable(error: ForebayError) -> bool:

@@ -13,10 +13,11 @@ from typing import Self
 
 from msgspec import Struct
 
+from forebay.backoff import jitter
 from forebay.client.base import SqsClient
-from forebay.client.retry import RetryPolicy
+from forebay.client.retry import NO_RETRY, RetryPolicy
 from forebay.clock import Clock, SystemClock
-from forebay.errors import BufferFull, Closed, ForebayError, ServiceUnreachable
+from forebay.errors import BufferFull, Closed, ForebayError
 from forebay.messages.envelope import EnvelopeError, encode_envelope_utf8, envelope_timestamp
 from forebay.producer.batching import Lanes
 from forebay.producer.buffer import Buffer
@@ -69,7 +70,10 @@ class Producer:
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """`node` names this producer in its envelopes; the client stays the caller's to close."""
+        """`node` names this producer in its envelopes; the client stays the caller's to close.
+
+        `retry` paces the attempts of every batch, and its deadline is how long `publish` waits.
+        """
         self._client = client
         self._queue_url = queue_url
         self._fifo = queue_url.endswith(FIFO_SUFFIX)
@@ -184,8 +188,9 @@ class Producer:
 
         Raises BufferFull or Closed when the message was not accepted, EnvelopeError for a payload
         that is no JSON, SqsError when SQS refuses the message, and ServiceUnreachable when SQS was
-        away for too long: then the message may have arrived, and publishing it again with the same
-        `deduplication_id` (FIFO) or `key` lets it count once. A cancelled one may still be sent.
+        away for as long as the policy `retry` says: then the message may have arrived, and
+        publishing it again with the same `deduplication_id` (FIFO) or `key` lets it count once. A
+        cancelled one may still be sent.
         """
         if self._loop is None and not self._closed:
             raise Closed("The producer was not started: call start() or use `async with`.")
@@ -280,24 +285,27 @@ class Producer:
 
     async def _deliver(self, batch: list[Entry]) -> None:
         """Send a batch until every message of it is settled."""
-        began_ms = self._clock.monotonic_ms()
+        failing_since_ms: int | None = None
         attempt = 0
         while batch:
             attempt += 1
             outcome = judge(batch, await self._attempt(batch))
-            elapsed_ms = self._clock.monotonic_ms() - began_ms
-            again = self._settle(outcome, attempt, elapsed_ms)
+            now_ms = self._clock.monotonic_ms()
+            if failing_since_ms is None:
+                failing_since_ms = now_ms
+            again = self._settle(outcome, attempt, now_ms - failing_since_ms)
             self._lanes.release(_groups(batch) - _groups(again))
             batch = again
             if batch:
                 self._dispatch()
-                await self._clock.sleep(self._retry.delay_ms(attempt, self._random()) / 1000)
+                await self._clock.sleep(self._retry.delay_ms(attempt, jitter(self._entropy)) / 1000)
 
     async def _attempt(self, batch: list[Entry]) -> SendMessageBatchResult | ForebayError:
         try:
             return await self._client.send_message_batch(
                 batch_request(self._queue_url, batch),
                 timeout_s=self._settings.timeout_ms / 1000,
+                retry=NO_RETRY,
             )
         except ForebayError as error:
             return error
@@ -329,14 +337,9 @@ class Producer:
     def _has_given_up(
         self, entry: Entry, error: ForebayError, attempt: int, elapsed_ms: int
     ) -> bool:
-        """Whether somebody awaits the message and has waited long enough.
-
-        The client has spent its own patience before it says ServiceUnreachable.
-        """
+        """Whether somebody awaits the message and has waited long enough."""
         if entry.envelope_id not in self._acknowledgements:
             return False
-        if isinstance(error, ServiceUnreachable):
-            return True
         return self._retry.decide(attempt, error, elapsed_ms, random=0.0) is None
 
     async def _drain(self, timeout_s: float) -> None:
@@ -366,9 +369,6 @@ class Producer:
                     Closed("The producer was closed before SQS acknowledged the message.")
                 )
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _random(self) -> float:
-        return int.from_bytes(self._entropy(4)) / 2**32
 
 
 def _groups(entries: Iterable[Entry]) -> set[str | None]:

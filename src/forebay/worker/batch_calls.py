@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
+from forebay.backoff import backoff_s, jitter
 from forebay.client.base import SqsClient
 from forebay.client.retry import entry_error, is_retryable
 from forebay.clock import Clock
@@ -18,7 +19,6 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.errors import SqsError
 from forebay.protocol.limits import BATCH_ENTRIES_MAX
-from forebay.worker.backoff import backoff_s, jitter
 from forebay.worker.lease import Lease
 
 #: First and longest pause before entries that failed are tried again, in seconds.

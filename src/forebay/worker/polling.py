@@ -9,13 +9,13 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from forebay.backoff import backoff_s, jitter
 from forebay.client.base import SqsClient
 from forebay.clock import Clock
 from forebay.errors import ServiceUnreachable
 from forebay.protocol.actions import Message, ReceiveMessageRequest
 from forebay.protocol.errors import SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX, message_id
-from forebay.worker.backoff import backoff_s, jitter
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.waiting import wait_at_most
 

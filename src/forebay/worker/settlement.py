@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Callable
 
+from forebay.backoff import backoff_s, jitter
 from forebay.client.base import SqsClient
 from forebay.clock import Clock
 from forebay.errors import ServiceUnreachable
 from forebay.protocol.errors import SqsError
 from forebay.worker.acknowledge import Acknowledger, Spawn
-from forebay.worker.backoff import backoff_s, jitter
 from forebay.worker.heartbeat import Heartbeat
 from forebay.worker.lease import Lease
 from forebay.worker.ledger import Ending

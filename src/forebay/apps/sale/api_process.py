@@ -37,13 +37,11 @@ async def serve_api(endpoint_url: str, data_directory: Path, port: int, node: st
     """Serve the API on this machine until a signal says to stop, then drain the producers."""
     with ThreadPoolExecutor(1) as executor:
         store = await SqliteSaleStore.open(data_directory / SALE_FILE, executor)
-        async with (
-            HttpSqsClient(endpoint_url) as client,
-            HttpSqsClient(endpoint_url, retry=RetryPolicy(deadline_ms=_ORDER_DEADLINE_MS)) as brief,
-        ):
+        async with HttpSqsClient(endpoint_url) as client:
             queues = await find_queues(client)
             usage = Producer(client, queues[USAGE_LOGS], node=node)
-            async with Producer(brief, queues[ORDERS], node=node) as orders:
+            brief = RetryPolicy(deadline_ms=_ORDER_DEADLINE_MS)
+            async with Producer(client, queues[ORDERS], node=node, retry=brief) as orders:
                 await usage.start()
                 api = SaleApi(store, orders, usage, await store.sections())
                 server = _Server(
