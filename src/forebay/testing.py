@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -20,25 +19,28 @@ from forebay.broker.core.views import PEEK_MESSAGES_MAX
 from forebay.broker.embedded import EmbeddedBroker
 from forebay.broker.server import HttpServer
 from forebay.client.http import HttpSqsClient
+from forebay.client.plain import (
+    MAX_RECEIVE_COUNT,
+    MessageAttribute,
+    QueueAttribute,
+    create_queue_request,
+    send_request,
+)
 from forebay.errors import Closed, ForebayError, SettingsError
 from forebay.protocol.actions import (
     AnyRequest,
     AnyResult,
-    CreateQueueRequest,
     CreateQueueResult,
     DeleteQueueRequest,
     GetQueueUrlRequest,
     GetQueueUrlResult,
     ListQueuesRequest,
-    MessageAttributeValue,
-    SendMessageRequest,
     SendMessageResult,
 )
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.identifiers import (
     DEFAULT_ACCOUNT_ID,
     DEFAULT_REGION,
-    FIFO_SUFFIX,
     QueueKey,
     queue_arn,
     queue_key_from_url,
@@ -120,8 +122,8 @@ class BrokerForTests(EmbeddedBroker):
         *,
         tags: Mapping[str, str] | None = None,
         dead_letter_queue: str | None = None,
-        max_receive_count: int = 3,
-        **attributes: str | int | bool | Mapping[str, object],
+        max_receive_count: int = MAX_RECEIVE_COUNT,
+        **attributes: QueueAttribute,
     ) -> str:
         """Create a queue and return its URL.
 
@@ -131,19 +133,14 @@ class BrokerForTests(EmbeddedBroker):
         `max_receive_count` times; one that is missing is created. Raises SqsError.
         """
         __tracebackhide__ = True
-        wanted = {key: _attribute_text(value) for key, value in attributes.items()}
-        if name.endswith(FIFO_SUFFIX):
-            wanted.setdefault("FifoQueue", "true")
-        if dead_letter_queue is not None:
-            if "RedrivePolicy" in wanted:
-                raise SettingsError("Give either dead_letter_queue or RedrivePolicy, not both.")
-            policy = {
-                "deadLetterTargetArn": self.arn(self._queue_url(dead_letter_queue)),
-                "maxReceiveCount": max_receive_count,
-            }
-            wanted["RedrivePolicy"] = json.dumps(policy)
-        request = CreateQueueRequest(
-            queue_name=name, attributes=wanted, tags=dict(tags) if tags else None
+        request = create_queue_request(
+            name,
+            attributes,
+            tags=tags,
+            dead_letter_arn=self.arn(self._queue_url(dead_letter_queue))
+            if dead_letter_queue is not None
+            else None,
+            max_receive_count=max_receive_count,
         )
         return cast("CreateQueueResult", self.call(request)).queue_url
 
@@ -152,7 +149,7 @@ class BrokerForTests(EmbeddedBroker):
         queue: str,
         body: str | Mapping[str, object],
         *,
-        attributes: Mapping[str, str | int | float | bytes] | None = None,
+        attributes: Mapping[str, MessageAttribute] | None = None,
         delay_s: int | None = None,
         group_id: str | None = None,
         deduplication_id: str | None = None,
@@ -163,17 +160,13 @@ class BrokerForTests(EmbeddedBroker):
         them. Raises SqsError.
         """
         __tracebackhide__ = True
-        request = SendMessageRequest(
-            queue_url=queue,
-            message_body=body if isinstance(body, str) else json.dumps(body),
-            message_attributes=(
-                {name: _message_attribute(value) for name, value in attributes.items()}
-                if attributes
-                else None
-            ),
-            delay_seconds=delay_s,
-            message_group_id=group_id,
-            message_deduplication_id=deduplication_id,
+        request = send_request(
+            queue,
+            body,
+            attributes=attributes,
+            delay_s=delay_s,
+            group_id=group_id,
+            deduplication_id=deduplication_id,
         )
         return cast("SendMessageResult", self.call(request)).message_id
 
@@ -393,20 +386,6 @@ class BrokerForTests(EmbeddedBroker):
         for client in self._clients:
             client.close()
         self._clients = []
-
-
-def _attribute_text(value: str | int | bool | Mapping[str, object]) -> str:
-    """An attribute's value as SQS takes it: a text, whatever it means."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value) if isinstance(value, Mapping) else str(value)
-
-
-def _message_attribute(value: str | int | float | bytes) -> MessageAttributeValue:
-    if isinstance(value, bytes):
-        return MessageAttributeValue(data_type="Binary", binary_value=value)
-    data_type = "String" if isinstance(value, str) else "Number"
-    return MessageAttributeValue(data_type=data_type, string_value=str(value))
 
 
 @cache

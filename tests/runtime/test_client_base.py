@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import get_type_hints
+from typing import get_overloads, get_type_hints
 
 import pytest
 
@@ -22,7 +22,7 @@ from forebay.protocol.actions import (
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS.keys())
 def test_every_action_has_a_face_of_its_types(action: Action) -> None:
     face = getattr(SqsClient, re.sub(r"(?<!^)(?=[A-Z])", "_", action.name).lower())
-    hints = get_type_hints(face)
+    hints = get_type_hints(next(iter(get_overloads(face)), face))
     assert (hints["request"], hints["return"]) == (action.request_type, action.result_type)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from forebay.broker.journal.memory import MemoryJournal
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
 from forebay.client.inprocess import InProcessSqsClient
+from forebay.errors import SettingsError
 from forebay.messages.envelope import decode_envelope
 from forebay.producer.producer import Producer
 from forebay.protocol.actions import (
@@ -28,6 +31,7 @@ from forebay.protocol.actions import (
     GetQueueAttributesRequest,
     GetQueueUrlRequest,
     ListQueuesRequest,
+    ListQueueTagsRequest,
     Message,
     MessageAttributeValue,
     PurgeQueueRequest,
@@ -37,7 +41,7 @@ from forebay.protocol.actions import (
     SendMessageRequest,
     SetQueueAttributesRequest,
 )
-from forebay.protocol.errors import SqsError
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.sigv4 import Credentials
 
 
@@ -209,6 +213,75 @@ async def test_a_queue_is_found_described_changed_and_removed(
     with pytest.raises(SqsError) as refusal:
         await sqs.get_queue_url(GetQueueUrlRequest(queue_name=name))
     assert refusal.value.code == "AWS.SimpleQueueService.NonExistentQueue"
+
+
+async def test_a_queue_is_created_from_plain_values_with_its_dead_letter_queue(
+    sqs: SqsClient, request: pytest.FixtureRequest
+) -> None:
+    name, dead = f"{queue_name(request)[:50]}.fifo", f"{queue_name(request)[:50]}-dlq.fifo"
+    attributes: dict[str, Any] = {"VisibilityTimeout": 30, "ContentBasedDeduplication": True}
+    created = await sqs.create_queue(
+        name, dead_letter_queue=dead, max_receive_count=2, tags={"team": "a"}, **attributes
+    )
+    again = await sqs.create_queue(
+        name, dead_letter_queue=dead, max_receive_count=2, tags={"team": "a"}, **attributes
+    )
+    assert again == created
+    found = (
+        await sqs.get_queue_attributes(
+            GetQueueAttributesRequest(queue_url=created.queue_url, attribute_names=["All"])
+        )
+    ).attributes or {}
+    assert (found["FifoQueue"], found["VisibilityTimeout"]) == ("true", "30")
+    assert found["ContentBasedDeduplication"] == "true"
+    policy = json.loads(found["RedrivePolicy"])
+    assert policy["maxReceiveCount"] == 2
+    assert await sqs.queue_url(policy["deadLetterTargetArn"]) == await sqs.queue_url(dead)
+    tags = await sqs.list_queue_tags(ListQueueTagsRequest(queue_url=created.queue_url))
+    assert tags.tags == {"team": "a"}
+    with pytest.raises(SettingsError, match="either dead_letter_queue or RedrivePolicy"):
+        await sqs.create_queue("other", dead_letter_queue=dead, RedrivePolicy="{}")
+
+
+async def test_a_message_is_sent_received_and_deleted_by_the_name_of_its_queue(
+    sqs: SqsClient, fifo_url: str
+) -> None:
+    name = fifo_url.rpartition("/")[2]
+    attributes: dict[str, Any] = {"kind": "order", "price": 5, "raw": b"\x00"}
+    identifier = await sqs.send(
+        name, {"seat": "A"}, group_id="g", deduplication_id="d", attributes=attributes
+    )
+    (message,) = await sqs.receive(name, wait_s=1, visibility_timeout_s=40)
+    assert (message.message_id, message.body) == (identifier, '{"seat": "A"}')
+    assert (message.attributes or {})["MessageGroupId"] == "g"
+    received = message.message_attributes or {}
+    assert {key: value.data_type for key, value in received.items()} == {
+        "kind": "String",
+        "price": "Number",
+        "raw": "Binary",
+    }
+    await sqs.delete(name, message)
+    await sqs.send(fifo_url, "late", group_id="g", deduplication_id="e", timeout_s=5)
+    (message,) = await sqs.receive(fifo_url, limit=1, wait_s=1)
+    await sqs.delete(fifo_url, message.receipt_handle)
+    assert await sqs.receive(name, wait_s=0) == []
+
+
+async def test_a_missing_queue_is_named_with_what_to_do(sqs: SqsClient) -> None:
+    for asking in (
+        sqs.queue_url("kwyjibo"),
+        sqs.queue_url("arn:aws:sqs:us-east-1:000000000000:kwyjibo"),
+        sqs.send("kwyjibo", "body"),
+        sqs.receive("kwyjibo"),
+    ):
+        with pytest.raises(SqsError) as refusal:
+            await asking
+        assert refusal.value.fault == QUEUE_DOES_NOT_EXIST
+        assert refusal.value.message == (
+            f"There is no queue kwyjibo at {sqs.place}. Create it with"
+            " `await client.create_queue('kwyjibo')` or `forebay create kwyjibo`, or check the"
+            " name, the region and the account."
+        )
 
 
 async def test_a_long_poll_ends_with_the_message_that_comes(sqs: SqsClient, queue_url: str) -> None:

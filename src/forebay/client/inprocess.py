@@ -22,6 +22,10 @@ class InProcessSqsClient(SqsClient):
         self._broker = broker
         self._caller = caller
 
+    @property
+    def place(self) -> str:
+        return "the broker in this process"
+
     async def call(
         self,
         request: AnyRequest,

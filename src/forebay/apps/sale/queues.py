@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from forebay.apps.usage.domain import USAGE_LOGS_QUEUE
 from forebay.client.base import SqsClient
-from forebay.protocol.actions import (
-    CreateQueueRequest,
-    GetQueueAttributesRequest,
-    GetQueueUrlRequest,
-)
+from forebay.protocol.actions import GetQueueAttributesRequest
 from forebay.protocol.limits import (
     MESSAGE_RETENTION_SECONDS_MAX,
     VISIBILITY_TIMEOUT_SECONDS_DEFAULT,
@@ -50,28 +44,16 @@ async def declare_queues(
     `visibility_timeout_s` is how long a section waits when its worker dies with orders in hand;
     workers that live extend it.
     """
-    for name, dead_letter_name in DEAD_LETTER_QUEUES.items():
-        kind = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
-        dead_letters = await client.create_queue(
-            CreateQueueRequest(
-                queue_name=dead_letter_name,
-                attributes=kind | {"MessageRetentionPeriod": str(MESSAGE_RETENTION_SECONDS_MAX)},
-            )
-        )
-        redrive_policy = {
-            "deadLetterTargetArn": await _arn(client, dead_letters.queue_url),
-            "maxReceiveCount": ORDER_RECEIVES_MAX if name == ORDERS else BACKGROUND_RECEIVES_MAX,
-        }
+    for name, dead_letters in DEAD_LETTER_QUEUES.items():
         await client.create_queue(
-            CreateQueueRequest(
-                queue_name=name,
-                attributes=kind
-                | {
-                    "VisibilityTimeout": str(visibility_timeout_s),
-                    "ReceiveMessageWaitTimeSeconds": str(WAIT_TIME_SECONDS_MAX),
-                    "RedrivePolicy": msgspec.json.encode(redrive_policy).decode(),
-                },
-            )
+            dead_letters, MessageRetentionPeriod=MESSAGE_RETENTION_SECONDS_MAX
+        )
+        await client.create_queue(
+            name,
+            dead_letter_queue=dead_letters,
+            max_receive_count=ORDER_RECEIVES_MAX if name == ORDERS else BACKGROUND_RECEIVES_MAX,
+            VisibilityTimeout=visibility_timeout_s,
+            ReceiveMessageWaitTimeSeconds=WAIT_TIME_SECONDS_MAX,
         )
     return await find_queues(client)
 
@@ -79,7 +61,7 @@ async def declare_queues(
 async def find_queues(client: SqsClient) -> dict[str, str]:
     """The URL of each queue by its name. Raises SqsError when one was not declared."""
     return {
-        name: (await client.get_queue_url(GetQueueUrlRequest(queue_name=name))).queue_url
+        name: await client.queue_url(name)
         for name in (*DEAD_LETTER_QUEUES, *DEAD_LETTER_QUEUES.values())
     }
 
@@ -91,10 +73,3 @@ async def messages_left(client: SqsClient, queue_url: str) -> int:
     )
     counts = answer.attributes or {}
     return sum(int(counts[name]) for name in _COUNTS)
-
-
-async def _arn(client: SqsClient, queue_url: str) -> str:
-    answer = await client.get_queue_attributes(
-        GetQueueAttributesRequest(queue_url=queue_url, attribute_names=["QueueArn"])
-    )
-    return (answer.attributes or {})["QueueArn"]

@@ -10,7 +10,6 @@ from forebay.apps.usage.domain import USAGE_LOGS_QUEUE
 from forebay.apps.usage.store import USAGE_FILE, SqliteUsageStore
 from forebay.apps.usage.writer import usage_router
 from forebay.client.http import HttpSqsClient
-from forebay.protocol.actions import GetQueueUrlRequest
 from forebay.worker import Worker, WorkerSettings, run_until_signalled
 
 #: Rows that may wait for their insert at once: a few times what one transaction takes.
@@ -23,11 +22,10 @@ async def write_usage_logs(
     """Store usage logs until a signal says to stop."""
     with ThreadPoolExecutor(1) as executor:
         async with HttpSqsClient(endpoint_url) as client:
-            queue = await client.get_queue_url(GetQueueUrlRequest(queue_name=USAGE_LOGS_QUEUE))
             store = await SqliteUsageStore.open(data_directory / USAGE_FILE, executor)
             worker = Worker(
                 client,
-                queue.queue_url,
+                await client.queue_url(USAGE_LOGS_QUEUE),
                 usage_router(store),
                 settings=WorkerSettings(
                     concurrency=_CONCURRENCY,

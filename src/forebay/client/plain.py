@@ -1,0 +1,97 @@
+"""Requests made from plain Python values: names, texts, numbers. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from forebay.errors import SettingsError
+from forebay.protocol.actions import (
+    CreateQueueRequest,
+    GetQueueUrlRequest,
+    MessageAttributeValue,
+    SendMessageRequest,
+)
+from forebay.protocol.identifiers import FIFO_SUFFIX, queue_key_from_arn
+
+#: Receives after which a message goes to the dead-letter queue unless another number is given.
+MAX_RECEIVE_COUNT = 3
+
+#: What an attribute of a queue may be given as.
+QueueAttribute: TypeAlias = str | int | bool | Mapping[str, object]
+
+#: What an attribute of a message may be given as.
+MessageAttribute: TypeAlias = str | int | float | bytes
+
+
+def create_queue_request(
+    name: str,
+    attributes: Mapping[str, QueueAttribute],
+    *,
+    tags: Mapping[str, str] | None = None,
+    dead_letter_arn: str | None = None,
+    max_receive_count: int = MAX_RECEIVE_COUNT,
+) -> CreateQueueRequest:
+    """Attributes have SQS's names, and values as Python has them.
+
+    A name that ends in .fifo makes a FIFO queue. Raises SettingsError when there are two redrive
+    policies.
+    """
+    wanted = {key: _queue_attribute(value) for key, value in attributes.items()}
+    if name.endswith(FIFO_SUFFIX):
+        wanted.setdefault("FifoQueue", "true")
+    if dead_letter_arn is not None:
+        if "RedrivePolicy" in wanted:
+            raise SettingsError("Give either dead_letter_queue or RedrivePolicy, not both.")
+        policy = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": max_receive_count}
+        wanted["RedrivePolicy"] = json.dumps(policy)
+    return CreateQueueRequest(
+        queue_name=name, attributes=wanted or None, tags=dict(tags) if tags else None
+    )
+
+
+def queue_url_request(queue: str) -> GetQueueUrlRequest:
+    """Ask for the URL of a queue that is given by name or by ARN."""
+    named = queue_key_from_arn(queue)
+    if named is None:
+        return GetQueueUrlRequest(queue_name=queue)
+    return GetQueueUrlRequest(queue_name=named.name, queue_owner_aws_account_id=named.account_id)
+
+
+def send_request(
+    queue_url: str,
+    body: str | Mapping[str, object],
+    *,
+    group_id: str | None = None,
+    deduplication_id: str | None = None,
+    delay_s: int | None = None,
+    attributes: Mapping[str, MessageAttribute] | None = None,
+) -> SendMessageRequest:
+    """A mapping is sent as JSON. Attributes have values as Python has them."""
+    return SendMessageRequest(
+        queue_url=queue_url,
+        message_body=body if isinstance(body, str) else json.dumps(body),
+        message_attributes=(
+            {name: _message_attribute(value) for name, value in attributes.items()}
+            if attributes
+            else None
+        ),
+        delay_seconds=delay_s,
+        message_group_id=group_id,
+        message_deduplication_id=deduplication_id,
+    )
+
+
+def _queue_attribute(value: QueueAttribute) -> str:
+    """An attribute's value as SQS takes it: a text, whatever it means."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+
+
+def _message_attribute(value: MessageAttribute) -> MessageAttributeValue:
+    if isinstance(value, bytes):
+        return MessageAttributeValue(data_type="Binary", binary_value=value)
+    data_type = "String" if isinstance(value, str) else "Number"
+    return MessageAttributeValue(data_type=data_type, string_value=str(value))
