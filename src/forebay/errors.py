@@ -30,6 +30,10 @@ class ServiceUnreachable(ForebayError):
     """The SQS endpoint could not be reached. Check its URL and that the broker runs."""
 
 
+class StoreError(ForebayError):
+    """The store could not be read or written. See that its disk has room and can be written."""
+
+
 class DataDirectoryInUse(ForebayError):
     """Another broker is using this data directory. Stop it or choose another --data directory."""
 

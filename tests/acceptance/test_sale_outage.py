@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -56,17 +55,16 @@ class Shop:
 @pytest.fixture
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     shop = Shop(tmp_path)
-    with ThreadPoolExecutor(1) as executor:
-        store = await SqliteSaleStore.open(tmp_path / "sale.sqlite3", executor)
-        async with HttpSqsClient(shop.endpoint_url) as client:
-            queues = await declare_queues(client)
-            async with (
-                Producer(client, queues[ORDERS], node="api-1", retry=IMPATIENT) as orders,
-                Producer(client, queues[USAGE_LOGS], node="api-1") as usage,
-            ):
-                shop.application = SaleApi(store, orders, usage, [STALLS]).application()
-                yield shop
-        await store.close()
+    store = await SqliteSaleStore.open(tmp_path / "sale.sqlite3")
+    async with HttpSqsClient(shop.endpoint_url) as client:
+        queues = await declare_queues(client)
+        async with (
+            Producer(client, queues[ORDERS], node="api-1", retry=IMPATIENT) as orders,
+            Producer(client, queues[USAGE_LOGS], node="api-1") as usage,
+        ):
+            shop.application = SaleApi(store, orders, usage, [STALLS]).application()
+            yield shop
+    await store.close()
     shop.broker.stop()
 
 

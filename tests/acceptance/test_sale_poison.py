@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,8 +67,8 @@ async def until_empty(client: SqsClient, queue_url: str) -> None:
 async def test_poison_reaches_the_dead_letter_queue_and_the_others_are_decided_in_order(
     tmp_path: Path, orders: list[Order], poison: set[str]
 ) -> None:
-    with EmbeddedBroker() as broker, ThreadPoolExecutor(1) as executor:
-        store = await SqliteSaleStore.open(tmp_path / "sale.sqlite3", executor)
+    with EmbeddedBroker() as broker:
+        store = await SqliteSaleStore.open(tmp_path / "sale.sqlite3")
         await store.open_sections([STALLS])
         async with HttpSqsClient(broker.endpoint_url) as client:
             queues = await declare_queues(client, visibility_timeout_s=5)

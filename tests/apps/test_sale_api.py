@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 
-from forebay.apps.errors import StoreError
 from forebay.apps.sale.api import SaleApi
 from forebay.apps.sale.domain import Order, Section, SectionKind, order_id
 from forebay.apps.sale.sqlite_store import SqliteSaleStore
@@ -26,7 +24,7 @@ from forebay.apps.sale.store import (
 )
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.clock import ManualClock
-from forebay.errors import BufferFull, ForebayError, ServiceUnreachable
+from forebay.errors import BufferFull, ForebayError, ServiceUnreachable, StoreError
 from forebay.producer import Published
 from forebay.protocol.errors import INVALID_MESSAGE_CONTENTS, SERVICE_UNAVAILABLE, SqsError
 from tests.apps.asgi import Answer, ask
@@ -78,11 +76,10 @@ class ListedUsage:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SaleStore]:
-    with ThreadPoolExecutor(1) as executor:
-        opened = await SqliteSaleStore.open(tmp_path / "sale.sqlite3", executor)
-        await opened.open_sections([STALLS, LAWN])
-        yield opened
-        await opened.close()
+    opened = await SqliteSaleStore.open(tmp_path / "sale.sqlite3")
+    await opened.open_sections([STALLS, LAWN])
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

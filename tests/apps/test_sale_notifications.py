@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from forebay.idempotency import (
     Attempt,
     Guard,
     LeaseLost,
-    SqliteIdempotencyStore,
     Started,
     business_key,
 )
@@ -30,12 +28,10 @@ LEASE_MS = 30_000
 class Office:
     """A gateway and the leases beside it, as one process has them."""
 
-    def __init__(
-        self, path: Path, gateway: SqliteNotificationLog, leases: SqliteIdempotencyStore
-    ) -> None:
+    def __init__(self, path: Path, gateway: SqliteNotificationLog) -> None:
         self.path = path
         self.gateway = gateway
-        self.leases = leases
+        self.leases = gateway.leases
         self.clock = ManualClock()
 
     def router(self) -> Router:
@@ -60,12 +56,9 @@ class Office:
 @pytest.fixture
 async def office(tmp_path: Path) -> AsyncIterator[Office]:
     path = tmp_path / "notifications.sqlite3"
-    with ThreadPoolExecutor(1) as executor:
-        gateway = await SqliteNotificationLog.open(path, executor)
-        leases = SqliteIdempotencyStore(path, executor=executor)
-        yield Office(path, gateway, leases)
-        await leases.close()
-        await gateway.close()
+    gateway = await SqliteNotificationLog.open(path)
+    yield Office(path, gateway)
+    await gateway.close()
 
 
 async def test_a_buyer_is_told_once_however_often_the_message_comes(office: Office) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,14 +45,13 @@ class FlakyQueue:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SaleStore]:
-    with ThreadPoolExecutor(1) as executor:
-        opened = await SqliteSaleStore.open(tmp_path / "sale.sqlite3", executor)
-        await opened.open_sections([LAWN])
-        for number in range(3):
-            order = Order(f"o{number}", "gala", "lawn", f"buyer-{number}")
-            await opened.decide(order, Delivery("m", None), now_ms=1)
-        yield opened
-        await opened.close()
+    opened = await SqliteSaleStore.open(tmp_path / "sale.sqlite3")
+    await opened.open_sections([LAWN])
+    for number in range(3):
+        order = Order(f"o{number}", "gala", "lawn", f"buyer-{number}")
+        await opened.decide(order, Delivery("m", None), now_ms=1)
+    yield opened
+    await opened.close()
 
 
 async def test_what_the_outbox_holds_is_published_once(store: SaleStore) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from forebay.apps.sale.store import Arrival, Delivery, Notification, Queued
 from forebay.apps.sale.usage_terms import account_file
 from forebay.apps.usage.domain import UsageLog
 from forebay.apps.usage.store import USAGE_FILE, SqliteUsageStore, UsageRecord
-from forebay.idempotency import Guard, SqliteIdempotencyStore
+from forebay.idempotency import Guard
 from forebay.producer import ProducerLedger
 
 STALLS = Section("gala", "stalls", SectionKind.RESERVED, capacity=1)
@@ -40,9 +39,7 @@ class Sale:
         sale: SqliteSaleStore,
         usage: SqliteUsageStore,
         sent: SqliteNotificationLog,
-        leases: SqliteIdempotencyStore,
     ) -> None:
-        self.leases = leases
         self.sale = sale
         self.usage = usage
         self.sent = sent
@@ -55,7 +52,9 @@ class Sale:
     async def decide(self, order: Order, number: int) -> None:
         await self.sale.decide(order, Delivery(f"m{number}", f"{number:020}"), 3_000 + number)
         told = Notification(order.order_id, order.buyer, order.event, order.section, "told")
-        await Guard(self.leases).run(order.order_id, lambda attempt: self.sent.send(told, attempt))
+        await Guard(self.sent.leases).run(
+            order.order_id, lambda attempt: self.sent.send(told, attempt)
+        )
 
     async def log(self, number: int, tier: str) -> None:
         log = UsageLog("channel-1", "gala#stalls", "place_order", 100 * number, tier, 202)
@@ -64,15 +63,13 @@ class Sale:
 
 @pytest.fixture
 async def sale(tmp_path: Path) -> AsyncIterator[Sale]:
-    with ThreadPoolExecutor(1) as executor:
-        sale = await SqliteSaleStore.open(tmp_path / SALE_FILE, executor)
-        usage = await SqliteUsageStore.open(tmp_path / USAGE_FILE, executor)
-        sent = await SqliteNotificationLog.open(tmp_path / NOTIFICATIONS_FILE, executor)
-        await sale.open_sections([STALLS])
-        leases = SqliteIdempotencyStore(tmp_path / NOTIFICATIONS_FILE, executor=executor)
-        yield Sale(sale, usage, sent, leases)
-        for store in (sale, usage, sent, leases):
-            await store.close()
+    sale = await SqliteSaleStore.open(tmp_path / SALE_FILE)
+    usage = await SqliteUsageStore.open(tmp_path / USAGE_FILE)
+    sent = await SqliteNotificationLog.open(tmp_path / NOTIFICATIONS_FILE)
+    await sale.open_sections([STALLS])
+    yield Sale(sale, usage, sent)
+    for store in (sale, usage, sent):
+        await store.close()
 
 
 def order(number: int, seat: int | None = None) -> Order:

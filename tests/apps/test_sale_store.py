@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -41,12 +40,11 @@ OpenStore = Callable[[], AbstractAsyncContextManager[SaleStore]]
 
 @asynccontextmanager
 async def open_sqlite(path: Path) -> AsyncIterator[SaleStore]:
-    with ThreadPoolExecutor(1) as executor:
-        store = await SqliteSaleStore.open(path, executor)
-        try:
-            yield store
-        finally:
-            await store.close()
+    store = await SqliteSaleStore.open(path)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 @pytest.fixture(params=["sqlite"])

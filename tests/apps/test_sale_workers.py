@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
 import pytest
 
-from forebay.apps.errors import StoreError
 from forebay.apps.sale.domain import (
     ORDER_TYPE,
     Decision,
@@ -21,6 +19,7 @@ from forebay.apps.sale.sqlite_store import SqliteSaleStore
 from forebay.apps.sale.store import Delivery, OrderRecord, SaleStore
 from forebay.apps.sale.workers import order_router
 from forebay.clock import ManualClock
+from forebay.errors import StoreError
 from forebay.worker import Reject
 from tests.apps.deliveries import deliver
 
@@ -39,11 +38,10 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SaleStore]:
-    with ThreadPoolExecutor(1) as executor:
-        opened = await SqliteSaleStore.open(path, executor)
-        await opened.open_sections([STALLS])
-        yield opened
-        await opened.close()
+    opened = await SqliteSaleStore.open(path)
+    await opened.open_sections([STALLS])
+    yield opened
+    await opened.close()
 
 
 def crash(order: Order) -> None:

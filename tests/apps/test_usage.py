@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -25,10 +24,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[UsageStore]:
-    with ThreadPoolExecutor(1) as executor:
-        opened = await SqliteUsageStore.open(path, executor)
-        yield opened
-        await opened.close()
+    opened = await SqliteUsageStore.open(path)
+    yield opened
+    await opened.close()
 
 
 def rows(path: Path) -> list[tuple[object, ...]]:

@@ -6,8 +6,7 @@ import asyncio
 import multiprocessing
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,21 +38,13 @@ if TYPE_CHECKING:
 NOW, LEASE = 1_700_000_000_000, 30_000
 
 
-@pytest.fixture
-def executor() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as threads:
-        yield threads
-
-
 @pytest.fixture(params=["memory", "sqlite"])
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, executor: ThreadPoolExecutor
-) -> AsyncIterator[IdempotencyStore]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[IdempotencyStore]:
     opened: IdempotencyStore
     if request.param == "memory":
         opened = MemoryIdempotencyStore()
     else:
-        opened = SqliteIdempotencyStore(tmp_path / "keys.db", executor=executor, durable=False)
+        opened = await SqliteIdempotencyStore.open(tmp_path / "keys.db", durable=False)
     yield opened
     await opened.close()
     await opened.close()
@@ -230,28 +221,26 @@ async def replay(store: IdempotencyStore, steps: list[tuple[str, ...]]) -> list[
 def test_whatever_the_steps_every_store_gives_the_same_answers(
     steps: list[tuple[str, ...]],
 ) -> None:
-    async def scenario(threads: ThreadPoolExecutor, path: Path) -> None:
-        sqlite = SqliteIdempotencyStore(path, executor=threads, durable=False)
+    async def scenario(path: Path) -> None:
+        sqlite = await SqliteIdempotencyStore.open(path, durable=False)
         try:
             assert await replay(MemoryIdempotencyStore(), steps) == await replay(sqlite, steps)
         finally:
             await sqlite.close()
 
-    with ThreadPoolExecutor(1) as threads, tempfile.TemporaryDirectory() as directory:
-        asyncio.run(scenario(threads, Path(directory) / "keys.db"))
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(scenario(Path(directory) / "keys.db"))
 
 
 class TestSqlite:
     """What only a store on disk can promise."""
 
-    async def test_everything_is_still_there_after_opening_it_again(
-        self, tmp_path: Path, executor: ThreadPoolExecutor
-    ) -> None:
-        first = SqliteIdempotencyStore(tmp_path / "keys.db", executor=executor)
+    async def test_everything_is_still_there_after_opening_it_again(self, tmp_path: Path) -> None:
+        first = await SqliteIdempotencyStore.open(tmp_path / "keys.db")
         done, leased = await started(first, "done"), await started(first, "leased")
         await first.complete("done", done, b"r", NOW)
         await first.close()
-        again = SqliteIdempotencyStore(tmp_path / "keys.db", executor=executor)
+        again = await SqliteIdempotencyStore.open(tmp_path / "keys.db")
         assert await again.begin("done", LEASE, NOW) == Done(b"r")
         assert await again.begin("leased", LEASE, NOW) == InProgress(NOW + LEASE)
         assert await started(again, "new") > leased
@@ -277,45 +266,41 @@ class TestSqlite:
         connection.close()
 
     async def test_a_step_that_breaks_in_the_middle_leaves_nothing_behind(
-        self, tmp_path: Path, executor: ThreadPoolExecutor
+        self, tmp_path: Path
     ) -> None:
-        store = SqliteIdempotencyStore(tmp_path / "keys.db", executor=executor)
+        store = await SqliteIdempotencyStore.open(tmp_path / "keys.db")
 
         def breaks(connection: apsw.Connection) -> None:
             begin_within(connection, "k", LEASE, NOW)
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await store._transact(breaks)
+            await store._run(breaks)
         await started(store, "k")
         await store.close()
 
-    def test_a_file_that_cannot_be_a_store_is_named_with_what_to_do(
-        self, tmp_path: Path, executor: ThreadPoolExecutor
+    async def test_a_file_that_cannot_be_a_store_is_named_with_what_to_do(
+        self, tmp_path: Path
     ) -> None:
         with pytest.raises(IdempotencyStoreError, match=r"nowhere.*Check that its directory"):
-            SqliteIdempotencyStore(tmp_path / "nowhere" / "keys.db", executor=executor)
+            await SqliteIdempotencyStore.open(tmp_path / "nowhere" / "keys.db")
         text = tmp_path / "text.db"
         text.write_text("not a database, but long enough to look like a header" * 50)
         with pytest.raises(IdempotencyStoreError, match=r"text\.db.*is an SQLite database"):
-            SqliteIdempotencyStore(text, executor=executor)
+            await SqliteIdempotencyStore.open(text)
 
-    def test_a_store_of_a_newer_version_is_left_alone(
-        self, tmp_path: Path, executor: ThreadPoolExecutor
-    ) -> None:
+    async def test_a_store_of_a_newer_version_is_left_alone(self, tmp_path: Path) -> None:
         connection = apsw.Connection(str(tmp_path / "keys.db"))
         create_tables(connection)
         connection.execute("UPDATE idempotency_meta SET value = 2 WHERE name = 'format'")
         connection.close()
         with pytest.raises(IdempotencyStoreTooNew, match="Upgrade"):
-            SqliteIdempotencyStore(tmp_path / "keys.db", executor=executor)
+            await SqliteIdempotencyStore.open(tmp_path / "keys.db")
 
-    async def test_a_store_that_was_closed_says_so(
-        self, tmp_path: Path, executor: ThreadPoolExecutor
-    ) -> None:
-        store = SqliteIdempotencyStore(tmp_path / "keys.db", executor=executor)
+    async def test_a_store_that_was_closed_says_so(self, tmp_path: Path) -> None:
+        store = await SqliteIdempotencyStore.open(tmp_path / "keys.db")
         await store.close()
-        with pytest.raises(IdempotencyStoreError, match=r"keys\.db could not be used"):
+        with pytest.raises(IdempotencyStoreError, match="was closed"):
             await store.begin("k", LEASE, NOW)
 
     def test_of_several_processes_one_begins_each_key(self, tmp_path: Path) -> None:
@@ -346,11 +331,10 @@ def _begin_all(
     """Begin every key, at the same time as the other processes; report the tokens gained."""
 
     async def begin_all() -> dict[str, int]:
-        with ThreadPoolExecutor(4) as threads:
-            line_up.wait()
-            store = SqliteIdempotencyStore(path, executor=threads, durable=False)
-            found = await asyncio.gather(*(store.begin(key, LEASE, NOW) for key in keys))
-            await store.close()
+        line_up.wait()
+        store = await SqliteIdempotencyStore.open(path, durable=False)
+        found = await asyncio.gather(*(store.begin(key, LEASE, NOW) for key in keys))
+        await store.close()
         return {
             key: beginning.token
             for key, beginning in zip(keys, found, strict=True)

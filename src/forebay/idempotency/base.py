@@ -6,10 +6,10 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from forebay.errors import ForebayError
+from forebay.errors import StoreError
 
 
-class IdempotencyStoreError(ForebayError):
+class IdempotencyStoreError(StoreError):
     """The idempotency store could not be read or written."""
 
 

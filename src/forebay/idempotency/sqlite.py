@@ -10,17 +10,13 @@ that it is done can commit together, in one transaction of the application's own
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
 import apsw
 
+from forebay.errors import StoreError
 from forebay.idempotency.base import (
     Beginning,
     Done,
@@ -28,14 +24,9 @@ from forebay.idempotency.base import (
     InProgress,
     Started,
 )
+from forebay.sqlite import SharedWriter
 
 T = TypeVar("T")
-
-#: How long a transaction waits for those of other processes, in milliseconds.
-BUSY_TIMEOUT_MS = 5_000
-
-#: Pause before asking for the write-ahead log again, in milliseconds.
-_LOCK_RETRY_MS = 10
 
 #: The form of the tables. Raise it with every change of them.
 _FORMAT = 1
@@ -119,45 +110,40 @@ def complete_within(
     return done is not None
 
 
-def use_write_ahead_log(connection: apsw.Connection) -> None:
-    """Have a file keep its changes in a write-ahead log, which lets processes read and write it.
-
-    Several processes may do this to a new file at once. SQLite then fails all but one at once,
-    without asking the busy handler, since two that wait for each other would wait for ever.
-    Raises apsw.BusyError when the file stays locked for BUSY_TIMEOUT_MS.
-    """
-    for _ in range(BUSY_TIMEOUT_MS // _LOCK_RETRY_MS):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except apsw.BusyError:
-            time.sleep(_LOCK_RETRY_MS / 1000)
-        else:
-            return
-    connection.execute("PRAGMA journal_mode = WAL")
-
-
 class SqliteIdempotencyStore:
     """An IdempotencyStore in a file.
 
-    Every call is one transaction in a thread of `executor`, so the event loop goes on. Any number
-    of processes may open the file. With `durable` a step survives the loss of power once its call
-    has returned; without, the last steps may be lost with the power, but none when a process dies.
-
-    Opening reads and writes the file; do it at start-up. Raises IdempotencyStoreError when the file
-    cannot be opened.
+    Every call is one transaction, shared with all that wait at the same time. Any number of
+    processes may open the file.
     """
 
-    def __init__(self, path: Path | str, *, executor: Executor, durable: bool = True) -> None:
-        self._path = path
-        self._executor = executor
-        #: A connection serves one thread at a time, whatever the executor.
-        self._turn = threading.Lock()
-        self._connection = self._open(durable)
+    def __init__(self, writer: SharedWriter) -> None:
+        """Keep the keys where `writer` writes; `create_tables` has made their tables there."""
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, path: Path | str, *, durable: bool = True) -> SqliteIdempotencyStore:
+        """Open or create a file of its own.
+
+        With `durable` a step survives the loss of power once its call has returned; without, the
+        last steps may be lost with the power, but none when a process dies. Raises
+        IdempotencyStoreError when the file cannot be opened.
+        """
+        try:
+            writer = await SharedWriter.open(path, durable=durable)
+            try:
+                await writer.run(create_tables)
+            except BaseException:
+                await writer.close()
+                raise
+        except IdempotencyStoreError:
+            raise
+        except StoreError as error:
+            raise IdempotencyStoreError(str(error)) from error
+        return cls(writer)
 
     async def begin(self, key: str, lease_ms: int, now_ms: int) -> Beginning:
-        return await self._transact(
-            lambda connection: begin_within(connection, key, lease_ms, now_ms)
-        )
+        return await self._run(lambda connection: begin_within(connection, key, lease_ms, now_ms))
 
     async def extend(self, key: str, token: int, lease_ms: int, now_ms: int) -> bool:
         return await self._change(
@@ -167,7 +153,7 @@ class SqliteIdempotencyStore:
         )
 
     async def complete(self, key: str, token: int, result: bytes | None, now_ms: int) -> bool:
-        return await self._transact(
+        return await self._run(
             lambda connection: complete_within(connection, key, token, result, now_ms)
         )
 
@@ -187,74 +173,22 @@ class SqliteIdempotencyStore:
             )
             return connection.changes()
 
-        return await self._transact(purge)
+        return await self._run(purge)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
-
-    def _close(self) -> None:
-        with self._turn:
-            self._connection.close()
+        await self._writer.close()
 
     async def _change(self, statement: str, values: tuple[int | str, ...]) -> bool:
         def change(connection: apsw.Connection) -> bool:
             connection.execute(statement, values)
             return connection.changes() > 0
 
-        return await self._transact(change)
+        return await self._run(change)
 
-    async def _transact(self, step: Callable[[apsw.Connection], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._in_transaction, step)
-
-    def _in_transaction(self, step: Callable[[apsw.Connection], T]) -> T:
-        with self._turn:
-            try:
-                with _transaction(self._connection):
-                    return step(self._connection)
-            except apsw.Error as error:
-                raise IdempotencyStoreError(
-                    f"The idempotency store {self._path} could not be used: {error}."
-                ) from error
-
-    def _open(self, durable: bool) -> apsw.Connection:
+    async def _run(self, step: Callable[[apsw.Connection], T]) -> T:
         try:
-            connection = apsw.Connection(str(self._path))
-        except apsw.Error as error:
-            raise self._unusable(error) from error
-        try:
-            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            use_write_ahead_log(connection)
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            with _transaction(connection):
-                create_tables(connection)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, apsw.Error):
-                raise self._unusable(error) from error
+            return await self._writer.run(step)
+        except IdempotencyStoreError:
             raise
-        return connection
-
-    def _unusable(self, error: apsw.Error) -> IdempotencyStoreError:
-        return IdempotencyStoreError(
-            f"The idempotency store {self._path} could not be opened: {error}. Check that its"
-            " directory exists and can be written, and that it is an SQLite database."
-        )
-
-
-@contextmanager
-def _transaction(connection: apsw.Connection) -> Iterator[None]:
-    """Commit the block, or undo it when it raises.
-
-    Taking the write lock at once lets a transaction wait for its turn. One that reads first and
-    writes later fails instead when somebody else has written in between.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite has undone it already after some errors, a full disk for one.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+        except StoreError as error:
+            raise IdempotencyStoreError(str(error)) from error

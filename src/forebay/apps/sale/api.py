@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from forebay.apps.errors import StoreError
 from forebay.apps.sale.domain import (
     ORDER_TYPE,
     Order,
@@ -41,7 +40,7 @@ from forebay.apps.sale.usage_terms import (
 )
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.clock import Clock, SystemClock
-from forebay.errors import BufferFull, Closed, ForebayError, ServiceUnreachable
+from forebay.errors import BufferFull, Closed, ForebayError, ServiceUnreachable, StoreError
 from forebay.producer import Published
 from forebay.protocol.errors import INVALID_MESSAGE_CONTENTS, SqsError
 

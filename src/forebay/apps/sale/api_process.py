@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,33 +34,32 @@ class _Server(uvicorn.Server):
 
 async def serve_api(endpoint_url: str, data_directory: Path, port: int, node: str) -> None:
     """Serve the API on this machine until a signal says to stop, then drain the producers."""
-    with ThreadPoolExecutor(1) as executor:
-        store = await SqliteSaleStore.open(data_directory / SALE_FILE, executor)
-        async with HttpSqsClient(endpoint_url) as client:
-            queues = await find_queues(client)
-            usage = Producer(client, queues[USAGE_LOGS], node=node)
-            brief = RetryPolicy(deadline_ms=_ORDER_DEADLINE_MS)
-            async with Producer(client, queues[ORDERS], node=node, retry=brief) as orders:
-                await usage.start()
-                api = SaleApi(store, orders, usage, await store.sections())
-                server = _Server(
-                    uvicorn.Config(
-                        api.application(),
-                        host="127.0.0.1",
-                        port=port,
-                        log_level="warning",
-                        access_log=False,
-                        proxy_headers=False,
-                        lifespan="off",
-                    )
+    store = await SqliteSaleStore.open(data_directory / SALE_FILE)
+    async with HttpSqsClient(endpoint_url) as client:
+        queues = await find_queues(client)
+        usage = Producer(client, queues[USAGE_LOGS], node=node)
+        brief = RetryPolicy(deadline_ms=_ORDER_DEADLINE_MS)
+        async with Producer(client, queues[ORDERS], node=node, retry=brief) as orders:
+            await usage.start()
+            api = SaleApi(store, orders, usage, await store.sections())
+            server = _Server(
+                uvicorn.Config(
+                    api.application(),
+                    host="127.0.0.1",
+                    port=port,
+                    log_level="warning",
+                    access_log=False,
+                    proxy_headers=False,
+                    lifespan="off",
                 )
-                process.on_stop_signal(lambda: setattr(server, "should_exit", True))
-                await server.serve()
-            ledger = await usage.close()
-            account_file(data_directory, f"{node}-{os.getpid()}").write_bytes(
-                msgspec.json.encode(ledger)
             )
-        await store.close()
+            process.on_stop_signal(lambda: setattr(server, "should_exit", True))
+            await server.serve()
+        ledger = await usage.close()
+        account_file(data_directory, f"{node}-{os.getpid()}").write_bytes(
+            msgspec.json.encode(ledger)
+        )
+    await store.close()
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ async def run_demo(
     ports = dict(zip((BROKER, *APIS), free_ports(1 + len(APIS)), strict=True))
     try:
         with ThreadPoolExecutor(1) as executor:
-            await _create_stores(settings, directory, executor)
+            await _create_stores(settings, directory)
             async with (
                 Crew(directory / "logs") as crew,
                 HttpSqsClient(_url(ports[BROKER])) as client,
@@ -136,14 +136,14 @@ async def run_demo(
             shutil.rmtree(directory)
 
 
-async def _create_stores(settings: DemoSettings, directory: Path, executor: Executor) -> None:
+async def _create_stores(settings: DemoSettings, directory: Path) -> None:
     """Create every store before somebody looks at it, and put the seats on sale."""
-    sale = await SqliteSaleStore.open(directory / SALE_FILE, executor)
+    sale = await SqliteSaleStore.open(directory / SALE_FILE)
     await sale.open_sections(divide_seats(settings.seats, settings.sections))
     await sale.close()
-    usage = await SqliteUsageStore.open(directory / USAGE_FILE, executor)
+    usage = await SqliteUsageStore.open(directory / USAGE_FILE)
     await usage.close()
-    notifications = await SqliteNotificationLog.open(directory / NOTIFICATIONS_FILE, executor)
+    notifications = await SqliteNotificationLog.open(directory / NOTIFICATIONS_FILE)
     await notifications.close()
 
 

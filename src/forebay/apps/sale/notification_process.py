@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from forebay.apps import process
@@ -16,7 +15,7 @@ from forebay.apps.sale.outbox import OutboxRelay
 from forebay.apps.sale.queues import NOTIFICATIONS, find_queues
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
 from forebay.client.http import HttpSqsClient
-from forebay.idempotency import Guard, SqliteIdempotencyStore
+from forebay.idempotency import Guard
 from forebay.producer import Producer
 from forebay.worker import Worker, WorkerSettings, run_until_signalled
 
@@ -28,35 +27,30 @@ async def send_notifications(
     endpoint_url: str, data_directory: Path, visibility_timeout_s: int, node: str
 ) -> None:
     """Relay and send until a signal says to stop."""
-    with ThreadPoolExecutor(1) as sale_executor, ThreadPoolExecutor(1) as log_executor:
-        async with HttpSqsClient(endpoint_url) as client:
-            queues = await find_queues(client)
-            store = await SqliteSaleStore.open(data_directory / SALE_FILE, sale_executor)
-            path = data_directory / NOTIFICATIONS_FILE
-            gateway = await SqliteNotificationLog.open(path, log_executor)
-            # The gateway's commit, which ends a lease, makes all before it durable.
-            leases = SqliteIdempotencyStore(path, executor=log_executor, durable=False)
-            worker = Worker(
-                client,
-                queues[NOTIFICATIONS],
-                notification_router(gateway, Guard(leases)),
-                settings=WorkerSettings(
-                    concurrency=_CONCURRENCY,
-                    wait_s=1,
-                    visibility_timeout_s=visibility_timeout_s,
-                ),
-            )
-            async with Producer(client, queues[NOTIFICATIONS], node=node) as producer:
-                relay = OutboxRelay(store, producer)
-                relaying = asyncio.create_task(relay.run())
-                try:
-                    await run_until_signalled(worker)
-                finally:
-                    relay.stop()
-                    await relaying
-            await leases.close()
-            await gateway.close()
-            await store.close()
+    async with HttpSqsClient(endpoint_url) as client:
+        queues = await find_queues(client)
+        store = await SqliteSaleStore.open(data_directory / SALE_FILE)
+        gateway = await SqliteNotificationLog.open(data_directory / NOTIFICATIONS_FILE)
+        worker = Worker(
+            client,
+            queues[NOTIFICATIONS],
+            notification_router(gateway, Guard(gateway.leases)),
+            settings=WorkerSettings(
+                concurrency=_CONCURRENCY,
+                wait_s=1,
+                visibility_timeout_s=visibility_timeout_s,
+            ),
+        )
+        async with Producer(client, queues[NOTIFICATIONS], node=node) as producer:
+            relay = OutboxRelay(store, producer)
+            relaying = asyncio.create_task(relay.run())
+            try:
+                await run_until_signalled(worker)
+            finally:
+                relay.stop()
+                await relaying
+        await gateway.close()
+        await store.close()
 
 
 def main() -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Protocol
 
 import apsw
 
-from forebay.apps.group_commit import GroupCommit
 from forebay.apps.sale.store import NOTIFICATION_TYPE, Notification
-from forebay.apps.sqlite import open_database
 from forebay.clock import Clock, SystemClock
-from forebay.idempotency import Attempt, Elsewhere, Guard, LeaseLost, business_key
+from forebay.idempotency import (
+    Attempt,
+    Elsewhere,
+    Guard,
+    LeaseLost,
+    SqliteIdempotencyStore,
+    business_key,
+)
 from forebay.idempotency.sqlite import complete_within, create_tables
+from forebay.sqlite import SharedWriter
 from forebay.worker import Received, Retry, Router
 
 #: The log's file in a data directory. The guard's leases are in it too.
@@ -50,18 +54,18 @@ class SqliteNotificationLog:
     A notification and the mark that its key is done commit together: a crash leaves both or none.
     """
 
-    def __init__(self, writer: GroupCommit, clock: Clock) -> None:
+    def __init__(self, writer: SharedWriter, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
+        #: The guard's leases, in the same file.
+        self.leases = SqliteIdempotencyStore(writer)
 
     @classmethod
-    async def open(
-        cls, path: Path, executor: Executor, *, clock: Clock | None = None
-    ) -> SqliteNotificationLog:
-        """Open or create the file. The executor must have one thread."""
-        loop = asyncio.get_running_loop()
-        connection = await loop.run_in_executor(executor, _open, path)
-        return cls(GroupCommit(connection, executor), clock or SystemClock())
+    async def open(cls, path: Path, *, clock: Clock | None = None) -> SqliteNotificationLog:
+        """Open or create the file. Raises StoreError."""
+        writer = await SharedWriter.open(path, _SCHEMA)
+        await writer.run(create_tables)
+        return cls(writer, clock or SystemClock())
 
     async def send(self, notification: Notification, attempt: Attempt) -> None:
         now_ms = self._clock.wall_ms()
@@ -91,12 +95,6 @@ def notification_router(gateway: NotificationGateway, guard: Guard) -> Router:
             raise Retry(outcome.remaining_s)
 
     return router
-
-
-def _open(path: Path) -> apsw.Connection:
-    connection = open_database(path, _SCHEMA)
-    create_tables(connection)
-    return connection
 
 
 def _send(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from forebay.apps import process
@@ -26,26 +25,25 @@ async def decide_orders(
         if bug_marker is not None and order.note == bug_marker:
             raise RuntimeError(f"a bug with orders whose note is {bug_marker}")
 
-    with ThreadPoolExecutor(1) as executor:
-        async with HttpSqsClient(endpoint_url) as client:
-            queues = await find_queues(client)
-            store = await SqliteSaleStore.open(data_directory / SALE_FILE, executor)
-            worker = Worker(
-                client,
-                queues[ORDERS],
-                order_router(store, before_deciding=crash_on_marker),
-                settings=WorkerSettings(
-                    wait_s=1,
-                    visibility_timeout_s=visibility_timeout_s,
-                    # An order that fails holds up its section until its next receive.
-                    backoff_max_s=1.0,
-                ),
-                dead_letter_queue_url=queues[DEAD_LETTER_QUEUES[ORDERS]],
-            )
-            try:
-                await run_until_signalled(worker)
-            finally:
-                await store.close()
+    async with HttpSqsClient(endpoint_url) as client:
+        queues = await find_queues(client)
+        store = await SqliteSaleStore.open(data_directory / SALE_FILE)
+        worker = Worker(
+            client,
+            queues[ORDERS],
+            order_router(store, before_deciding=crash_on_marker),
+            settings=WorkerSettings(
+                wait_s=1,
+                visibility_timeout_s=visibility_timeout_s,
+                # An order that fails holds up its section until its next receive.
+                backoff_max_s=1.0,
+            ),
+            dead_letter_queue_url=queues[DEAD_LETTER_QUEUES[ORDERS]],
+        )
+        try:
+            await run_until_signalled(worker)
+        finally:
+            await store.close()
 
 
 def main() -> None:

@@ -6,10 +6,9 @@ import asyncio
 import logging
 from typing import Protocol
 
-from forebay.apps.errors import StoreError
 from forebay.apps.sale.store import NOTIFICATION_TYPE, Outbox, OutboxRow
 from forebay.clock import Clock, SystemClock
-from forebay.errors import BufferFull, ServiceUnreachable
+from forebay.errors import BufferFull, ServiceUnreachable, StoreError
 from forebay.producer import Published
 from forebay.protocol.errors import SqsError
 

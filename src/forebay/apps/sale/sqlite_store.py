@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from importlib.resources import files
 from pathlib import Path
 from typing import cast
@@ -12,7 +10,6 @@ from typing import cast
 import apsw
 import msgspec
 
-from forebay.apps.group_commit import GroupCommit
 from forebay.apps.sale.domain import (
     Availability,
     Decision,
@@ -34,7 +31,7 @@ from forebay.apps.sale.store import (
     Queued,
     Unqueued,
 )
-from forebay.apps.sqlite import open_database
+from forebay.sqlite import SharedWriter
 
 #: The store's file in a data directory.
 SALE_FILE = "sale.sqlite3"
@@ -47,15 +44,13 @@ _decode_notification = msgspec.json.Decoder(Notification).decode
 class SqliteSaleStore:
     """A SaleStore in one SQLite file, written in groups of operations, each atomic by itself."""
 
-    def __init__(self, writer: GroupCommit) -> None:
+    def __init__(self, writer: SharedWriter) -> None:
         self._writer = writer
 
     @classmethod
-    async def open(cls, path: Path, executor: Executor) -> SqliteSaleStore:
-        """Open or create the file. The executor runs every statement; one thread is enough."""
-        loop = asyncio.get_running_loop()
-        connection = await loop.run_in_executor(executor, open_database, path, _SCHEMA)
-        return cls(GroupCommit(connection, executor))
+    async def open(cls, path: Path) -> SqliteSaleStore:
+        """Open or create the file. Raises StoreError."""
+        return cls(await SharedWriter.open(path, _SCHEMA))
 
     async def close(self) -> None:
         await self._writer.close()

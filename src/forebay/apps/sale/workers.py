@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from forebay.apps.errors import StoreError
 from forebay.apps.sale.domain import ORDER_TYPE, Order, OrderRefused
 from forebay.apps.sale.queues import ORDER_RECEIVES_MAX
 from forebay.apps.sale.store import Delivery, Inventory
 from forebay.clock import Clock, SystemClock
+from forebay.errors import StoreError
 from forebay.worker import Received, Reject, Router
 
 #: Pause before a store that failed is tried again, in seconds.

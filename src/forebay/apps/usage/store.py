@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-from concurrent.futures import Executor
 from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
@@ -12,15 +9,11 @@ from typing import Protocol
 import apsw
 from msgspec import Struct
 
-from forebay.apps.gathering import Gathering
-from forebay.apps.sqlite import open_database, transaction
 from forebay.apps.usage.domain import UsageLog
+from forebay.sqlite import SharedWriter
 
 #: The store's file in a data directory.
 USAGE_FILE = "usage.sqlite3"
-
-#: Most rows in one transaction.
-_ROWS_MAX = 500
 
 _SCHEMA = files("forebay.apps.usage").joinpath("schema.sql").read_text()
 
@@ -55,32 +48,25 @@ class UsageStore(Protocol):
 
 
 class SqliteUsageStore:
-    """A UsageStore in a SQLite file: all records that wait are one insert in one transaction."""
+    """A UsageStore in a SQLite file: all records that wait share a transaction."""
 
-    def __init__(self, connection: apsw.Connection, executor: Executor) -> None:
-        self._connection = connection
-        self._executor = executor
-        self._rows: Gathering[UsageRecord, None] = Gathering(
-            self._insert, executor, items_max=_ROWS_MAX
-        )
+    def __init__(self, writer: SharedWriter) -> None:
+        self._writer = writer
 
     @classmethod
-    async def open(cls, path: Path, executor: Executor) -> SqliteUsageStore:
-        """Open or create the file. The executor must have one thread."""
-        loop = asyncio.get_running_loop()
-        return cls(await loop.run_in_executor(executor, open_database, path, _SCHEMA), executor)
+    async def open(cls, path: Path) -> SqliteUsageStore:
+        """Open or create the file. Raises StoreError."""
+        return cls(await SharedWriter.open(path, _SCHEMA))
 
     async def insert(self, record: UsageRecord) -> None:
-        await self._rows.submit(record)
+        await self._writer.run(lambda connection: _insert(connection, record))
 
     async def close(self) -> None:
-        await self._rows.finish()
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._connection.close)
+        await self._writer.close()
 
-    def _insert(self, records: Sequence[UsageRecord]) -> list[None]:
-        with transaction(self._connection):
-            self._connection.executemany(_INSERT, (_row(record) for record in records))
-        return [None] * len(records)
+
+def _insert(connection: apsw.Connection, record: UsageRecord) -> None:
+    connection.execute(_INSERT, _row(record))
 
 
 def _row(record: UsageRecord) -> tuple[str | int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from forebay.apps import process
@@ -20,24 +19,23 @@ async def write_usage_logs(
     endpoint_url: str, data_directory: Path, visibility_timeout_s: int
 ) -> None:
     """Store usage logs until a signal says to stop."""
-    with ThreadPoolExecutor(1) as executor:
-        async with HttpSqsClient(endpoint_url) as client:
-            store = await SqliteUsageStore.open(data_directory / USAGE_FILE, executor)
-            worker = Worker(
-                client,
-                await client.queue_url(USAGE_LOGS_QUEUE),
-                usage_router(store),
-                settings=WorkerSettings(
-                    concurrency=_CONCURRENCY,
-                    prefetch=_CONCURRENCY,
-                    wait_s=1,
-                    visibility_timeout_s=visibility_timeout_s,
-                ),
-            )
-            try:
-                await run_until_signalled(worker)
-            finally:
-                await store.close()
+    async with HttpSqsClient(endpoint_url) as client:
+        store = await SqliteUsageStore.open(data_directory / USAGE_FILE)
+        worker = Worker(
+            client,
+            await client.queue_url(USAGE_LOGS_QUEUE),
+            usage_router(store),
+            settings=WorkerSettings(
+                concurrency=_CONCURRENCY,
+                prefetch=_CONCURRENCY,
+                wait_s=1,
+                visibility_timeout_s=visibility_timeout_s,
+            ),
+        )
+        try:
+            await run_until_signalled(worker)
+        finally:
+            await store.close()
 
 
 def main() -> None:
