@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import broker, idle_polls, path
+from bench import broker, idle_polls, path, worker
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 
 @app.callback(invoke_without_command=True)
 def all_of_them(context: typer.Context) -> None:
-    """Measure the broker. Without a name, every benchmark runs."""
+    """Run the named benchmark. Without a name, those of the broker run."""
     if context.invoked_subcommand is None:
         measure_broker()
         measure_idle_polls()
@@ -52,6 +52,22 @@ def count_path() -> None:
     report = path.run(console)
     path.print_table(report, console)
     _write("path", report, console)
+
+
+@app.command("worker")
+def measure_workers(
+    messages: Annotated[int, typer.Option(help="Backlog of each worker's queue.")] = 20_000,
+    rounds: Annotated[int, typer.Option(help="How often each worker is measured.")] = 3,
+    seconds: Annotated[
+        float, typer.Option(help="Longest measurement, in seconds; slow workers end here.")
+    ] = 20.0,
+    only: Annotated[str, typer.Option(help="Only workers whose family's name has this.")] = "",
+) -> None:
+    """No-op handlers of Forebay, Celery, dramatiq-sqs, taskiq-aio-sqs and sqs-consumer."""
+    console = Console()
+    report = worker.run(messages, rounds, seconds, only, console)
+    worker.print_table(report, console)
+    _write("worker", report, console)
 
 
 def _write(name: str, report: msgspec.Struct, console: Console) -> None:

@@ -215,6 +215,22 @@ async def repeat(url: str, request: bytes, *, connections: int, seconds: float) 
     return Load(len(latencies_ms), elapsed, latencies_ms)
 
 
+async def send_all(url: str, bodies: list[bytes], action: str, *, connections: int) -> None:
+    """Send each body once as a request of an action; nothing is timed."""
+    broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    opened = await connect(url, connections, _fail(broken))
+    waiting = iter(bodies)
+
+    async def send(connection: Connection) -> None:
+        for body in waiting:
+            await exchange(connection, request_bytes(url, body, action))
+
+    sends = asyncio.gather(*(send(connection) for connection in opened))
+    await _first_of(sends, broken)
+    for connection in opened:
+        connection.close()
+
+
 async def life_cycles(
     url: str,
     queue_url: str,
@@ -252,16 +268,20 @@ async def life_cycles(
             latencies_ms.append((clock() - begun) * 1000)
 
     cycles = asyncio.gather(*(cycle(connection) for connection in opened))
-    ends: list[asyncio.Future[Any]] = [cycles, broken]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    if broken.done():
-        cycles.cancel()
-        broken.result()
-    await cycles
+    await _first_of(cycles, broken)
     elapsed = clock() - started
     for connection in opened:
         connection.close()
     return Load(deleted, elapsed, latencies_ms)
+
+
+async def _first_of(work: asyncio.Future[Any], broken: asyncio.Future[None]) -> None:
+    """Wait for the work, or raise what broke it."""
+    await asyncio.wait([work, broken], return_when=asyncio.FIRST_COMPLETED)
+    if broken.done():
+        work.cancel()
+        broken.result()
+    await work
 
 
 def _fail(future: asyncio.Future[None]) -> Callable[[Exception], None]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+#: Where a process's session and times stand behind its name, counted from 0.
+#: Source: proc_pid_stat(5).
+_SESSION, _UTIME, _CSTIME = 3, 11, 14
 
 
 class Server(NamedTuple):
@@ -37,19 +43,19 @@ def echo_server() -> Iterator[str]:
 
 
 @contextmanager
-def broker(durability: str) -> Iterator[Server]:
-    """A broker with a fresh data directory."""
+def broker(durability: str, module: str = "forebay") -> Iterator[Server]:
+    """A broker with a fresh data directory. `module` is what runs as `forebay`."""
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as directory:
         data = None if durability == "memory" else Path(directory)
-        with broker_on(data, durability) as server:
+        with broker_on(data, durability, module) as server:
             yield server
 
 
 @contextmanager
-def broker_on(data: Path | None, durability: str) -> Iterator[Server]:
+def broker_on(data: Path | None, durability: str, module: str = "forebay") -> Iterator[Server]:
     """A broker with a data directory."""
     port = free_port()
-    command = [sys.executable, "-m", "forebay", "serve", "--port", str(port)]
+    command = [sys.executable, "-m", module, "serve", "--port", str(port)]
     command += ["--durability", durability]
     command += [] if data is None else ["--data", str(data)]
     with _running(command, port) as pid:
@@ -61,6 +67,35 @@ def resident_mb(server: Server) -> float:
     status = Path(f"/proc/{server.pid}/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) / 1000
+
+
+def cpu_s(session: int) -> float:
+    """The processor time, user and system, of all processes of a session, in seconds.
+
+    Those that have ended count once their parent has waited for them.
+    """
+    ticks = 0
+    for _, fields in _session(session):
+        ticks += sum(map(int, fields[_UTIME : _CSTIME + 1]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def kill_session(session: int) -> None:
+    """SIGKILL to every process of a session."""
+    for pid, _ in _session(session):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _session(session: int) -> Iterator[tuple[int, list[str]]]:
+    """Each process of a session, with the fields of its stat file behind its name. Linux only."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[_SESSION]) == session:
+            yield int(stat.parent.name), fields
 
 
 @contextmanager

@@ -1,0 +1,159 @@
+"""The workers that are measured side by side, each in its own environment.
+
+They are what a Python team would choose instead, and the most used one of JavaScript. Each runs as
+its documentation advises for throughput; `settings` says how. A worker whose environment cannot be
+made is left out, and said to be.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from tests.clients.environments import javascript_environment, python_environment
+
+APPS = Path(__file__).parent / "worker_apps"
+_PEERS = Path(__file__).parent / "peers"
+
+#: The families that the bars are about.
+FOREBAY, CELERY, SQS_CONSUMER = "Forebay", "Celery", "sqs-consumer"
+
+#: What AWS's own clients are configured with.
+AWS = {
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+#: A message of Forebay's producer. Each gets an id of its own.
+_ENVELOPE = (
+    '{"id":"0193a1b2-0000-4000-8000-000000000000","type":"nothing",'
+    '"timestamp":"2026-11-22T08:26:00.123Z","node":"bench","payload":{"number":1}}'
+)
+
+
+class Subject(Struct, frozen=True):
+    """A worker: the command that runs it, and how a message of its kind comes to be."""
+
+    family: str
+    name: str
+    #: What is set besides the defaults.
+    settings: str
+    command: list[str]
+    #: Sends one message to the queue named by QUEUE. Empty where the body is `body`.
+    send: list[str] = []
+    body: str = ""
+
+
+class Family(Struct, frozen=True):
+    """Workers that share an environment, which `install` makes."""
+
+    name: str
+    install: Callable[[], list[Subject]]
+
+
+def environment(endpoint_url: str, queue: str, queue_url: str) -> dict[str, str]:
+    """The variables that every worker is started with."""
+    return {
+        **os.environ,
+        **AWS,
+        "AWS_ENDPOINT_URL_SQS": endpoint_url,
+        "QUEUE": queue,
+        "QUEUE_URL": queue_url,
+        "PYTHONPATH": str(APPS),
+    }
+
+
+def _forebay() -> list[Subject]:
+    command = [sys.executable, str(APPS / "forebay_app.py")]
+    return [Subject(FOREBAY, "Forebay", "defaults", command, body=_ENVELOPE)]
+
+
+def _celery() -> list[Subject]:
+    bin_directory = python_environment("bench_celery", _PEERS / "celery.lock")
+    send = [str(bin_directory / "python"), str(APPS / "celery_app.py"), "send"]
+    alone = "--without-gossip --without-mingle --without-heartbeat --loglevel WARNING"
+    cores = os.cpu_count() or 1
+    return [
+        Subject(
+            CELERY,
+            f"Celery, {pool}",
+            f"--pool {pool} {options} {alone}; no results, events, remote control or rate limits;"
+            " polling_interval 0",
+            [
+                *(str(bin_directory / "celery"), "--app", "celery_app", "worker"),
+                *("--pool", pool, *options.split(), *alone.split()),
+            ],
+            send,
+        )
+        for pool, options in (
+            ("threads", "--concurrency 16 --prefetch-multiplier 4"),
+            ("solo", "--prefetch-multiplier 10"),
+            ("prefork", f"--concurrency {cores} --prefetch-multiplier 10"),
+            ("gevent", "--concurrency 100"),
+        )
+    ]
+
+
+def _dramatiq() -> list[Subject]:
+    bin_directory = python_environment("dramatiq")
+    return [
+        Subject(
+            "dramatiq-sqs",
+            "dramatiq-sqs",
+            "defaults: a process a core, 8 threads each, prefetch 10 (its most)",
+            [str(bin_directory / "dramatiq"), "dramatiq_app"],
+            [str(bin_directory / "python"), str(APPS / "dramatiq_app.py"), "send"],
+        )
+    ]
+
+
+def _taskiq() -> list[Subject]:
+    bin_directory = python_environment("taskiq", _PEERS / "taskiq.lock")
+    options = ["--workers", str(os.cpu_count() or 1), "--max-prefetch", "100"]
+    return [
+        Subject(
+            "taskiq-aio-sqs",
+            "taskiq-aio-sqs",
+            f"max_number_of_messages=10; {' '.join(options)}, 100 tasks at once each",
+            [
+                *(str(bin_directory / "taskiq"), "worker", "taskiq_app:broker", *options),
+                *("--log-level", "WARNING"),
+            ],
+            [str(bin_directory / "python"), str(APPS / "taskiq_app.py"), "send"],
+        )
+    ]
+
+
+def _sqs_consumer() -> list[Subject]:
+    node, directory = javascript_environment("javascript")
+    # A module finds its packages beside itself or above, and nowhere else.
+    script = directory / "bench_worker.js"
+    shutil.copy(APPS / "sqs_consumer.js", script)
+    return [
+        Subject(
+            SQS_CONSUMER,
+            SQS_CONSUMER if count == 1 else f"{SQS_CONSUMER} ×{count}",
+            f"{count} in one process; batchSize 10, handleMessageBatch, waitTimeSeconds 20",
+            [str(node), str(script), str(count)],
+            body='{"number":1}',
+        )
+        for count in (1, 4)
+    ]
+
+
+#: In the order in which they are measured.
+FAMILIES = [
+    Family(FOREBAY, _forebay),
+    Family(SQS_CONSUMER, _sqs_consumer),
+    Family("taskiq-aio-sqs", _taskiq),
+    Family("dramatiq-sqs", _dramatiq),
+    Family(CELERY, _celery),
+]
