@@ -15,5 +15,8 @@ settings.load_profile("forebay")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--kills", type=int, default=20, help="How often the acceptance test kills the broker."
+        "--kills",
+        type=int,
+        default=20,
+        help="How often an acceptance test kills the broker or a worker.",
     )

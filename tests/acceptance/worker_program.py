@@ -1,0 +1,170 @@
+"""A worker as users write one: what its messages say is what its handlers do.
+
+Its environment says where everything is; see `Place`. Each step of a handler is a line in a journal
+that all its processes share, so that a test knows what happened, and in which order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import uvloop
+from msgspec import Struct
+
+from forebay import (
+    Guard,
+    HttpSqsClient,
+    Received,
+    Retry,
+    Router,
+    Worker,
+    WorkerSettings,
+    run_until_signalled,
+)
+from forebay.idempotency import Attempt, Elsewhere, SqliteIdempotencyStore, business_key
+
+#: How long the key of an effect stays taken when the process that took it is killed.
+LEASE_MS = 2_000
+
+
+class Place(Struct):
+    """Where a worker works, as JSON in the variable WORKER_PLACE."""
+
+    endpoint_url: str
+    queue_url: str
+    journal: str
+    settings: dict[str, Any] = {}
+    #: Where effects are asked for, and the file that guards them. Without the file nothing does.
+    effects_url: str = ""
+    guard: str = ""
+    #: The effect after which the process kills itself, at its first receive.
+    die_after: str = ""
+
+
+class Job(Struct):
+    """A message of types `job`, `plain_job` and `effect`."""
+
+    name: str
+    work_ms: int = 0
+    #: How many of its receives fail.
+    failures: int = 0
+
+
+class Event(Struct):
+    """A line of the journal."""
+
+    event: str
+    name: str
+    process_id: int
+    receive_count: int
+    age_ms: int
+    group_id: str | None = None
+
+
+class Handlers:
+    """The handlers, and what they share."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._journal = os.open(place.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._guard: Guard | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
+
+    async def job(self, received: Received[Job]) -> None:
+        self._note("began", received)
+        self._fail_if_asked(received)
+        await asyncio.sleep(received.payload.work_ms / 1000)
+        self._note("ended", received)
+
+    def plain_job(self, received: Received[Job]) -> None:
+        self._note("began", received)
+        self._fail_if_asked(received)
+        time.sleep(received.payload.work_ms / 1000)
+        self._note("ended", received)
+
+    async def effect(self, received: Received[Job]) -> None:
+        """Ask for an effect elsewhere, once if there is a guard."""
+        name = received.payload.name
+        if not self._place.guard:
+            await self._ask(received, None)
+            return
+
+        async def ask(attempt: Attempt) -> None:
+            await self._ask(received, attempt.key)
+
+        guard = await self._opened_guard()
+        outcome = await guard.run(business_key("effect", name), ask)
+        if isinstance(outcome, Elsewhere):
+            raise Retry(outcome.remaining_s)
+
+    async def _ask(self, received: Received[Job], key: str | None) -> None:
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        headers = {"Process-Id": str(os.getpid())}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        name = received.payload.name
+        async with self._session.post(f"{self._place.effects_url}/{name}", headers=headers):
+            pass
+        if name == self._place.die_after and received.receive_count == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def _opened_guard(self) -> Guard:
+        async with self._opening:
+            if self._guard is None:
+                store = await SqliteIdempotencyStore.open(Path(self._place.guard), durable=False)
+                self._guard = Guard(store, lease_ms=LEASE_MS)
+        return self._guard
+
+    def _fail_if_asked(self, received: Received[Job]) -> None:
+        if received.receive_count <= received.payload.failures:
+            self._note("failed", received)
+            raise RuntimeError("asked to fail")
+
+    def _note(self, event: str, received: Received[Job]) -> None:
+        line = Event(
+            event,
+            received.payload.name,
+            os.getpid(),
+            received.receive_count,
+            time.time_ns() // 1_000_000 - received.sent_at_ms,
+            received.group_id,
+        )
+        # Short appends do not interleave, so that all processes may share the file.
+        os.write(self._journal, msgspec.json.encode(line) + b"\n")
+
+
+async def work(place: Place) -> None:
+    """Work until SIGTERM."""
+    handlers, router = Handlers(place), Router()
+    router.handler("job", Job)(handlers.job)
+    router.handler("plain_job", Job)(handlers.plain_job)
+    router.handler("effect", Job)(handlers.effect)
+    async with HttpSqsClient(place.endpoint_url) as client:
+        settings = WorkerSettings(**place.settings)
+        await run_until_signalled(
+            Worker(
+                client, place.queue_url, router, settings=settings, executor=ThreadPoolExecutor(4)
+            )
+        )
+
+
+def main() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    uvloop.run(work(msgspec.json.decode(os.environ["WORKER_PLACE"], type=Place)))
+
+
+if __name__ == "__main__":
+    main()
