@@ -34,6 +34,16 @@ class StoreError(ForebayError):
     """The store could not be read or written. See that its disk has room and can be written."""
 
 
+class NoCredentials(ForebayError):
+    """No AWS credentials were found. Run `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID
+    and AWS_SECRET_ACCESS_KEY, or pass credentials to the client."""
+
+
+class CredentialsUnreachable(NoCredentials):
+    """What hands out the AWS credentials does not answer now. Check the network and the role of
+    this machine or container."""
+
+
 class DataDirectoryInUse(ForebayError):
     """Another broker is using this data directory. Stop it or choose another --data directory."""
 

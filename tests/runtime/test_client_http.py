@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import aiohttp
 import botocore.auth
@@ -242,6 +243,15 @@ async def test_a_service_that_says_nothing_is_unreachable(
     with pytest.raises(ServiceUnreachable, match=r"no answer in 0\.01 s"):
         await client.list_queues(ListQueuesRequest(), timeout_s=0.01, retry=NO_RETRY)
     assert clock.slept_ms == []
+
+
+@pytest.mark.parametrize("body", ["half a pair: \ud800", object()], ids=["surrogate", "object"])
+async def test_what_is_no_json_is_refused_before_it_is_sent(
+    server: ScriptedServer, client: HttpSqsClient, body: Any
+) -> None:
+    with pytest.raises(SqsError, match="cannot be written as JSON"):
+        await client.send_message(SendMessageRequest(queue_url="q", message_body=body))
+    assert server.bodies == []
 
 
 async def test_a_call_brings_a_retry_policy_of_its_own(

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.client.retry import RetryPolicy, entry_error, is_retryable, split_failed
-from forebay.errors import Closed, ForebayError, ServiceUnreachable, SettingsError
+from forebay.errors import (
+    Closed,
+    CredentialsUnreachable,
+    ForebayError,
+    NoCredentials,
+    ServiceUnreachable,
+    SettingsError,
+)
 from forebay.protocol.actions import BatchResultErrorEntry
 from forebay.protocol.errors import (
     INTERNAL_FAILURE,
@@ -42,6 +49,8 @@ UNREACHABLE = ServiceUnreachable()
         (SqsError(PURGE_QUEUE_IN_PROGRESS), False),
         (SqsError(fault_from_wire("AccessDeniedException", None, 403)), False),
         (Closed(), False),
+        (NoCredentials(), False),
+        (CredentialsUnreachable(), True),
     ],
     ids=str,
 )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any
 
 import pytest
 
 from forebay.errors import ServiceUnreachable
-from forebay.messages.envelope import decode_envelope, envelope_timestamp
+from forebay.messages.envelope import EnvelopeError, decode_envelope, envelope_timestamp
 from forebay.producer.producer import Producer
 from forebay.producer.settings import ProducerSettings
 from forebay.protocol import limits
 from forebay.protocol.actions import SendMessageBatchRequest, SendMessageBatchResult
-from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.errors import ACCESS_DENIED, QUEUE_DOES_NOT_EXIST, SqsError
 from tests.runtime.producer_queue import (
     FIFO,
     STANDARD,
@@ -226,5 +228,73 @@ def test_settings_change_live() -> None:
             await asyncio.sleep(0.06)
             assert sqs.payloads()[-1] == ["7"]
         assert it.ledger.dropped["full"] == 1
+
+    run(main())
+
+
+def test_a_missing_queue_is_told_once_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        sqs = Sqs(raises(SqsError(QUEUE_DOES_NOT_EXIST)))
+        async with producer(sqs) as it:
+            for n in range(5):
+                assert it.send("usage_log", n)
+                await asyncio.sleep(1)
+            assert account(it.ledger) == (5, 0, 0, 5, 0)
+
+    run(main())
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith(
+        f"There is no queue {STANDARD}: what is sent to it is lost."
+        f" Create it with `forebay create {STANDARD.rpartition('/')[2]}`"
+    )
+
+
+def test_what_is_refused_for_good_is_told_once_unless_somebody_awaits_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    denied = SqsError(ACCESS_DENIED, "Not you.")
+
+    async def main() -> None:
+        async with producer(Sqs(raises(denied))) as it:
+            with pytest.raises(SqsError):
+                await it.publish("usage_log", 1)
+            assert caplog.records == []
+            for n in range(3):
+                it.send("usage_log", n)
+                await asyncio.sleep(1)
+
+    run(main())
+    (record,) = caplog.records
+    assert record.getMessage() == f"Messages to {STANDARD} are refused and lost: {denied}"
+
+
+def test_an_outage_and_its_end_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        sqs = Sqs(first(*[raises(ServiceUnreachable("It is away."))] * 6))
+        async with producer(sqs) as it:
+            it.send("usage_log", "patient")
+            await asyncio.sleep(30)
+            it.send("usage_log", "later")
+
+    with caplog.at_level(logging.INFO, "forebay.producer"):
+        run(main())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Sending to {STANDARD} fails, will go on trying: It is away.",
+        f"Sending to {STANDARD} works again.",
+    ]
+
+
+@pytest.mark.parametrize(("type_", "key"), [("", None), ("order", ""), (None, None), ("order", 5)])
+def test_what_a_worker_would_refuse_is_refused_at_once(type_: Any, key: Any) -> None:
+    async def main() -> None:
+        sqs = Sqs()
+        async with producer(sqs) as it:
+            assert not it.send(type_, 1, key=key)
+            with pytest.raises(EnvelopeError, match="must be a text that is not empty"):
+                await it.publish(type_, 1, key=key)
+            assert it.ledger.dropped["unencodable"] == 2
+            assert account(it.ledger) == (2, 0, 2, 0, 0)
+        assert sqs.batches == []
 
     run(main())

@@ -15,10 +15,10 @@ from forebay.client.credentials import CredentialChain
 from forebay.client.endpoint import Endpoint, region_of_url, resolve_endpoint
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
-from forebay.errors import Closed, ServiceUnreachable, SettingsError
+from forebay.errors import Closed, ForebayError, ServiceUnreachable, SettingsError
 from forebay.protocol import awsjson
 from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageRequest
-from forebay.protocol.errors import SqsError
+from forebay.protocol.errors import SERIALIZATION_EXCEPTION, SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX, message_id
 from forebay.protocol.sigv4 import Credentials, sign
 
@@ -91,7 +91,7 @@ class HttpSqsClient(SqsClient):
         timeout_s = attempt_timeout_s(request, self._timeout_s if timeout_s is None else timeout_s)
         if isinstance(request, ReceiveMessageRequest):
             request = self._repeatable(request)
-        action, body = awsjson.encode_request(request)
+        action, body = _encode(request)
         retry = retry or self._retry
         attempt = 0
         failing_since_ms: int | None = None
@@ -99,7 +99,7 @@ class HttpSqsClient(SqsClient):
             attempt += 1
             try:
                 return await self._attempt(endpoint, action, body, timeout_s)
-            except (SqsError, ServiceUnreachable) as error:
+            except ForebayError as error:
                 now_ms = self._clock.monotonic_ms()
                 if failing_since_ms is None:
                     failing_since_ms = now_ms
@@ -187,6 +187,15 @@ class HttpSqsClient(SqsClient):
         if request.receive_request_attempt_id or not request.queue_url.endswith(FIFO_SUFFIX):
             return request
         return replace(request, receive_request_attempt_id=message_id(self._entropy(16)))
+
+
+def _encode(request: AnyRequest) -> tuple[str, bytes]:
+    try:
+        return awsjson.encode_request(request)
+    except (TypeError, ValueError) as error:
+        raise SqsError(
+            SERIALIZATION_EXCEPTION, f"The request cannot be written as JSON: {error}."
+        ) from error
 
 
 def _unreachable(

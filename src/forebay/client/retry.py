@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from forebay.backoff import backoff_s
-from forebay.errors import ForebayError, ServiceUnreachable, SettingsError
+from forebay.errors import CredentialsUnreachable, ForebayError, ServiceUnreachable, SettingsError
 from forebay.protocol.actions import BatchResultErrorEntry
 from forebay.protocol.errors import FAULTS, Fault, SqsError
 
@@ -84,7 +84,7 @@ def is_retryable(error: ForebayError) -> bool:
     if isinstance(error, SqsError):
         status = error.fault.http_status
         return status >= 500 or status == _TOO_MANY_REQUESTS or error.code in THROTTLING_CODES
-    return isinstance(error, ServiceUnreachable)
+    return isinstance(error, ServiceUnreachable | CredentialsUnreachable)
 
 
 def split_failed(

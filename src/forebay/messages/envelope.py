@@ -24,7 +24,7 @@ _NotEmpty = Annotated[str, Meta(min_length=1)]
 
 
 class EnvelopeError(ForebayError):
-    """The body is not an envelope, or the payload cannot be written into one."""
+    """The body is not an envelope, or what was given cannot be written into one."""
 
 
 class Envelope(Struct, frozen=True, gc=False):
@@ -66,7 +66,8 @@ def encode_envelope(
 ) -> str:
     """The message body that carries `payload`.
 
-    Raises EnvelopeError when the payload cannot be written as JSON.
+    Raises EnvelopeError when the payload cannot be written as JSON, or when the type or the key is
+    no text or an empty one: a worker would refuse it.
     """
     return encode_envelope_utf8(identifier, type, timestamp, node, payload, key=key).decode()
 
@@ -81,6 +82,9 @@ def encode_envelope_utf8(
     key: str | None = None,
 ) -> bytes:
     """As encode_envelope, in UTF-8: for who needs the size now and the text later."""
+    _check_name("type", type)
+    if key is not None:
+        _check_name("key", key)
     try:
         return _encode(_Outgoing(identifier, type, timestamp, node, payload, key))
     except (TypeError, ValueError, OverflowError, RecursionError, MsgspecError) as error:
@@ -88,6 +92,13 @@ def encode_envelope_utf8(
             f"The payload of a {type!r} message cannot be written as JSON: {error}."
             " Use dicts, lists, strings, numbers, dates, dataclasses or msgspec structs."
         ) from error
+
+
+def _check_name(member: str, name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise EnvelopeError(
+            f"The {member} of a message is {name!r}; it must be a text that is not empty."
+        )
 
 
 def decode_envelope(body: str) -> Envelope:

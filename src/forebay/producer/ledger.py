@@ -16,7 +16,7 @@ class DropReason(StrEnum):
     TOO_LARGE = "too_large"
     #: The producer was closed.
     CLOSED = "closed"
-    #: The payload cannot be written as JSON.
+    #: The payload cannot be written as JSON, or the type or the key is empty.
     UNENCODABLE = "unencodable"
     #: A group or deduplication id that the queue would refuse, or a FIFO message without a group.
     INVALID = "invalid"

@@ -25,6 +25,7 @@ from forebay.producer.delivery import Outcome, batch_request, judge
 from forebay.producer.entry import Entry, Refused, check
 from forebay.producer.ledger import DropReason, ProducerLedger
 from forebay.producer.settings import ProducerSettings
+from forebay.producer.trouble import Trouble
 from forebay.protocol.actions import SendMessageBatchResult
 from forebay.protocol.identifiers import FIFO_SUFFIX
 
@@ -96,6 +97,7 @@ class Producer:
         #: A dispatch is coming anyway, so that nobody needs to ask for one.
         self._dispatch_coming = True
         self._flush_asked = False
+        self._trouble = Trouble(queue_url)
 
     @property
     def ledger(self) -> ProducerLedger:
@@ -187,10 +189,10 @@ class Producer:
         """Send a message and return when SQS has acknowledged it.
 
         Raises BufferFull or Closed when the message was not accepted, EnvelopeError for a payload
-        that is no JSON, SqsError when SQS refuses the message, and ServiceUnreachable when SQS was
-        away for as long as the policy `retry` says: then the message may have arrived, and
-        publishing it again with the same `deduplication_id` (FIFO) or `key` lets it count once. A
-        cancelled one may still be sent.
+        that is no JSON and for an empty type or key, SqsError when SQS refuses the message, and
+        ServiceUnreachable when SQS was away for as long as the policy `retry` says: then the
+        message may have arrived, and publishing it again with the same `deduplication_id` (FIFO)
+        or `key` lets it count once. A cancelled one may still be sent.
         """
         if self._loop is None and not self._closed:
             raise Closed("The producer was not started: call start() or use `async with`.")
@@ -290,6 +292,7 @@ class Producer:
         while batch:
             attempt += 1
             outcome = judge(batch, await self._attempt(batch))
+            self._trouble.tell(outcome, awaited=self._acknowledgements)
             now_ms = self._clock.monotonic_ms()
             if failing_since_ms is None:
                 failing_since_ms = now_ms
