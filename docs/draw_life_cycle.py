@@ -1,53 +1,97 @@
-"""Draw the life cycle of a message from its one table; `make docs` writes the page."""
+"""Draw lives from the one table that rules each; `make docs` writes the pages."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from forebay.broker.core.message import TRANSITIONS, Event, State
+from msgspec import Struct
 
-PAGE = Path(__file__).parent / "reference" / "life-cycle.md"
+from forebay.broker.core import message
+from forebay.worker import lease
 
-INTRODUCTION = """\
+_REFERENCE = Path(__file__).parent / "reference"
+
+_S = TypeVar("_S", bound=IntEnum)
+_E = TypeVar("_E", bound=IntEnum)
+
+
+class Life(Struct, Generic[_S, _E], frozen=True):
+    """One life and its page."""
+
+    path: Path
+    introduction: str
+    transitions: Mapping[tuple[_S, _E], _S]
+    born: str
+    endings: Sequence[_S]
+
+    def page(self) -> str:
+        """The whole page."""
+        return f"{self.introduction}\n```mermaid\n{self._diagram()}\n```\n\n{self._table()}\n"
+
+    def _diagram(self) -> str:
+        """The life as a Mermaid state diagram, one arrow for each pair of states."""
+        arrows: dict[tuple[_S, _S], list[_E]] = {}
+        for (state, event), target in self.transitions.items():
+            arrows.setdefault((state, target), []).append(event)
+        first = next(iter(self.transitions))[0]
+        lines = ["stateDiagram-v2", f"    [*] --> {first.name}: {self.born}"]
+        for (state, target), events in arrows.items():
+            label = ", ".join(event.name for event in events)
+            lines.append(f"    {state.name} --> {target.name}: {label}")
+        lines += [f"    {ending.name} --> [*]" for ending in self.endings]
+        return "\n".join(lines)
+
+    def _table(self) -> str:
+        """The life as a table: a row for each event, a column for each state."""
+        states = list(dict.fromkeys(state for state, _ in self.transitions))
+        lines = [
+            "| event | " + " | ".join(state.name for state in states) + " |",
+            "|---|" + "---|" * len(states),
+        ]
+        for event in sorted({event for _, event in self.transitions}):
+            targets = [self.transitions.get((state, event)) for state in states]
+            cells = " | ".join("" if target is None else target.name for target in targets)
+            lines.append(f"| {event.name} | {cells} |")
+        return "\n".join(lines)
+
+
+MESSAGE = Life(
+    _REFERENCE / "life-cycle.md",
+    """\
 # The life cycle of a message
 
 Drawn by `make docs` from `TRANSITIONS` in `src/forebay/broker/core/message.py`, the table that
 every change of a message's state goes through. A message is born `DELAYED`; with a delay of 0 the
 delay ends at once. A pair of state and event that is not here cannot happen.
-"""
+""",
+    message.TRANSITIONS,
+    "SENT",
+    [message.State.GONE],
+)
 
+LEASE = Life(
+    _REFERENCE / "lease.md",
+    """\
+# The life of a received message in a worker
 
-def diagram() -> str:
-    """The life cycle as a Mermaid state diagram, one arrow for each pair of states."""
-    arrows: dict[tuple[State, State], list[Event]] = {}
-    for (state, event), target in TRANSITIONS.items():
-        arrows.setdefault((state, target), []).append(event)
-    lines = ["stateDiagram-v2", f"    [*] --> {State.DELAYED.name}: SENT"]
-    for (state, target), events in arrows.items():
-        label = ", ".join(event.name for event in events)
-        lines.append(f"    {state.name} --> {target.name}: {label}")
-    lines.append(f"    {State.GONE.name} --> [*]")
-    return "\n".join(lines)
+Drawn by `make docs` from `TRANSITIONS` in `src/forebay/worker/lease.py`, the table that everything
+that a worker does with a received message goes through. A pair of state and event that is not here
+cannot happen. The five states in which a life ends are the columns of the worker's ledger.
 
+A message that is `LOST` is not gone: its lease was over, or SQS could not be told while it lasted,
+so SQS delivers it again.
+""",
+    lease.TRANSITIONS,
+    "RECEIVED",
+    lease.ENDINGS,
+)
 
-def table() -> str:
-    """The life cycle as a table: a row for each event, a column for each state."""
-    states = [state for state in State if state is not State.GONE]
-    lines = [
-        "| event | " + " | ".join(state.name for state in states) + " |",
-        "|---|" + "---|" * len(states),
-    ]
-    for event in Event:
-        targets = [TRANSITIONS.get((state, event)) for state in states]
-        cells = " | ".join("" if target is None else target.name for target in targets)
-        lines.append(f"| {event.name} | {cells} |")
-    return "\n".join(lines)
-
-
-def page() -> str:
-    """The whole page."""
-    return f"{INTRODUCTION}\n```mermaid\n{diagram()}\n```\n\n{table()}\n"
+LIVES = (MESSAGE, LEASE)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    for life in LIVES:
+        life.path.write_text(life.page())

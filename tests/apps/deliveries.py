@@ -5,7 +5,7 @@ from __future__ import annotations
 from forebay.messages.envelope import encode_envelope
 from forebay.protocol.actions import Message
 from forebay.worker import Router
-from forebay.worker.lease import Lease
+from tests.runtime.worker_messages import source
 
 
 async def deliver(
@@ -31,6 +31,7 @@ async def deliver(
             "MessageGroupId": "gala#stalls",
         },
     )
-    lease = Lease(message, received_at_ms=0, until_ms=30_000, group_id="gala#stalls")
-    routed = router.route(lease, "http://localhost:9324/000000000000/queue.fifo")
+    queue = source(url="http://localhost:9324/000000000000/queue.fifo")
+    (lease,) = queue.take_in([message], 0)
+    routed = router.route(lease, queue.url)
     await routed.route.call(routed.received)

@@ -1,9 +1,14 @@
-"""The page about the life cycle is the one that the table draws."""
+"""The pages about lives are the ones that the tables draw."""
 
 from __future__ import annotations
 
-from docs.draw_life_cycle import PAGE, page
+from typing import Any
+
+import pytest
+
+from docs.draw_life_cycle import LIVES, Life
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == page(), "run `make docs`"
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.path.name)
+def test_the_page_is_up_to_date(life: Life[Any, Any]) -> None:
+    assert life.path.read_text() == life.page(), "run `make docs`"

@@ -16,7 +16,7 @@ from forebay.protocol.actions import (
     AnyRequest,
     ChangeMessageVisibilityBatchRequest,
     DeleteMessageBatchRequest,
-    GetQueueAttributesRequest,
+    GetQueueUrlRequest,
     SendMessageRequest,
 )
 from forebay.worker import Received, Reject, Retry, Router, Worker, WorkerLedger, WorkerSettings
@@ -225,7 +225,7 @@ def test_a_crash_between_copy_and_deletion_makes_no_second_copy_on_a_fifo_queue(
     run(scenario())
 
 
-def test_without_a_dead_letter_queue_a_rejected_message_stays_and_the_log_says_so_once(
+def test_without_a_dead_letter_queue_a_rejected_message_stays_and_each_time_the_log_says_why(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def scenario() -> None:
@@ -234,7 +234,7 @@ def test_without_a_dead_letter_queue_a_rejected_message_stays_and_the_log_says_s
         await client.send(url, "bad")
 
         async def handle(received: Received[str]) -> None:
-            raise Reject("never")
+            raise Reject(f"never, at receive {received.receive_count}")
 
         async with working(client, url, handle) as worker:
             await asyncio.sleep(20)
@@ -243,7 +243,9 @@ def test_without_a_dead_letter_queue_a_rejected_message_stays_and_the_log_says_s
         assert await client.counts(url) == (0, 1)
 
     run(scenario())
-    assert caplog.text.count("there is nowhere to put them") == 1
+    for receive in (1, 2, 3):
+        assert f"has nowhere to go: never, at receive {receive}." in caplog.text
+    assert "Give the queue a RedrivePolicy" in caplog.text
 
 
 def test_a_copy_that_cannot_be_made_is_tried_again_later() -> None:
@@ -255,7 +257,7 @@ def test_a_copy_that_cannot_be_made_is_tried_again_later() -> None:
 
         def outage(request: AnyRequest) -> None:
             nonlocal outages
-            if outages and isinstance(request, SendMessageRequest | GetQueueAttributesRequest):
+            if outages and isinstance(request, SendMessageRequest | GetQueueUrlRequest):
                 outages -= 1
                 raise ServiceUnreachable
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 
 import pytest
 
 from forebay.client.fake import ScriptedSqsClient
-from forebay.errors import ServiceUnreachable
+from forebay.errors import NoCredentials, ServiceUnreachable
 from forebay.protocol.actions import (
     AnyRequest,
     BatchResult,
     BatchResultErrorEntry,
     DeleteMessageBatchRequest,
 )
-from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SERVICE_UNAVAILABLE, SqsError
-from forebay.worker.acknowledge import Acknowledger, delete_in_ms
-from forebay.worker.ledger import Ending
+from forebay.protocol.errors import (
+    ACCESS_DENIED,
+    QUEUE_DOES_NOT_EXIST,
+    SERVICE_UNAVAILABLE,
+    SqsError,
+)
+from forebay.worker.acknowledge import delete_in_ms
+from forebay.worker.lease import Lease, State
+from forebay.worker.outcomes import Done
 from tests.runtime.virtual_time import LoopClock, run
-from tests.runtime.worker_messages import lease
+from tests.runtime.worker_messages import context, message, source
 
 QUEUE_URL = "http://sqs.test/000000000000/orders.fifo"
 
@@ -43,24 +48,17 @@ def failure(code: str, *, sender_fault: bool) -> BatchResultErrorEntry:
 
 
 class World:
-    """An acknowledger over a script: what SQS says of a handle at its nth time."""
+    """A queue over a script: what SQS says of a handle at its nth time."""
 
     def __init__(self, verdict: Callable[[str, int], Verdict] = lambda handle, attempt: None):
         self.clock = LoopClock()
         self.verdict = verdict
         self.batches: list[tuple[int, list[str]]] = []
-        self.endings: dict[str, Ending] = {}
+        self.leases: dict[str, Lease] = {}
         self.tasks: list[asyncio.Task[None]] = []
         self._attempts: dict[str, int] = {}
-        self.acknowledger = Acknowledger(
-            ScriptedSqsClient(self._answer),
-            QUEUE_URL,
-            age_ms=20,
-            clock=self.clock,
-            entropy=random.Random(1).randbytes,
-            spawn=lambda coroutine: self.tasks.append(asyncio.ensure_future(coroutine)),
-            ended=lambda lease, ending: self.endings.update({lease.message_id: ending}),
-        )
+        shared = context(ScriptedSqsClient(self._answer), clock=self.clock, tasks=self.tasks)
+        self.source = source(shared, QUEUE_URL)
 
     async def _answer(self, request: AnyRequest) -> BatchResult:
         assert isinstance(request, DeleteMessageBatchRequest)
@@ -77,20 +75,27 @@ class World:
                 failed.append(verdict)
         return BatchResult(failed=failed or None)
 
-    def finish(self, *names: str, ending: Ending = Ending.ACKED, lasts_ms: int = 30_000) -> None:
+    async def finish(self, *names: str, lasts_ms: int = 30_000) -> None:
         now_ms = self.clock.monotonic_ms()
-        for name in names:
-            self.acknowledger.add(lease(name, until_ms=now_ms + lasts_ms), ending)
+        for lease in self.source.take_in([message(name) for name in names], now_ms):
+            lease.until_ms = now_ms + lasts_ms
+            self.leases[lease.message_id] = lease
+            self.source.start(lease)
+            await self.source.settle(lease, Done())
+
+    @property
+    def endings(self) -> dict[str, State]:
+        return {name: lease.state for name, lease in self.leases.items() if lease.has_ended}
 
 
 def test_a_full_batch_goes_at_once_and_the_rest_when_it_is_old_enough() -> None:
     async def scenario() -> None:
         world = World()
         names = [f"m-{number}" for number in range(13)]
-        world.finish(*names)
+        await world.finish(*names)
         await asyncio.sleep(1)
         assert world.batches == [(0, names[:10]), (20, names[10:])]
-        assert world.endings == dict.fromkeys(names, Ending.ACKED)
+        assert world.endings == dict.fromkeys(names, State.ACKED)
 
     run(scenario())
 
@@ -98,12 +103,12 @@ def test_a_full_batch_goes_at_once_and_the_rest_when_it_is_old_enough() -> None:
 def test_age_counts_from_the_oldest_and_a_flush_waits_for_nothing() -> None:
     async def scenario() -> None:
         world = World()
-        world.finish("a")
+        await world.finish("a")
         await asyncio.sleep(0.015)
-        world.finish("b")
+        await world.finish("b")
         await asyncio.sleep(0.015)
-        world.finish("c")
-        world.acknowledger.flush()
+        await world.finish("c")
+        world.source.flush()
         await asyncio.sleep(1)
         assert world.batches == [(20, ["a", "b"]), (30, ["c"])]
 
@@ -122,7 +127,7 @@ def test_only_the_entries_whose_failure_passes_are_tried_again() -> None:
 
     async def scenario() -> None:
         world = World(verdict)
-        world.finish("fine", "busy", "throttled", "expired")
+        await world.finish("fine", "busy", "throttled", "expired")
         await asyncio.sleep(5)
         assert [names for _, names in world.batches] == [
             ["fine", "busy", "throttled", "expired"],
@@ -130,34 +135,69 @@ def test_only_the_entries_whose_failure_passes_are_tried_again() -> None:
             ["busy"],
         ]
         assert world.endings == {
-            "fine": Ending.ACKED,
-            "throttled": Ending.ACKED,
-            "busy": Ending.ACKED,
+            "fine": State.ACKED,
+            "throttled": State.ACKED,
+            "busy": State.ACKED,
             # An expired handle of a FIFO queue deletes nothing: the message comes again.
-            "expired": Ending.LOST,
+            "expired": State.LOST,
         }
 
     run(scenario())
 
 
-@pytest.mark.parametrize("error", [ServiceUnreachable(), SqsError(SERVICE_UNAVAILABLE)])
-def test_a_call_that_fails_is_tried_again_until_the_lease_is_over(error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServiceUnreachable(),
+        SqsError(SERVICE_UNAVAILABLE),
+        # Somebody may mend these while the lease lasts.
+        NoCredentials(),
+        SqsError(ACCESS_DENIED),
+        # A bug of the client's is no reason to stop either.
+        ZeroDivisionError("of the client"),
+    ],
+)
+def test_a_call_that_fails_is_tried_again_until_the_lease_is_over(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     async def scenario() -> None:
         world = World(lambda name, attempt: error)
-        world.finish("m", lasts_ms=8_000)
+        await world.finish("m", lasts_ms=8_000)
         await asyncio.sleep(30)
-        assert world.endings == {"m": Ending.LOST}
-        assert 4 <= len(world.batches) <= 16
+        assert world.endings == {"m": State.LOST}
+        assert 4 <= len(world.batches) <= 20
 
     run(scenario())
+    assert caplog.text.count("Deleting messages of") == 1
+    assert (caplog.records[0].exc_info is not None) == isinstance(error, ZeroDivisionError)
+
+
+def test_trouble_is_said_again_when_it_changes_and_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    troubles: list[Verdict] = [ServiceUnreachable(), ServiceUnreachable(), NoCredentials()]
+
+    async def scenario() -> None:
+        world = World(lambda name, attempt: troubles[attempt - 1] if attempt < 4 else None)
+        await world.finish("m")
+        await asyncio.sleep(30)
+        assert world.endings == {"m": State.ACKED}
+
+    with caplog.at_level("INFO"):
+        run(scenario())
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.partition("of http")[0] for text in said] == ["Deleting messages "] * 3
+    assert "could not be reached" in said[0]
+    assert "credentials" in said[1]
+    assert "works again" in said[2]
 
 
 def test_a_refused_call_loses_its_messages_at_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         world = World(lambda name, attempt: SqsError(QUEUE_DOES_NOT_EXIST))
-        world.finish("a", "b", ending=Ending.REJECTED)
+        await world.finish("a", "b")
         await asyncio.sleep(1)
-        assert world.endings == {"a": Ending.LOST, "b": Ending.LOST}
+        assert world.endings == {"a": State.LOST, "b": State.LOST}
         assert len(world.batches) == 1
 
     run(scenario())
@@ -168,7 +208,7 @@ def test_nothing_is_left_running_when_nothing_is_left_to_delete() -> None:
     async def scenario() -> None:
         world = World()
         for _ in range(3):
-            world.finish("m")
+            await world.finish("m")
             await asyncio.sleep(0.5)
         assert all(task.done() for task in world.tasks)
 

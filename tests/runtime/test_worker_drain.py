@@ -325,9 +325,8 @@ def test_when_one_worker_breaks_the_others_drain_before_its_error_is_raised() ->
 
         broken = Worker(ScriptedSqsClient(breaks), world.url, Router(), clock=LoopClock())
         fine = Worker(world.client, world.url, world.router, clock=LoopClock())
-        with pytest.raises(ExceptionGroup) as raised:
+        with pytest.raises(ZeroDivisionError):
             await run_until_signalled(broken, fine)
-        assert raised.value.subgroup(ZeroDivisionError) is not None
         assert fine.ledger == WorkerLedger(received=2, acked=2)
 
     run(scenario())

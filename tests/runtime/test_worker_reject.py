@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from forebay.client.fake import ScriptedSqsClient
 from forebay.protocol.actions import (
     AnyRequest,
     AnyResult,
-    GetQueueAttributesRequest,
-    GetQueueAttributesResult,
     GetQueueUrlRequest,
     GetQueueUrlResult,
     MessageAttributeValue,
@@ -31,7 +27,6 @@ from forebay.worker.reject import (
 )
 from tests.runtime.worker_messages import message
 
-SOURCE_URL = "http://sqs.test/000000000000/orders.fifo"
 SOURCE_ARN = "arn:aws:sqs:us-east-1:000000000000:orders.fifo"
 DLQ_URL = "http://sqs.test/000000000000/orders-dlq.fifo"
 DLQ_ARN = "arn:aws:sqs:us-east-1:000000000000:orders-dlq.fifo"
@@ -116,61 +111,38 @@ def test_a_copy_that_is_rejected_again_tells_of_the_latest_rejection() -> None:
     assert (copy.message_attributes or {})[REASON_ATTRIBUTE] == text("second")
 
 
-def service(attributes: dict[str, str]) -> ScriptedSqsClient:
+def service() -> ScriptedSqsClient:
     async def answer(request: AnyRequest) -> AnyResult:
-        if isinstance(request, GetQueueAttributesRequest):
-            return GetQueueAttributesResult(attributes=attributes)
         if isinstance(request, GetQueueUrlRequest):
-            assert (request.queue_name, request.queue_owner_aws_account_id) == (
-                "orders-dlq.fifo",
-                "000000000000",
-            )
-            return GetQueueUrlResult(queue_url=DLQ_URL)
+            account = request.queue_owner_aws_account_id or "111111111111"
+            return GetQueueUrlResult(queue_url=f"http://sqs.test/{account}/{request.queue_name}")
         return SendMessageResult(message_id="copy", md5_of_message_body="")
 
     return ScriptedSqsClient(answer)
 
 
-def policy(most: object) -> dict[str, str]:
-    return {
-        "QueueArn": SOURCE_ARN,
-        "RedrivePolicy": json.dumps({"deadLetterTargetArn": DLQ_ARN, "maxReceiveCount": most}),
-    }
-
-
-async def test_the_dead_letter_queue_is_found_from_the_redrive_policy_and_asked_for_once() -> None:
-    client = service(policy("3"))
-    rejecter = Rejecter(client, SOURCE_URL)
+@pytest.mark.parametrize(
+    ("named", "url", "looked_up"),
+    [
+        (DLQ_ARN, DLQ_URL, 1),
+        (DLQ_URL, DLQ_URL, 0),
+        ("mine.fifo", "http://sqs.test/111111111111/mine.fifo", 1),
+    ],
+)
+async def test_the_dead_letter_queue_is_looked_up_once(
+    named: str, url: str, looked_up: int
+) -> None:
+    client = service()
+    rejecter = Rejecter(client, SOURCE_ARN, named)
     await rejecter.send_copy(message("a"), "r")
     await rejecter.send_copy(message("b"), "r")
     kinds = [type(request) for request in client.requests]
-    assert kinds == [
-        GetQueueAttributesRequest,
-        GetQueueUrlRequest,
-        SendMessageRequest,
-        SendMessageRequest,
-    ]
-    assert (await rejecter.dead_letters()).max_receive_count == 3
-
-
-async def test_a_given_dead_letter_queue_comes_before_the_queue_s_own() -> None:
-    client = service(policy(5))
-    await Rejecter(client, SOURCE_URL, "http://sqs.test/000000000000/mine").send_copy(
-        message(), "r"
-    )
+    assert kinds == [GetQueueUrlRequest] * looked_up + [SendMessageRequest] * 2
     sent = client.requests[-1]
     assert isinstance(sent, SendMessageRequest)
-    assert sent.queue_url == "http://sqs.test/000000000000/mine"
+    assert sent.queue_url == url
 
 
-async def test_without_a_dead_letter_queue_the_complaint_comes_once_and_says_what_to_do(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    rejecter = Rejecter(service({"QueueArn": SOURCE_ARN}), SOURCE_URL)
-    for _ in range(3):
-        with pytest.raises(NoDeadLetterQueue) as raised:
-            await rejecter.send_copy(message(), "r")
-        rejecter.complain(raised.value)
-    assert len(caplog.records) == 1
-    assert "RedrivePolicy" in caplog.text
-    assert (await rejecter.dead_letters()).max_receive_count is None
+async def test_without_a_dead_letter_queue_the_error_says_what_to_do() -> None:
+    with pytest.raises(NoDeadLetterQueue, match="RedrivePolicy"):
+        await Rejecter(service(), SOURCE_ARN, None).send_copy(message(), "r")

@@ -10,8 +10,7 @@ import pytest
 
 from forebay.errors import SettingsError
 from forebay.worker import Received, Reject, Router
-from forebay.worker.lease import Lease
-from tests.runtime.worker_messages import envelope, lease, message
+from tests.runtime.worker_messages import envelope, lease
 
 QUEUE_URL = "http://sqs.test/000000000000/orders.fifo"
 
@@ -51,7 +50,7 @@ def test_a_message_tells_what_sqs_said_of_it() -> None:
     @router.default
     async def any_body(received: Received[str]) -> None: ...
 
-    fifo = Lease(message("m-1", "hi", group_id="g", receive_count=3), 0, 1, "g")
+    fifo = lease("m-1", "g", body="hi", receive_count=3)
     received = router.route(fifo, QUEUE_URL).received
     assert (received.message_id, received.body, received.group_id) == ("m-1", "hi", "g")
     assert received.sequence_number == 18850000000000000001
@@ -70,7 +69,7 @@ def test_a_message_tells_that_its_lease_was_lost_while_its_handler_runs() -> Non
     held = lease()
     received = router.route(held, QUEUE_URL).received
     told = [received.lease_lost]
-    held.lost = True
+    held.until_ms = 0
     told.append(received.lease_lost)
     assert told == [False, True]
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
+from forebay.client.base import SqsClient
+from forebay.client.fake import ScriptedSqsClient
+from forebay.clock import Clock, ManualClock
+from forebay.errors import ServiceUnreachable
 from forebay.messages.envelope import encode_envelope
-from forebay.protocol.actions import Message, MessageAttributes
-from forebay.worker.lease import Lease
+from forebay.protocol.actions import AnyRequest, AnyResult, Message, MessageAttributes
+from forebay.worker.context import Context
+from forebay.worker.lease import Lease, State
+from forebay.worker.loop_watch import LoopWatch
+from forebay.worker.queue import Queue
+from forebay.worker.queue_facts import queue_facts
+from forebay.worker.settings import WorkerSettings
+from forebay.worker.source import Source
 
 
 def message(
@@ -31,15 +44,61 @@ def message(
     )
 
 
+def context(
+    client: SqsClient | None = None,
+    *,
+    clock: Clock | None = None,
+    settings: WorkerSettings | None = None,
+    tasks: list[asyncio.Task[None]] | None = None,
+) -> Context:
+    """What a worker's parts share. What they start is kept in `tasks`."""
+    started: list[asyncio.Task[None]] = [] if tasks is None else tasks
+    return Context(
+        client=client or ScriptedSqsClient(_no_answer),
+        settings=settings or WorkerSettings(),
+        clock=clock or ManualClock(0),
+        entropy=random.Random(1).randbytes,
+        spawn=lambda coroutine: started.append(asyncio.ensure_future(coroutine)),
+        changed=lambda: None,
+        loop_watch=LoopWatch(),
+    )
+
+
+async def _no_answer(request: AnyRequest) -> AnyResult:
+    raise ServiceUnreachable(f"Nothing answers this {type(request).__name__}.")
+
+
+def source(
+    shared: Context | None = None,
+    url: str = "http://sqs.test/000000000000/jobs",
+    **attributes: str,
+) -> Source:
+    """A queue with these attributes, as a worker has it."""
+    return Source(shared or context(), Queue(url), queue_facts(url, attributes))
+
+
 def lease(
     identifier: str = "m-1",
     group_id: str | None = None,
     *,
     body: str = "hello",
     received_at_ms: int = 0,
+    hidden_at_ms: int | None = None,
     until_ms: int = 30_000,
+    receive_count: int = 1,
+    state: State = State.WAITING,
+    of: Source | None = None,
 ) -> Lease:
-    return Lease(message(identifier, body, group_id=group_id), received_at_ms, until_ms, group_id)
+    """A lease on its own. Those that end must be `taken` from a source."""
+    return Lease(
+        message(identifier, body, group_id=group_id, receive_count=receive_count),
+        of or source(),
+        received_at_ms,
+        received_at_ms if hidden_at_ms is None else hidden_at_ms,
+        until_ms,
+        group_id,
+        state,
+    )
 
 
 def envelope(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from forebay.backoff import backoff_s, jitter
-from forebay.client.base import SqsClient
-from forebay.client.retry import entry_error, is_retryable
-from forebay.clock import Clock
-from forebay.errors import ServiceUnreachable
+from forebay.client.retry import NO_RETRY, entry_error, is_retryable
 from forebay.protocol.actions import (
     BatchResult,
     ChangeMessageVisibilityBatchRequest,
@@ -17,12 +15,16 @@ from forebay.protocol.actions import (
     DeleteMessageBatchRequest,
     DeleteMessageBatchRequestEntry,
 )
-from forebay.protocol.errors import SqsError
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.limits import BATCH_ENTRIES_MAX
-from forebay.worker.lease import Lease
+from forebay.worker.context import Context
+from forebay.worker.lease import Event, Lease
+from forebay.worker.trouble import Trouble
 
-#: First and longest pause before entries that failed are tried again, in seconds.
-_PAUSE_BASE_S = 0.1
+_log = logging.getLogger(__name__)
+
+#: First and longest bound of the pause before entries that failed are tried again, in seconds.
+_PAUSE_BASE_S = 0.2
 _PAUSE_MAX_S = 5.0
 
 _I = TypeVar("_I")
@@ -47,75 +49,110 @@ def in_tens(items: Sequence[_I]) -> Iterator[Sequence[_I]]:
         yield items[start : start + BATCH_ENTRIES_MAX]
 
 
-async def delete(client: SqsClient, queue_url: str, leases: Sequence[Lease]) -> list[Refused]:
-    """Delete at most ten messages."""
-    request = DeleteMessageBatchRequest(
-        queue_url=queue_url,
-        entries=[
-            DeleteMessageBatchRequestEntry(id=str(i), receipt_handle=lease.message.receipt_handle)
-            for i, lease in enumerate(leases)
-        ],
-    )
-    return await _refused(client.delete_message_batch(request), leases)
+class BatchCalls:
+    """Asks SQS about messages of one queue. No error of the client ever leaves it.
+
+    The client makes one attempt of each call: whether another is worth it, the lease says.
+    """
+
+    def __init__(self, context: Context, queue_url: str) -> None:
+        self._context = context
+        self._queue_url = queue_url
+        self._deleting = Trouble(f"Deleting messages of {queue_url}")
+        self._hiding = Trouble(f"Changing the visibility of messages of {queue_url}")
+
+    async def delete(self, leases: Sequence[Lease]) -> list[Refused]:
+        """Delete at most ten messages."""
+        request = DeleteMessageBatchRequest(
+            queue_url=self._queue_url,
+            entries=[
+                DeleteMessageBatchRequestEntry(
+                    id=str(i), receipt_handle=lease.message.receipt_handle
+                )
+                for i, lease in enumerate(leases)
+            ],
+        )
+        call = self._context.client.delete_message_batch(request, retry=NO_RETRY)
+        return await _refused(call, leases, self._deleting)
+
+    async def hide(self, leases: Sequence[Lease], timeouts_s: Sequence[int]) -> list[Refused]:
+        """Let at most ten messages become visible after so many seconds from now; 0 is at once."""
+        request = ChangeMessageVisibilityBatchRequest(
+            queue_url=self._queue_url,
+            entries=[
+                ChangeMessageVisibilityBatchRequestEntry(
+                    id=str(i),
+                    receipt_handle=lease.message.receipt_handle,
+                    visibility_timeout=timeout_s,
+                )
+                for i, (lease, timeout_s) in enumerate(zip(leases, timeouts_s, strict=True))
+            ],
+        )
+        call = self._context.client.change_message_visibility_batch(request, retry=NO_RETRY)
+        return await _refused(call, leases, self._hiding)
+
+    async def persist(self, call: BatchCall, leases: Sequence[Lease], *, complaint: str) -> None:
+        """Ask for at most ten messages, again and again for those whose failure may pass.
+
+        A message is given up when its lease is over, because from then on it is somebody else's.
+        Each is carried to its ending, unless this is cancelled. `complaint` says of a message that
+        is given up what could not be done.
+        """
+        clock, entropy = self._context.clock, self._context.entropy
+        remaining, attempt = leases, 0
+        while remaining:
+            attempt += 1
+            failures = {failure.lease: failure for failure in await call(remaining)}
+            again = []
+            for lease in remaining:
+                failure = failures.get(lease)
+                if lease.has_ended:
+                    continue
+                if failure is None:
+                    lease.step(Event.CONFIRMED)
+                elif failure.passing and not lease.is_over(clock.monotonic_ms()):
+                    again.append(lease)
+                else:
+                    _log.warning(
+                        "Message %s of %s %s: %s",
+                        lease.message_id,
+                        self._queue_url,
+                        complaint,
+                        failure.reason,
+                    )
+                    lease.step(Event.GIVEN_UP)
+            remaining = again
+            if remaining:
+                pause_s = backoff_s(
+                    attempt, jitter(entropy), base_s=_PAUSE_BASE_S, max_s=_PAUSE_MAX_S
+                )
+                await clock.sleep(pause_s)
 
 
-async def hide(
-    client: SqsClient, queue_url: str, leases: Sequence[Lease], timeouts_s: Sequence[int]
+async def _refused(
+    call: Awaitable[BatchResult], leases: Sequence[Lease], trouble: Trouble
 ) -> list[Refused]:
-    """Let at most ten messages become visible after so many seconds from now; 0 is at once."""
-    request = ChangeMessageVisibilityBatchRequest(
-        queue_url=queue_url,
-        entries=[
-            ChangeMessageVisibilityBatchRequestEntry(
-                id=str(i),
-                receipt_handle=lease.message.receipt_handle,
-                visibility_timeout=timeout_s,
-            )
-            for i, (lease, timeout_s) in enumerate(zip(leases, timeouts_s, strict=True))
-        ],
-    )
-    return await _refused(client.change_message_visibility_batch(request), leases)
-
-
-async def _refused(call: Awaitable[BatchResult], leases: Sequence[Lease]) -> list[Refused]:
     try:
         result = await call
-    except (ServiceUnreachable, SqsError) as error:
-        return [Refused(lease, is_retryable(error), str(error)) for lease in leases]
+    except Exception as error:
+        trouble.failed(error)
+        return [Refused(lease, _may_pass(error), str(error)) for lease in leases]
+    errors = [entry_error(entry) for entry in result.failed or ()]
+    passing = next(filter(is_retryable, errors), None)
+    if passing is None:
+        trouble.over()
+    else:
+        trouble.failed(passing)
     return [
-        Refused(leases[int(entry.id)], is_retryable(entry_error(entry)), str(entry_error(entry)))
-        for entry in result.failed or ()
+        Refused(leases[int(entry.id)], is_retryable(error), str(error))
+        for entry, error in zip(result.failed or (), errors, strict=True)
     ]
 
 
-async def persist(
-    call: BatchCall,
-    leases: Sequence[Lease],
-    *,
-    clock: Clock,
-    entropy: Callable[[int], bytes],
-    done: Callable[[Lease], None],
-    refused: Callable[[Refused], None],
-) -> None:
-    """Ask for at most ten messages, again and again for those whose failure may pass.
+def _may_pass(error: Exception) -> bool:
+    """Whether a whole call that failed is worth repeating while the leases last.
 
-    A message is given up when its lease is over, because from then on it is somebody else's. Each
-    ends in one call of `done` or `refused`, unless this is cancelled.
+    Rights and credentials may be mended meanwhile, and so may what is wrong with a client. Only a
+    queue that is gone does not come back with its messages.
     """
-    remaining, attempt = leases, 0
-    while remaining:
-        attempt += 1
-        failures = {failure.lease: failure for failure in await call(remaining)}
-        again = []
-        for lease in remaining:
-            failure = failures.get(lease)
-            if failure is None:
-                done(lease)
-            elif failure.passing and not lease.is_over(clock.monotonic_ms()):
-                again.append(lease)
-            else:
-                refused(failure)
-        remaining = again
-        if remaining:
-            pause_s = backoff_s(attempt, jitter(entropy), base_s=_PAUSE_BASE_S, max_s=_PAUSE_MAX_S)
-            await clock.sleep(pause_s)
+    return not (isinstance(error, SqsError) and error.fault == QUEUE_DOES_NOT_EXIST)

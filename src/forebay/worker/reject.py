@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import logging
 import re
+from typing import Unpack
 
-from msgspec import Struct
-
-from forebay.client.base import SqsClient
+from forebay.client.base import CallOptions, SqsClient
 from forebay.errors import ForebayError
 from forebay.protocol.actions import (
-    GetQueueAttributesRequest,
     GetQueueUrlRequest,
     Message,
     MessageAttributes,
@@ -28,8 +23,6 @@ from forebay.protocol.rejection import (
     without_rejection,
 )
 
-_log = logging.getLogger(__name__)
-
 #: Longest reason that is kept, in characters.
 REASON_CHARACTERS_MAX = 1_024
 
@@ -38,16 +31,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 class NoDeadLetterQueue(ForebayError):
-    """The queue has no dead-letter queue. Give it a RedrivePolicy or pass dead_letter_queue_url."""
-
-
-class DeadLetters(Struct, frozen=True):
-    """Where the rejected messages of a queue go."""
-
-    source_arn: str
-    queue_url: str | None
-    #: Receives after which the queue itself moves a message there; None when it does not.
-    max_receive_count: int | None
+    """There is no dead-letter queue. Give the queue a RedrivePolicy, or name one to the worker."""
 
 
 def dead_letter_copy(
@@ -92,75 +76,48 @@ def _string(text: str) -> MessageAttributeValue:
 
 
 class Rejecter:
-    """Copies messages to the dead-letter queue: the one given, else the queue's own."""
+    """Copies messages of one queue to its dead-letter queue."""
 
-    def __init__(
-        self, client: SqsClient, queue_url: str, dead_letter_queue_url: str | None = None
-    ) -> None:
+    def __init__(self, client: SqsClient, source_arn: str, dead_letter_queue: str | None) -> None:
+        """`dead_letter_queue` is a name, a URL or an ARN; None when there is no such queue."""
         self._client = client
-        self._queue_url = queue_url
-        self._dead_letter_queue_url = dead_letter_queue_url
-        self._known: DeadLetters | None = None
-        self._asking = asyncio.Lock()
-        self._complained = False
+        self._source_arn = source_arn
+        self._dead_letter_queue = dead_letter_queue
+        self._url: str | None = None
 
     async def send_copy(self, message: Message, reason: str) -> None:
         """Put a copy into the dead-letter queue; delete the original after this.
 
-        Raises NoDeadLetterQueue when there is none, and ServiceUnreachable or SqsError.
+        Raises NoDeadLetterQueue when there is none, and what the client raises.
         """
-        dead_letters = await self.dead_letters()
-        if dead_letters.queue_url is None:
-            raise NoDeadLetterQueue
         copy = dead_letter_copy(
-            message,
-            queue_url=dead_letters.queue_url,
-            source_arn=dead_letters.source_arn,
-            reason=reason,
+            message, queue_url=await self._find(), source_arn=self._source_arn, reason=reason
         )
         await self._client.send_message(copy)
 
-    def complain(self, error: NoDeadLetterQueue) -> None:
-        """Log once that there is no dead-letter queue."""
-        if not self._complained:
-            self._complained = True
-            _log.error(
-                "Messages of %s are rejected, but there is nowhere to put them: %s"
-                " They stay in the queue and fail again until it expires them.",
-                self._queue_url,
-                error,
-            )
+    async def _find(self) -> str:
+        """The URL of the dead-letter queue. Asked of SQS when it is first needed."""
+        if self._dead_letter_queue is None:
+            raise NoDeadLetterQueue
+        if self._url is None:
+            self._url = await find_queue(self._client, self._dead_letter_queue)
+        return self._url
 
-    async def dead_letters(self) -> DeadLetters:
-        """Where rejected messages go. Asked of SQS once, when first needed.
 
-        Raises ServiceUnreachable and SqsError.
-        """
-        async with self._asking:
-            if self._known is None:
-                self._known = await self._ask()
-            return self._known
+async def find_queue(client: SqsClient, named: str, **options: Unpack[CallOptions]) -> str:
+    """The URL of a queue that is named by its name, its ARN or its URL already.
 
-    async def _ask(self) -> DeadLetters:
-        result = await self._client.get_queue_attributes(
-            GetQueueAttributesRequest(
-                queue_url=self._queue_url, attribute_names=["QueueArn", "RedrivePolicy"]
-            )
-        )
-        attributes = result.attributes or {}
-        policy = json.loads(attributes.get("RedrivePolicy") or "{}")
-        queue_url = self._dead_letter_queue_url
-        target = queue_key_from_arn(policy.get("deadLetterTargetArn", ""))
-        if queue_url is None and target is not None:
-            # The ARN names no endpoint, so the URL is asked for rather than put together.
-            found = await self._client.get_queue_url(
-                GetQueueUrlRequest(
-                    queue_name=target.name, queue_owner_aws_account_id=target.account_id
-                )
-            )
-            queue_url = found.queue_url
-        return DeadLetters(
-            source_arn=attributes.get("QueueArn", self._queue_url),
-            queue_url=queue_url,
-            max_receive_count=int(policy["maxReceiveCount"]) if policy else None,
-        )
+    Raises what the client raises.
+    """
+    if "://" in named:
+        return named
+    # Neither a name nor an ARN says at which endpoint the queue is, so the URL is asked for.
+    key = queue_key_from_arn(named)
+    found = await client.get_queue_url(
+        GetQueueUrlRequest(
+            queue_name=named if key is None else key.name,
+            queue_owner_aws_account_id=None if key is None else key.account_id,
+        ),
+        **options,
+    )
+    return found.queue_url

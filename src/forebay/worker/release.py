@@ -3,93 +3,88 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-from forebay.client.base import SqsClient
-from forebay.clock import Clock
-from forebay.worker.acknowledge import Spawn
-from forebay.worker.batch_calls import Refused, hide, in_tens, persist
+from forebay.backoff import jitter
+from forebay.worker.batch_calls import BatchCalls, Refused, in_tens
+from forebay.worker.context import Context
 from forebay.worker.heartbeat import Heartbeat
-from forebay.worker.lease import Lease
-from forebay.worker.ledger import Ending
+from forebay.worker.lease import Event, Lease
 
-_log = logging.getLogger(__name__)
-
-
-class Release(NamedTuple):
-    """A message to give back, and what that counts as."""
-
-    lease: Lease
-    ending: Ending
+#: Messages given back at once without a pause. More of them spread their calls over `_SPREAD_S`
+#: seconds, so that a fleet which stops together does not send them all at once.
+_AT_ONCE_MAX = 50
+_SPREAD_S = 1.0
 
 
 class Releaser:
     """Makes messages visible again.
 
-    Messages of one group that are given back together get the same delay in the same call, so that
-    they become visible at one moment. SQS itself shows none of them before one that precedes it.
+    What is given back in one turn of the event loop goes together, ten at a time, whatever it is
+    given back for. Messages of one group go in order: in one call, or in one call after another.
+    SQS itself shows none of them before one that precedes it.
     """
 
-    def __init__(
-        self,
-        client: SqsClient,
-        queue_url: str,
-        *,
-        heartbeat: Heartbeat,
-        clock: Clock,
-        entropy: Callable[[int], bytes],
-        spawn: Spawn,
-        ended: Callable[[Lease, Ending], None],
-    ) -> None:
-        self._client = client
-        self._queue_url = queue_url
+    def __init__(self, context: Context, calls: BatchCalls, heartbeat: Heartbeat) -> None:
+        self._context = context
+        self._calls = calls
         self._heartbeat = heartbeat
-        self._clock = clock
-        self._entropy = entropy
-        self._spawn = spawn
-        self._ended = ended
+        #: What is to be given back, and after how many seconds each becomes visible.
+        self._pending: dict[Lease, int] = {}
 
-    def release(self, releases: Sequence[Release], delay_s: int = 0) -> None:
+    def release(self, leases: Iterable[Lease], delay_s: int = 0) -> None:
         """Make these messages visible after whole seconds. Those whose lease is over are lost."""
-        now_ms = self._clock.monotonic_ms()
-        mine = []
-        for release in releases:
-            self._heartbeat.let_go(release.lease)
-            if release.lease.is_over(now_ms):
-                self._ended(release.lease, Ending.LOST)
+        now_ms = self._context.clock.monotonic_ms()
+        for lease in leases:
+            self._heartbeat.let_go(lease)
+            if lease.is_over(now_ms):
+                lease.step(Event.GIVEN_UP)
             else:
-                mine.append(release)
-        if mine:
-            self._spawn(self._release(mine, delay_s))
+                if not self._pending:
+                    self._context.spawn(self._release_pending())
+                self._pending[lease] = delay_s
 
-    async def _release(self, releases: Sequence[Release], delay_s: int) -> None:
-        await self._heartbeat.settled(release.lease for release in releases)
-        await asyncio.gather(*(self._release_ten(ten, delay_s) for ten in in_tens(releases)))
-
-    async def _release_ten(self, releases: Sequence[Release], delay_s: int) -> None:
-        endings = dict(releases)
-
-        async def show(leases: Sequence[Lease]) -> list[Refused]:
-            now_ms = self._clock.monotonic_ms()
-            timeouts_s = [min(delay_s, lease.longest_timeout_s(now_ms)) for lease in leases]
-            return await hide(self._client, self._queue_url, leases, timeouts_s)
-
-        await persist(
-            show,
-            list(endings),
-            clock=self._clock,
-            entropy=self._entropy,
-            done=lambda lease: self._ended(lease, endings[lease]),
-            refused=self._refused,
+    async def _release_pending(self) -> None:
+        delays_s, self._pending = self._pending, {}
+        await self._heartbeat.settled(delays_s)
+        spread_s = _SPREAD_S if len(delays_s) > _AT_ONCE_MAX else 0.0
+        await asyncio.gather(
+            *(self._release_chain(chain, delays_s, spread_s) for chain in chains(delays_s))
         )
 
-    def _refused(self, refused: Refused) -> None:
-        _log.warning(
-            "Message %s of %s could not be given back and waits for its visibility timeout: %s",
-            refused.lease.message_id,
-            self._queue_url,
-            refused.reason,
-        )
-        self._ended(refused.lease, Ending.LOST)
+    async def _release_chain(
+        self, chain: Sequence[Sequence[Lease]], delays_s: dict[Lease, int], spread_s: float
+    ) -> None:
+        if spread_s:
+            await self._context.clock.sleep(spread_s * jitter(self._context.entropy))
+        for ten in chain:
+            await self._calls.persist(
+                partial(self._show, delays_s),
+                ten,
+                complaint="could not be given back and waits for its visibility timeout",
+            )
+
+    async def _show(self, delays_s: dict[Lease, int], leases: Sequence[Lease]) -> list[Refused]:
+        now_ms = self._context.clock.monotonic_ms()
+        timeouts_s = [min(delays_s[lease], lease.longest_timeout_s(now_ms)) for lease in leases]
+        return await self._calls.hide(leases, timeouts_s)
+
+
+def chains(leases: Iterable[Lease]) -> list[list[Sequence[Lease]]]:
+    """Batches of at most ten. Those of one list go one after another, the lists side by side.
+
+    Each group is together and in order, and a group that one batch cannot hold goes on in the next
+    batch of the same list.
+    """
+    groups: dict[str | None, list[Lease]] = {}
+    for lease in leases:
+        groups.setdefault(lease.group_id, []).append(lease)
+    found: list[list[Sequence[Lease]]] = []
+    for ten in in_tens([lease for group in groups.values() for lease in group]):
+        group_id = ten[0].group_id
+        if group_id is not None and found and found[-1][-1][-1].group_id == group_id:
+            found[-1].append(ten)
+        else:
+            found.append([ten])
+    return found

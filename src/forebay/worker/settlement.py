@@ -1,157 +1,192 @@
-"""How a message that was running ends: what SQS is asked to do, and what may run next."""
+"""How a message ends: what SQS is asked to do for each outcome, and what its group does then."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from enum import Enum, auto
+from typing import NamedTuple
 
 from forebay.backoff import backoff_s, jitter
-from forebay.client.base import SqsClient
-from forebay.clock import Clock
-from forebay.errors import ServiceUnreachable
-from forebay.protocol.errors import SqsError
-from forebay.worker.acknowledge import Acknowledger, Spawn
+from forebay.worker.acknowledge import Acknowledger
+from forebay.worker.context import Context
 from forebay.worker.heartbeat import Heartbeat
-from forebay.worker.lease import Lease
-from forebay.worker.ledger import Ending
-from forebay.worker.processing import Processing
+from forebay.worker.history import INTERRUPTIONS_MAX, History
+from forebay.worker.lease import Event, Lease, State
+from forebay.worker.outcomes import Done, Failed, Interrupted, Outcome, Reject, Retry, StillRunning
+from forebay.worker.queue import Queue
+from forebay.worker.queue_facts import QueueFacts
 from forebay.worker.reject import NoDeadLetterQueue, Rejecter
-from forebay.worker.release import Release, Releaser
-from forebay.worker.settings import WorkerSettings
+from forebay.worker.release import Releaser
 
 _log = logging.getLogger(__name__)
 
 
-class Settlement:
-    """Ends running messages, one call for each.
+class Group(Enum):
+    """What the messages do that wait behind one in its group."""
 
-    When a message goes back to its queue, those that wait behind it in its group go back with it
-    under the same delay.
-    """
+    #: The next may run.
+    GOES_ON = auto()
+    #: They go back to the queue too: hand them to `Source.release_all` with the same delay.
+    GOES_BACK = auto()
+    #: They wait on, because the handler still runs.
+    WAITS = auto()
+
+
+class Settled(NamedTuple):
+    """What follows from the end of a message."""
+
+    group: Group
+    #: After how many seconds the message becomes visible, where it goes back.
+    delay_s: int = 0
+
+
+_GOES_ON = Settled(Group.GOES_ON)
+_WAITS = Settled(Group.WAITS)
+
+
+class Settlement:
+    """Ends messages as their outcomes say."""
 
     def __init__(
         self,
-        client: SqsClient,
-        queue_url: str,
-        settings: WorkerSettings,
-        *,
-        processing: Processing,
+        context: Context,
+        queue: Queue,
+        facts: QueueFacts,
         heartbeat: Heartbeat,
-        rejecter: Rejecter,
-        clock: Clock,
-        entropy: Callable[[int], bytes],
-        spawn: Spawn,
-        ended: Callable[[Lease, Ending], None],
+        acknowledger: Acknowledger,
+        releaser: Releaser,
     ) -> None:
-        self._queue_url = queue_url
-        self._settings = settings
-        self._processing = processing
+        self._context = context
+        self._queue = queue
+        self._facts = facts
         self._heartbeat = heartbeat
-        self._rejecter = rejecter
-        self._entropy = entropy
-        self._ended = ended
-        self._acknowledger = Acknowledger(
-            client,
-            queue_url,
-            age_ms=settings.acknowledge_age_ms,
-            clock=clock,
-            entropy=entropy,
-            spawn=spawn,
-            ended=ended,
+        self._acknowledger = acknowledger
+        self._releaser = releaser
+        self._rejecter = Rejecter(
+            context.client, facts.arn, queue.dead_letter_queue or facts.dead_letter_arn
         )
-        self._releaser = Releaser(
-            client,
-            queue_url,
-            heartbeat=heartbeat,
-            clock=clock,
-            entropy=entropy,
-            spawn=spawn,
-            ended=ended,
-        )
+        self._history = History()
+        #: Handlers that failed.
+        self.failures = 0
 
-    def acknowledge(self, lease: Lease, ending: Ending = Ending.ACKED) -> None:
-        """It is done: delete it."""
+    async def settle(self, lease: Lease, outcome: Outcome, *, followed: bool = False) -> Settled:
+        """Begin the end of a message. It waits only for the copy of one that is rejected.
+
+        `followed` tells whether others wait behind it in its group. Does nothing when the message
+        has been given up meanwhile.
+        """
+        if lease.has_ended:
+            return _GOES_ON
+        match outcome:
+            case Done():
+                return self._acknowledge(lease)
+            case Retry():
+                self._history.of(lease.message_id).spared += 1
+                return self._come_back(lease, math.ceil(outcome.delay_s))
+            case Reject():
+                return await self._reject(lease, outcome.reason)
+            case Failed():
+                return await self._fail(lease, outcome.error, followed=followed)
+            case Interrupted():
+                return self._interrupt(lease)
+            case StillRunning():
+                return self._leave(lease, timed_out=outcome.timed_out)
+
+    def release(self, leases: list[Lease], delay_s: int = 0) -> None:
+        """Let messages come back that did not run."""
+        for lease in leases:
+            self._history.of(lease.message_id).spared += 1
+            lease.step(Event.INTERRUPTED)
+        self._releaser.release(leases, delay_s)
+
+    def _acknowledge(self, lease: Lease) -> Settled:
+        lease.step(Event.DONE)
+        self._history.forget(lease.message_id)
         self._heartbeat.let_go(lease)
-        self._acknowledger.add(lease, ending)
-        self._processing.finish(lease)
+        self._acknowledger.add(lease)
+        return _GOES_ON
 
-    async def reject(self, lease: Lease, reason: str) -> None:
+    async def _reject(self, lease: Lease, reason: str) -> Settled:
         """It can never be handled: copy it to the dead-letter queue, then delete it.
 
-        Without a dead-letter queue, or when the copy cannot be made, it is treated as failed.
+        A crash in between makes a second copy and loses nothing. Without a dead-letter queue, or
+        when the copy cannot be made, it is treated as failed.
         """
+        lease.step(Event.REFUSED)
+        named = f"Message {lease.message_id} of {self._facts.url}"
         try:
             await self._rejecter.send_copy(lease.message, reason)
         except NoDeadLetterQueue as error:
-            self._rejecter.complain(error)
-            self._give_back_later(lease)
-        except (ServiceUnreachable, SqsError) as error:
+            _log.error("%s is rejected and has nowhere to go: %s. %s", named, reason, error)
+        except Exception as error:
             _log.error(
-                "Message %s of %s could not be rejected and will be tried again: %s",
-                lease.message_id,
-                self._queue_url,
+                "%s is rejected (%s), cannot be copied and will be tried again: %s",
+                named,
+                reason,
                 error,
             )
-            self._give_back_later(lease)
         else:
-            _log.warning(
-                "Message %s of %s is rejected: %s", lease.message_id, self._queue_url, reason
-            )
-            self.acknowledge(lease, Ending.REJECTED)
+            _log.warning("%s is rejected: %s", named, reason)
+            if not lease.has_ended:
+                lease.step(Event.COPIED)
+                self._history.forget(lease.message_id)
+                self._heartbeat.let_go(lease)
+                self._acknowledger.add(lease)
+            return _GOES_ON
+        return self._come_back(lease, self._backoff_s(lease))
 
-    async def fail(self, lease: Lease, error: Exception) -> None:
-        """Its handler failed: let it come back later, until the queue moves it away.
+    async def _fail(self, lease: Lease, error: BaseException, *, followed: bool) -> Settled:
+        """Its handler failed: let it come back later, until its failures or receives are used up.
 
         The messages that wait behind it have spent their receives as well. At the last receive the
         queue would move them to the dead-letter queue although none of them has run. So then this
         one is rejected at once, and they go on.
         """
-        if self._processing.is_followed(lease) and await self._is_last_receive(lease):
-            await self.reject(lease, f"Failed at its last receive: {type(error).__name__}: {error}")
-        else:
-            self._give_back_later(lease)
+        self.failures += 1
+        past = self._history.of(lease.message_id)
+        past.failures += 1
+        what = f"{type(error).__name__}: {error}"
+        if self._queue.failures_max is not None and past.failures >= self._queue.failures_max:
+            return await self._reject(lease, f"Failed {past.failures} times: {what}")
+        most = self._facts.max_receive_count
+        if followed and most is not None and lease.receive_count >= most:
+            return await self._reject(lease, f"Failed at its last receive: {what}")
+        return self._come_back(lease, self._backoff_s(lease))
 
-    def retry(self, lease: Lease, delay_s: float) -> None:
-        """Its handler asked for it to come back after this time."""
-        self._give_back(Release(lease, Ending.RETRIED), max(0, math.ceil(delay_s)))
+    def _interrupt(self, lease: Lease) -> Settled:
+        past = self._history.of(lease.message_id)
+        past.spared += 1
+        delay_s = 0
+        if lease.state is not State.WAITING:
+            past.interruptions += 1
+            delay_s = self._backoff_s(lease) if past.interruptions > INTERRUPTIONS_MAX else 0
+        lease.step(Event.INTERRUPTED)
+        self._releaser.release([lease], delay_s)
+        return Settled(Group.GOES_BACK, delay_s)
 
-    def release(self, lease: Lease) -> None:
-        """It did not run to its end: let it come back at once. It is lost if its lease is over."""
-        self._give_back(Release(lease, Ending.RELEASED))
+    def _leave(self, lease: Lease, *, timed_out: bool) -> Settled:
+        """Its handler goes on without a place. Settle it again when that ends.
 
-    def leave_hidden(self, lease: Lease) -> None:
-        """It may still be running: let it stay hidden for its visibility timeout."""
-        self._heartbeat.let_go(lease)
-        self._ended(lease, Ending.LOST)
-        self.release_all(self._processing.fail(lease))
+        One over its time is no longer extended, so that the message comes back when its lease is
+        over; one that a drain waits for is.
+        """
+        if timed_out and lease.state is State.RUNNING:
+            lease.step(Event.OVERRAN)
+            self._heartbeat.let_go(lease)
+        return _WAITS
 
-    def release_all(self, leases: list[Lease]) -> None:
-        """Let messages come back at once that never ran."""
-        self._releaser.release([Release(lease, Ending.RELEASED) for lease in leases])
+    def _come_back(self, lease: Lease, delay_s: int) -> Settled:
+        if not lease.has_ended:
+            lease.step(Event.POSTPONED)
+            self._releaser.release([lease], delay_s)
+        return Settled(Group.GOES_BACK, delay_s)
 
-    def flush(self) -> None:
-        """Delete now what is gathered for deletion."""
-        self._acknowledger.flush()
-
-    async def _is_last_receive(self, lease: Lease) -> bool:
-        try:
-            most = (await self._rejecter.dead_letters()).max_receive_count
-        except (ServiceUnreachable, SqsError) as error:
-            _log.warning("The redrive policy of %s is unknown: %s", self._queue_url, error)
-            return False
-        return most is not None and lease.receive_count >= most
-
-    def _give_back_later(self, lease: Lease) -> None:
+    def _backoff_s(self, lease: Lease) -> int:
         delay_s = backoff_s(
-            lease.receive_count,
-            jitter(self._entropy),
-            base_s=self._settings.backoff_base_s,
-            max_s=self._settings.backoff_max_s,
+            self._history.failures_at_most(lease.message_id, lease.receive_count),
+            jitter(self._context.entropy),
+            base_s=self._context.settings.backoff_base_s,
+            max_s=self._context.settings.backoff_max_s,
         )
-        self._give_back(Release(lease, Ending.RETRIED), math.ceil(delay_s))
-
-    def _give_back(self, release: Release, delay_s: int = 0) -> None:
-        behind = self._processing.fail(release.lease)
-        followers = [Release(lease, Ending.RELEASED) for lease in behind]
-        self._releaser.release([release, *followers], delay_s)
+        return math.ceil(delay_s)

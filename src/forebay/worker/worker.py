@@ -9,23 +9,26 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from forebay.client.base import SqsClient
 from forebay.clock import Clock, SystemClock
 from forebay.errors import Closed, SettingsError
 from forebay.protocol.actions import Message
-from forebay.protocol.identifiers import FIFO_SUFFIX
+from forebay.worker.context import Context
 from forebay.worker.drain import CONFIRM_MS, Deadlines, DrainStep, Remaining, drain_step
 from forebay.worker.execution import LeftRunning, execute
-from forebay.worker.heartbeat import Heartbeat
-from forebay.worker.lease import Lease
-from forebay.worker.ledger import Ending, LedgerBook, WorkerLedger
-from forebay.worker.outcomes import Reject, Retry
+from forebay.worker.lease import Event, Lease
+from forebay.worker.ledger import WorkerLedger
+from forebay.worker.loop_watch import LoopWatch
+from forebay.worker.outcomes import Done, Failed, Interrupted, Outcome, Reject, Retry
 from forebay.worker.polling import Poller, Stock
 from forebay.worker.processing import Processing
-from forebay.worker.reject import Rejecter
+from forebay.worker.queue import Queue
 from forebay.worker.routing import Router
 from forebay.worker.settings import WorkerSettings
-from forebay.worker.settlement import Settlement
+from forebay.worker.settlement import Group
+from forebay.worker.source import Source
 from forebay.worker.waiting import wait_at_most
 
 _log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ class Worker:
     def __init__(
         self,
         client: SqsClient,
-        queue_url: str,
+        queue: str | Queue,
         router: Router,
         *,
         settings: WorkerSettings | None = None,
@@ -63,42 +66,28 @@ class Worker:
             raise SettingsError(
                 "A handler is a plain function. Make it async, or pass an executor to run it in."
             )
-        self._queue_url = queue_url
-        self._fifo = queue_url.endswith(FIFO_SUFFIX)
+        self._queue = (
+            Queue(queue, dead_letter_queue=dead_letter_queue_url)
+            if isinstance(queue, str)
+            else queue
+        )
         self._router = router
         self._settings = settings = settings or WorkerSettings()
         self._clock = clock = clock or SystemClock()
         self._executor = executor
-        self._book = LedgerBook()
         self._processing = Processing(settings.concurrency)
-        self._poller = Poller(
-            client,
-            queue_url,
-            settings,
-            clock=clock,
-            entropy=entropy,
-            stock=self._stock,
-            deliver=self._take_in,
-        )
-        self._heartbeat = Heartbeat(
-            client,
-            queue_url,
-            visibility_timeout_s=settings.visibility_timeout_s,
-            fraction=settings.heartbeat_fraction,
-            clock=clock,
-        )
-        self._settlement = Settlement(
-            client,
-            queue_url,
-            settings,
-            processing=self._processing,
-            heartbeat=self._heartbeat,
-            rejecter=Rejecter(client, queue_url, dead_letter_queue_url),
+        self._context = Context(
+            client=client,
+            settings=settings,
             clock=clock,
             entropy=entropy,
             spawn=self._spawn,
-            ended=self._ended,
+            changed=self._on_change,
+            loop_watch=LoopWatch(),
         )
+        #: Both are there once the queue is found.
+        self._source: Source | None = None
+        self._poller: Poller | None = None
         self._tasks = asyncio.TaskGroup()
         #: Deletions and releases that SQS has not confirmed.
         self._confirmations: set[asyncio.Task[None]] = set()
@@ -115,7 +104,7 @@ class Worker:
     @property
     def ledger(self) -> WorkerLedger:
         """Where every message received so far has gone."""
-        return self._book.ledger()
+        return WorkerLedger() if self._source is None else self._source.ledger
 
     def stop(self) -> None:
         """Begin the drain; `run` returns at its end. Call it in the event loop's thread."""
@@ -130,41 +119,60 @@ class Worker:
         if self._started:
             raise Closed
         self._started = True
+        source = await self._open()
+        if source is None:
+            return self.ledger
+        settings = replace(self._settings, visibility_timeout_s=source.visibility_timeout_s)
+        self._source = source
+        self._poller = poller = Poller(
+            self._context.client,
+            source.url,
+            settings,
+            clock=self._clock,
+            entropy=self._context.entropy,
+            stock=lambda: self._stock(source),
+            deliver=lambda messages, taken_ms: self._take_in(source, messages, taken_ms),
+        )
         try:
             async with self._tasks as tasks:
-                heartbeat = tasks.create_task(self._heartbeat.run())
-                tasks.create_task(self._poll())
+                heartbeat = tasks.create_task(source.run_heartbeat())
+                tasks.create_task(self._poll(poller))
                 await self._stop_requested.wait()
-                self._poller.stop()
-                await self._drain()
+                poller.stop()
+                await self._drain(source, poller)
                 heartbeat.cancel()
         finally:
-            self._book.lose_all()
-        ledger = self.ledger
-        _log.info("The worker of %s has stopped: %s", self._queue_url, ledger)
-        return ledger
+            source.lose_all()
+        _log.info("The worker of %s has stopped: %s", source.url, self.ledger)
+        return self.ledger
 
-    async def _poll(self) -> None:
-        await self._poller.run()
+    async def _open(self) -> Source | None:
+        """The queue; None when the worker was stopped before it was found."""
+        opening = asyncio.ensure_future(Source.open(self._context, self._queue))
+        stopping = asyncio.ensure_future(self._stop_requested.wait())
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return None if stopping.done() else await opening
+        finally:
+            opening.cancel()
+            stopping.cancel()
+
+    async def _poll(self, poller: Poller) -> None:
+        await poller.run()
         self._changed.set()
 
-    def _stock(self) -> Stock:
+    def _stock(self, source: Source) -> Stock:
         processing = self._processing
         return Stock(
             running=processing.running,
             ready=processing.ready,
             blocked=processing.blocked,
-            unconfirmed=self._book.in_hand - processing.running - processing.waiting,
+            unconfirmed=source.in_hand - processing.running - processing.waiting,
             handling_s=self._handling_s,
         )
 
-    def _take_in(self, messages: list[Message], taken_ms: int) -> None:
-        until_ms = taken_ms + self._settings.visibility_timeout_s * 1000
-        for message in messages:
-            group_id = (message.attributes or {}).get("MessageGroupId") if self._fifo else None
-            lease = Lease(message, taken_ms, until_ms, group_id)
-            self._book.receive(lease)
-            self._heartbeat.hold(lease)
+    def _take_in(self, source: Source, messages: list[Message], taken_ms: int) -> None:
+        for lease in source.take_in(messages, taken_ms):
             self._processing.add(lease)
         self._start_slot()
 
@@ -186,112 +194,110 @@ class Worker:
         while (lease := self._processing.take()) is not None:
             self._start_slot()
             await self._handle(lease, slot)
-            self._poller.wake()
-        if self._processing.is_idle:
-            self._settlement.flush()
-        self._changed.set()
+            if self._processing.is_idle:
+                lease.source.flush()
+            self._on_change()
 
     async def _handle(self, lease: Lease, slot: asyncio.Task[None]) -> None:
         started_ms = self._clock.monotonic_ms()
-        try:
-            if lease.is_over(started_ms):
-                self._settlement.release(lease)
-            else:
-                await self._run_handler(lease, slot)
-        except asyncio.CancelledError:
-            if not self._given_up:
-                raise
-            self._settlement.release(lease)
+        if lease.is_over(started_ms):
+            outcome: Outcome = Interrupted()
+        else:
+            outcome = await self._outcome(lease, slot)
+        followed = self._processing.is_followed(lease)
+        settled = await lease.source.settle(lease, outcome, followed=followed)
+        if settled.group is Group.GOES_ON:
+            self._processing.finish(lease)
+        else:
+            lease.source.release_all(self._processing.fail(lease), settled.delay_s)
         took_s = (self._clock.monotonic_ms() - started_ms) / 1000
         usual_s = took_s if self._handling_s is None else self._handling_s
         self._handling_s = usual_s + _LATEST_WEIGHT * (took_s - usual_s)
 
-    async def _run_handler(self, lease: Lease, slot: asyncio.Task[None]) -> None:
-        """Run one message's handler, and see to how the message ends.
-
-        When this is cancelled, the message has not ended yet.
-        """
+    async def _outcome(self, lease: Lease, slot: asyncio.Task[None]) -> Outcome:
+        """Run one message's handler, and say how it ended."""
         try:
-            route, received = self._router.route(lease, self._queue_url)
+            route, received = self._router.route(lease, lease.source.url)
+            lease.source.start(lease)
             self._in_handler.add(slot)
             try:
                 await execute(route, received, self._executor)
             finally:
                 self._in_handler.discard(slot)
-        except Reject as rejection:
-            await self._settlement.reject(lease, str(rejection))
-        except Retry as retry:
-            self._settlement.retry(lease, retry.delay_s)
+        except asyncio.CancelledError:
+            if not self._given_up:
+                raise
+            return Interrupted()
+        except (Reject, Retry) as outcome:
+            return outcome
         except LeftRunning as left:
-            _log.warning("Message %s of %s: %s", lease.message_id, self._queue_url, left)
-            self._settlement.leave_hidden(lease)
+            _log.warning("Message %s of %s: %s", lease.message_id, lease.source.url, left)
+            lease.step(Event.GIVEN_UP)
+            return Interrupted()
         except Exception as error:
             _log.exception(
                 "The handler of message %s of %s failed at receive %d.",
                 lease.message_id,
-                self._queue_url,
+                lease.source.url,
                 lease.receive_count,
             )
-            await self._settlement.fail(lease, error)
-        else:
-            self._settlement.acknowledge(lease)
+            return Failed(error)
+        return Done()
 
-    def _ended(self, lease: Lease, ending: Ending) -> None:
-        self._book.end(lease, ending)
-        self._poller.wake()
+    def _on_change(self) -> None:
+        if self._poller is not None:
+            self._poller.wake()
         self._changed.set()
 
-    async def _drain(self) -> None:
+    async def _drain(self, source: Source, poller: Poller) -> None:
         give_up_ms = self._clock.monotonic_ms() + round(self._settings.drain_timeout_s * 1000)
         deadlines = Deadlines(give_up_ms, give_up_ms + CONFIRM_MS)
         while True:
             self._changed.clear()
             if self._processing.is_idle:
-                self._settlement.flush()
+                source.flush()
             now_ms = self._clock.monotonic_ms()
             if now_ms >= give_up_ms:
                 self._processing.concurrency = 0
-            step = drain_step(self._remaining(), deadlines, now_ms, given_up=self._given_up)
+            remaining = Remaining(
+                polls=poller.polls,
+                running=self._processing.running,
+                waiting=self._processing.waiting,
+                in_hand=source.in_hand,
+            )
+            step = drain_step(remaining, deadlines, now_ms, given_up=self._given_up)
             if step is DrainStep.DONE:
                 return
             if step is DrainStep.LEAVE:
-                self._leave()
+                self._leave(source)
                 return
             if step is DrainStep.GIVE_UP:
-                self._give_up()
+                self._give_up(source)
                 deadlines = Deadlines(give_up_ms, now_ms + CONFIRM_MS)
             else:
                 wait_ms = deadlines.wait_ms(now_ms)
                 await wait_at_most(self._clock, wait_ms / 1000, self._changed)
 
-    def _remaining(self) -> Remaining:
-        return Remaining(
-            polls=self._poller.polls,
-            running=self._processing.running,
-            waiting=self._processing.waiting,
-            in_hand=self._book.in_hand,
-        )
-
-    def _give_up(self) -> None:
+    def _give_up(self, source: Source) -> None:
         self._given_up = True
         waiting = self._processing.give_up()
         _log.warning(
             "The drain of %s is at its deadline: %d waiting and %d running messages are given up.",
-            self._queue_url,
+            source.url,
             len(waiting),
             self._processing.running,
         )
-        self._settlement.release_all(waiting)
+        source.release_all(waiting)
         for slot in self._in_handler:
             slot.cancel()
 
-    def _leave(self) -> None:
+    def _leave(self, source: Source) -> None:
         for task in self._confirmations | self._slots:
             task.cancel()
         _log.error(
             "SQS has not confirmed the ending of %d messages of %s; they will be delivered again.",
-            self._book.lose_all(),
-            self._queue_url,
+            source.lose_all(),
+            source.url,
         )
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
