@@ -6,7 +6,8 @@ Retry and Reject are raised or returned by a handler. Returning without them mea
 from __future__ import annotations
 
 import asyncio
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -48,6 +49,21 @@ class Retry(ForebayError):
             )
         self.delay_s = delay_s
         super().__init__(message)
+
+
+class PartlyFailed(ForebayError):
+    """Some messages of a batch are not done.
+
+    `failures` has the exception of each received message that is not.
+    """
+
+    def __init__(self, failures: Mapping[Any, Any]) -> None:
+        self.failures = failures
+        super().__init__(f"{len(failures)} messages of a batch are not done.")
+
+
+class HandlerReturned(ForebayError):
+    """The handler returned what it must not return."""
 
 
 class HandlerTimedOut(ForebayError):

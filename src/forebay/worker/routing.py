@@ -2,42 +2,100 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from msgspec import MsgspecError, Struct
-from msgspec.json import Decoder
 
 from forebay.errors import SettingsError
-from forebay.messages.envelope import Envelope, EnvelopeError, decode_envelope
+from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
+from forebay.worker.codecs import ENVELOPE_OR_RAW, TEXT, Codec, Parcel
 from forebay.worker.lease import Lease
-from forebay.worker.outcomes import Reject
-from forebay.worker.received import Received
+from forebay.worker.outcomes import Reject, Retry
+from forebay.worker.payloads import PayloadError, PayloadReader, payload_reader, type_name
+from forebay.worker.received import Detached, Received
 
 T = TypeVar("T")
 
-#: What calling a handler gives: an async function an awaitable, a plain one nothing.
-R = TypeVar("R", bound=Awaitable[None] | None)
+#: What a handler of one message says by returning. See Execution for other values.
+Said: TypeAlias = Retry | Reject | None
 
-#: An async function, or a plain one that runs in the worker's executor.
+#: What a handler of a batch says by returning: how the messages end that are not done.
+BatchSaid: TypeAlias = Mapping[Received[Any], Exception] | Retry | Reject | None
+
+#: What calling a handler gives: an async function an awaitable, a plain one what it says.
+R = TypeVar("R", bound=Awaitable[Said] | Said)
+BatchR = TypeVar("BatchR", bound=Awaitable[BatchSaid] | BatchSaid)
+
+#: An async function, or a plain one, which runs in a thread.
 Handler: TypeAlias = Callable[[Received[T]], R]
+BatchHandler: TypeAlias = Callable[[list[Received[T]]], BatchR]
+
+#: Most messages that one call of a handler gets, and the longest time that they are gathered for.
+#: Source: AWS Lambda's event source mapping for SQS, whose window is five minutes at most.
+BATCH_MAX = 10_000
+WITHIN_MS_MAX = 300_000
+
+#: How long a batch is gathered when its handler does not say, in milliseconds.
+WITHIN_MS_DEFAULT = 200
+
+_Function = TypeVar("_Function", bound=Callable[[Any], Any])
 
 
-class Route(Struct, frozen=True):
-    """A handler and how its payload is read."""
+class RouteOptions(TypedDict, total=False):
+    """What every handler may be registered with."""
 
-    call: Callable[[Received[Any]], Any]
+    #: How long one call may take, in seconds. None, the default, is any time.
+    timeout_s: float | None
+    limits: Sequence[Any]
+    breaker: Any
+
+
+class Route(Struct, frozen=True, eq=False, kw_only=True):
+    """A handler and how it wants its messages."""
+
+    #: The type of message; in parentheses the name of a handler that no type of message names.
+    name: str
+    call: Callable[[Any], Any]
     #: Whether it is a plain function, which would hold up the event loop.
     plain: bool
-    payload_type_name: str
-    #: None for the default handler, which takes the body as it is.
-    decoder: Decoder[Any] | None = None
+    #: None for the default handler, which takes the text as it is.
+    read: PayloadReader | None = None
+    payload_type_name: str = "str"
+    #: Most messages in one call; 0 hands over one at a time, outside of a list.
+    batch: int = 0
+    #: How long a batch is gathered at most, in milliseconds.
+    within_ms: int = 0
+    #: How long a call may take, in seconds; None for any time.
+    timeout_s: float | None = None
+    limits: tuple[Any, ...] = ()
+    breaker: Any = None
+
+    @property
+    def handler_name(self) -> str:
+        """The handler's name in its module, for logs."""
+        function = innermost(self.call)
+        name: str = getattr(function, "__qualname__", type(function).__qualname__)
+        return name
 
 
 class Routed(NamedTuple):
     route: Route
     received: Received[Any]
+
+
+class _Other(Enum):
+    """What a handler takes that is not registered for a type of message."""
+
+    #: An envelope of a type that has no handler.
+    TYPE = "(any type)"
+    #: JSON without an envelope.
+    RAW = "(raw)"
+    #: Everything else.
+    DEFAULT = "(default)"
 
 
 class Router:
@@ -48,109 +106,324 @@ class Router:
         @router.handler("order", Order)
         async def decide(received: Received[Order]) -> None: ...
 
-    A handler returns when its message is done. It raises Reject or Retry to say otherwise; any
-    other exception counts as a failure that may pass.
+    A handler returns when its message is done. It raises or returns Reject or Retry to say
+    otherwise; any other exception counts as a failure that may pass. `codec` says what a body is;
+    None reads our envelope, an SNS notification, JSON and text.
     """
 
-    def __init__(self) -> None:
-        self._routes: dict[str, Route] = {}
-        self._default: Route | None = None
+    def __init__(self, *, codec: Codec | None = None) -> None:
+        self._codec = codec
+        self._routes: dict[str | _Other, Route] = {}
+        #: The routers that have included this one.
+        self._parents: list[Router] = []
+
+    @property
+    def routes(self) -> list[Route]:
+        """Every handler, each once."""
+        return list(dict.fromkeys(self._routes.values()))
+
+    @overload
+    def handler(
+        self, message_type: str, payload_type: type[T], **options: Unpack[RouteOptions]
+    ) -> Callable[[Handler[T, R]], Handler[T, R]]: ...
+
+    @overload
+    def handler(
+        self,
+        message_type: str,
+        payload_type: type[T],
+        *,
+        batch: int,
+        within_ms: int = WITHIN_MS_DEFAULT,
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[BatchHandler[T, BatchR]], BatchHandler[T, BatchR]]: ...
 
     def handler(
-        self, message_type: str, payload_type: type[T]
-    ) -> Callable[[Handler[T, R]], Handler[T, R]]:
+        self, message_type: str, payload_type: type[Any], **options: Any
+    ) -> Callable[[_Function], _Function]:
         """Register the decorated function for a type of message.
 
-        The payload is converted to `payload_type` by msgspec: a struct, a dataclass, a TypedDict or
-        a plain type. A payload that cannot be converted is rejected. Raises SettingsError when the
-        type has a handler already.
+        The payload is made a `payload_type`: a msgspec struct, a dataclass, a TypedDict, a plain
+        type or a pydantic 2 model. A payload that does not fit is rejected.
+
+        With `batch` the function gets a list of at most so many messages, gathered for at most
+        `within_ms`. It returns None when all are done, or a mapping from the messages that are not
+        to the exception of each; what it raises holds for all. On a FIFO queue the later messages
+        of a group go back with the first that is not done.
+
+        `timeout_s` bounds one call. An async function is cancelled then. What goes on nevertheless
+        loses its place, and its message is not deleted for that.
+
+        Raises SettingsError when the type has a handler already, when no JSON can be read as the
+        payload type, and when an option is out of range.
         """
+        if not message_type:
+            raise SettingsError("The message type of a handler is empty; no envelope can name it.")
+        return self._registering((message_type,), message_type, payload_type, options)
 
-        def register(function: Handler[T, R]) -> Handler[T, R]:
-            if message_type in self._routes:
-                raise SettingsError(f"Two handlers are registered for {message_type!r}.")
-            self._routes[message_type] = Route(
-                call=function,
-                plain=_is_plain(function),
-                payload_type_name=getattr(payload_type, "__name__", str(payload_type)),
-                decoder=Decoder(payload_type),
-            )
-            return function
+    @overload
+    def raw(
+        self, payload_type: type[T], **options: Unpack[RouteOptions]
+    ) -> Callable[[Handler[T, R]], Handler[T, R]]: ...
 
-        return register
+    @overload
+    def raw(
+        self,
+        payload_type: type[T],
+        *,
+        batch: int,
+        within_ms: int = WITHIN_MS_DEFAULT,
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[BatchHandler[T, BatchR]], BatchHandler[T, BatchR]]: ...
+
+    def raw(self, payload_type: type[Any], **options: Any) -> Callable[[_Function], _Function]:
+        """Register the decorated function for plain JSON, which has no envelope.
+
+        A router has one such handler. With str as its payload type it takes text that is no JSON,
+        too. For the rest it is as `handler`.
+        """
+        return self._registering((_Other.RAW,), _Other.RAW.value, payload_type, options)
+
+    @overload
+    def every(
+        self, payload_type: type[T], **options: Unpack[RouteOptions]
+    ) -> Callable[[Handler[T, R]], Handler[T, R]]: ...
+
+    @overload
+    def every(
+        self,
+        payload_type: type[T],
+        *,
+        batch: int,
+        within_ms: int = WITHIN_MS_DEFAULT,
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[BatchHandler[T, BatchR]], BatchHandler[T, BatchR]]: ...
+
+    def every(self, payload_type: type[Any], **options: Any) -> Callable[[_Function], _Function]:
+        """Register the decorated function for every message: one type of payload, however it comes.
+
+        It gets plain JSON, as with `raw`, and the payload of an envelope whose type has no handler
+        of its own.
+        """
+        return self._registering((_Other.RAW, _Other.TYPE), "(every)", payload_type, options)
 
     def default(self, function: Handler[str, R]) -> Handler[str, R]:
         """Register the decorated function for what no other handler takes.
 
-        That is a body without an envelope, or an envelope of a type that is not registered. The
-        payload is the body as text. Without a default handler such messages are rejected.
+        That is text, plain JSON without a raw handler, and an envelope of a type that is not
+        registered. The payload is the body as text, or the message in an SNS notification. Without
+        a default handler such messages are rejected.
         """
-        if self._default is not None:
-            raise SettingsError("Two default handlers are registered.")
-        self._default = Route(call=function, plain=_is_plain(function), payload_type_name="text")
+        self._add((_Other.DEFAULT,), _route(_Other.DEFAULT.value, function, {}))
         return function
+
+    def include(self, other: Router) -> None:
+        """Take the handlers of another router too, those that it gets later as well.
+
+        The messages are read by the codec of this one. Raises SettingsError when both have a
+        handler for the same messages, or when the other one has another codec.
+        """
+        if other is self or other in self._ancestors():
+            raise SettingsError("A router cannot include itself.")
+        if other._codec is not None and other._codec is not self._codec:
+            raise SettingsError(
+                "The included router has a codec of its own. Give both the same one, or serve them"
+                " on two queues."
+            )
+        for key, route in other._routes.items():
+            self._add((key,), route)
+        other._parents.append(self)
 
     def needs_executor(self) -> bool:
         """Whether a plain function is registered."""
-        routes = [*self._routes.values(), *([self._default] if self._default else [])]
-        return any(route.plain for route in routes)
+        return any(route.plain for route in self._routes.values())
 
-    def route(self, lease: Lease, queue_url: str) -> Routed:
+    def route(self, lease: Lease, queue_url: str = "") -> Routed:
         """The handler of a message, and the message as that handler sees it.
 
         Raises Reject when nobody takes it or its payload does not fit.
         """
-        body = lease.message.body
-        try:
-            envelope = decode_envelope(body)
-        except EnvelopeError as error:
-            if self._default is None:
-                raise Reject(str(error)) from error
-            return _by_default(self._default, None, lease, queue_url)
-        route = self._routes.get(envelope.type)
-        if route is None or route.decoder is None:
-            if self._default is None:
-                raise Reject(f"No handler is registered for messages of type {envelope.type!r}.")
-            return _by_default(self._default, envelope, lease, queue_url)
-        try:
-            payload = route.decoder.decode(envelope.payload)
-        except MsgspecError as error:
-            raise Reject(
-                f"The payload of this {envelope.type!r} message is not a"
-                f" {route.payload_type_name}: {error}"
-            ) from error
+        parcel, problem = self._open(lease)
+        route = self._taker(parcel)
+        if route is None:
+            raise Reject(problem or self._why_not(parcel))
+        payload = parcel.text if route.read is None else _payload(route, route.read, parcel)
+        envelope = parcel.envelope
         return Routed(
             route,
             Received(
-                id=envelope.id,
-                type=envelope.type,
-                key=envelope.key,
+                id=lease.message_id if envelope is None else envelope.id,
+                type=None if envelope is None else envelope.type,
+                key=None if envelope is None else envelope.key,
                 payload=payload,
-                queue_url=queue_url,
                 lease=lease,
+                origin=getattr(lease, "source", None) or Detached(queue_url),
                 envelope=envelope,
+                unwrapped=parcel.attributes,
             ),
         )
 
+    def _open(self, lease: Lease) -> tuple[Parcel, str]:
+        """What the body is, and why the codec could not read it, if it could not."""
+        try:
+            return (self._codec or ENVELOPE_OR_RAW)(lease.message), ""
+        except Exception as error:
+            # A codec may be anybody's; what it makes of a strange body must not stop the worker.
+            return TEXT(lease.message), str(error) or type(error).__name__
 
-def _by_default(route: Route, envelope: Envelope | None, lease: Lease, queue_url: str) -> Routed:
-    message = lease.message
-    return Routed(
-        route,
-        Received(
-            id=message.message_id if envelope is None else envelope.id,
-            type=None if envelope is None else envelope.type,
-            key=None if envelope is None else envelope.key,
-            payload=message.body,
-            queue_url=queue_url,
-            lease=lease,
-            envelope=envelope,
-        ),
+    def _taker(self, parcel: Parcel) -> Route | None:
+        routes = self._routes
+        if parcel.envelope is not None:
+            route = routes.get(parcel.envelope.type) or routes.get(_Other.TYPE)
+        else:
+            route = routes.get(_Other.RAW)
+            if parcel.json is None and (route is None or route.payload_type_name != "str"):
+                route = None
+        return route or routes.get(_Other.DEFAULT)
+
+    def _why_not(self, parcel: Parcel) -> str:
+        if parcel.envelope is not None:
+            known = ", ".join(repr(key) for key in self._routes if isinstance(key, str)) or "none"
+            return (
+                f"No handler is registered for messages of type {parcel.envelope.type!r}; there are"
+                f" handlers for: {known}. Register one with @router.handler, or one for what no"
+                " other takes with @router.default."
+            )
+        if parcel.json is not None:
+            return (
+                f"The body is JSON and not an envelope ({parcel.problem}), and no handler is"
+                " registered for plain JSON. Register one with @router.raw, or one for what no"
+                " other takes with @router.default."
+            )
+        return (
+            f"The body is text, and not an envelope ({parcel.problem}), and no handler is"
+            " registered for text. Register one with @router.default."
+        )
+
+    def _registering(
+        self,
+        keys: tuple[str | _Other, ...],
+        name: str,
+        payload_type: Any,
+        options: Mapping[str, Any],
+    ) -> Callable[[_Function], _Function]:
+        read = payload_reader(payload_type)
+
+        def register(function: _Function) -> _Function:
+            route = _route(
+                name,
+                function,
+                options,
+                read=read,
+                payload_type_name=type_name(payload_type),
+            )
+            self._add(keys, route)
+            return function
+
+        return register
+
+    def _add(self, keys: tuple[str | _Other, ...], route: Route) -> None:
+        routers = [self, *self._ancestors()]
+        for key in keys:
+            if any(router._routes.get(key, route) is not route for router in routers):
+                raise SettingsError(
+                    f"Two handlers are registered for {key!r}."
+                    if isinstance(key, str)
+                    else f"Two {key.value.strip('()')} handlers are registered."
+                )
+        for router in routers:
+            router._routes.update(dict.fromkeys(keys, route))
+
+    def _ancestors(self) -> list[Router]:
+        return [each for parent in self._parents for each in (parent, *parent._ancestors())]
+
+
+def _payload(route: Route, read: PayloadReader, parcel: Parcel) -> Any:
+    if parcel.json is None:
+        return parcel.text
+    try:
+        return read(parcel.json)
+    except Exception as error:
+        # Whatever the type's own checks raise, the same payload would raise it again.
+        what = f"this {parcel.envelope.type!r} message" if parcel.envelope else "this message"
+        raise Reject(
+            f"The payload of {what} is not a {route.payload_type_name}:"
+            f" {error if isinstance(error, MsgspecError | PayloadError) else repr(error)}"
+        ) from error
+
+
+def _route(
+    name: str,
+    function: Callable[[Any], Any],
+    options: Mapping[str, Any],
+    *,
+    read: PayloadReader | None = None,
+    payload_type_name: str = "str",
+) -> Route:
+    """Raises SettingsError when the function cannot be a handler or an option is out of range."""
+    batch = options.get("batch")
+    within_ms = options.get("within_ms", WITHIN_MS_DEFAULT)
+    timeout_s = options.get("timeout_s")
+    if batch is None and "within_ms" in options:
+        raise SettingsError(f"The handler of {name!r} has within_ms but no batch; give both.")
+    for option, value, low, high in (
+        ("batch", batch, 1, BATCH_MAX),
+        ("within_ms", within_ms, 0, WITHIN_MS_MAX),
+    ):
+        if value is not None and not (isinstance(value, int) and low <= value <= high):
+            raise SettingsError(
+                f"{option} of the handler of {name!r} is {value}; it must be a whole number from"
+                f" {low} to {high}."
+            )
+    if timeout_s is not None and not 0 < timeout_s <= VISIBILITY_TIMEOUT_SECONDS_MAX:
+        raise SettingsError(
+            f"timeout_s of the handler of {name!r} is {timeout_s}; it must be above 0 and at most"
+            f" {VISIBILITY_TIMEOUT_SECONDS_MAX} seconds."
+        )
+    _check_function(name, function)
+    return Route(
+        name=name,
+        call=function,
+        plain=not is_async(function),
+        read=read,
+        payload_type_name=payload_type_name,
+        batch=batch or 0,
+        within_ms=within_ms if batch else 0,
+        timeout_s=timeout_s,
+        limits=tuple(options.get("limits", ())),
+        breaker=options.get("breaker"),
     )
 
 
-def _is_plain(function: Callable[..., Any]) -> bool:
-    return not (
-        inspect.iscoroutinefunction(function)
-        or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+def _check_function(name: str, function: Callable[[Any], Any]) -> None:
+    if not callable(function):
+        raise SettingsError(f"The handler of {name!r} is not a function but {function!r}.")
+    called = innermost(function)
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
+        raise SettingsError(f"The handler of {name!r} has a yield, so calling it does nothing.")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise SettingsError(
+            f"The handler of {name!r} must take one argument, what was received; its arguments are"
+            f" {signature}. Register a method of an object, not of its class."
+        ) from error
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives something to await."""
+    called = innermost(function)
+    return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(
+        getattr(called, "__call__", None)  # noqa: B004
     )
+
+
+def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in partials and static methods."""
+    while isinstance(function, functools.partial | staticmethod):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    return function
