@@ -14,10 +14,15 @@ import msgspec
 import pytest
 
 from forebay import HttpSqsClient, Producer
-from forebay.protocol.actions import GetQueueAttributesRequest
 from tests.acceptance.effect_server import Attempt
 from tests.acceptance.serve_process import ServeProcess
-from tests.acceptance.worker_process import PATIENCE_S, Lines, WorkerProcess, effect_server
+from tests.acceptance.worker_process import (
+    Fleet,
+    Lines,
+    effect_server,
+    left_when_drained,
+    messages_in,
+)
 from tests.acceptance.worker_program import Job, Place
 
 WORKERS = 3
@@ -34,8 +39,6 @@ BURST, EVERY_S = 10, 0.1
 #: The effect whose first attempt is applied, and its worker killed before it hears of it.
 LOST_ANSWER = "effect-7"
 
-COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-
 
 class Ledger(msgspec.Struct):
     """What was asked for and what the effect server did, by the name of the effect."""
@@ -49,57 +52,23 @@ class Ledger(msgspec.Struct):
     kills: int = 0
 
 
-class Workers:
-    """A fleet whose members are killed and take up their work anew."""
+class Mortal(Fleet):
+    """Workers that are killed, and take up their work anew."""
 
-    def __init__(self, place: Place, directory: Path, attempts: Path, stack: ExitStack) -> None:
-        self._place = place
-        self._directory = directory
-        self._stack = stack
-        self._attempts = Lines(attempts)
-        self._numbers = count()
-        #: Attempts by process.
-        self._attempts_of: Counter[int] = Counter()
-        self._fleet = [self._start() for _ in range(WORKERS)]
+    def __init__(self, place: Place, directory: Path, stack: ExitStack, attempts: Path) -> None:
+        super().__init__(place, directory, stack, attempts, WORKERS)
         self.kills = 0
-
-    def _start(self) -> WorkerProcess:
-        log = self._directory / f"worker-{next(self._numbers)}.log"
-        return self._stack.enter_context(WorkerProcess(self._place, log))
 
     async def kill_one(self, rng: random.Random) -> None:
         """Kill a worker shortly after it has asked for its first effect, and start another."""
         index = rng.randrange(WORKERS)
-        await self._at_work(index)
+        await self.at_work(index)
         await asyncio.sleep(rng.uniform(0, KILL_WITHIN_S))
-        self._replace(index)
+        self.lost(index)
 
-    async def all_at_work(self) -> None:
-        for index in range(WORKERS):
-            await self._at_work(index)
-
-    async def _at_work(self, index: int) -> None:
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while not self._attempts_of[self._fleet[index].process_id]:
-            self._restart_dead()
-            for line in self._attempts.new():
-                self._attempts_of[msgspec.json.decode(line, type=Attempt).process_id] += 1
-            assert asyncio.get_running_loop().time() < deadline, self._fleet[index].output
-            await asyncio.sleep(0.01)
-
-    def _restart_dead(self) -> None:
-        for index, worker in enumerate(self._fleet):
-            if not worker.runs:
-                self._replace(index)
-
-    def _replace(self, index: int) -> None:
-        self._fleet[index].kill()
+    def lost(self, index: int) -> None:
+        self.replace(index).kill()
         self.kills += 1
-        self._fleet[index] = self._start()
-
-    async def stop(self) -> None:
-        for worker in self._fleet:
-            assert await asyncio.to_thread(worker.stop) == 0, worker.output
 
 
 async def kill_again_and_again(directory: Path, seed: int, kills: int, *, guarded: bool) -> Ledger:
@@ -120,7 +89,7 @@ async def kill_again_and_again(directory: Path, seed: int, kills: int, *, guarde
             stop = asyncio.Event()
             async with Producer(client, queue_url, node="shop") as producer:
                 sending = asyncio.create_task(_send(producer, ledger, stop))
-                workers = Workers(place, directory, attempts, stack)
+                workers = Mortal(place, directory, stack, attempts)
                 rng = random.Random(seed)
                 while workers.kills < kills:
                     await workers.kill_one(rng)
@@ -128,10 +97,10 @@ async def kill_again_and_again(directory: Path, seed: int, kills: int, *, guarde
                 stop.set()
                 await sending
             assert (producer.ledger.sent, producer.ledger.failed) == (len(ledger.sent), 0)
-            ledger.left = await _drained(client, queue_url)
+            ledger.left = await left_when_drained(client, queue_url)
             await workers.stop()
             ledger.kills = workers.kills
-        ledger.dead = await _messages(client, dead_url)
+        ledger.dead = sum(await messages_in(client, dead_url))
     for line in Lines(attempts).new():
         attempt = msgspec.json.decode(line, type=Attempt)
         ledger.attempts[attempt.effect] += 1
@@ -163,22 +132,6 @@ async def _send(producer: Producer, ledger: Ledger, stop: asyncio.Event) -> None
             assert producer.send("effect", Job(name))
             ledger.sent[name] += 1
         await asyncio.sleep(EVERY_S)
-
-
-async def _drained(client: HttpSqsClient, queue_url: str) -> int:
-    """How many messages are left when there are none, or when patience ends."""
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
-    while left := await _messages(client, queue_url):
-        if asyncio.get_running_loop().time() > deadline:
-            break
-        await asyncio.sleep(0.1)
-    return left
-
-
-async def _messages(client: HttpSqsClient, queue_url: str) -> int:
-    request = GetQueueAttributesRequest(queue_url=queue_url, attribute_names=list(COUNTS))
-    attributes = (await client.get_queue_attributes(request)).attributes or {}
-    return sum(int(attributes[name]) for name in COUNTS)
 
 
 async def test_with_a_key_every_effect_is_applied_once(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
 
 import msgspec
 
+from forebay import SqsClient
+from forebay.protocol.actions import GetQueueAttributesRequest
 from tests.acceptance.worker_program import Event, Place
 
 T = TypeVar("T")
@@ -22,15 +26,21 @@ T = TypeVar("T")
 PATIENCE_S = 60.0
 
 
+_COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+
+
 class WorkerProcess:
     """One process, and what it logs. SIGKILL ends it with the block if it still runs."""
 
-    def __init__(self, place: Place, log: Path) -> None:
+    def __init__(
+        self, place: Place, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._log = log
+        variables = {"WORKER_PLACE": msgspec.json.encode(place).decode()}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.acceptance.worker_program"],
-                env=os.environ | {"WORKER_PLACE": msgspec.json.encode(place).decode()},
+                env={**os.environ, **variables, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -98,6 +108,66 @@ class Lines:
                     yield line
 
 
+class Fleet:
+    """Workers that run beside each other, each replaced when a test says so.
+
+    `signs` is a file to which whatever they do adds lines with their process ids.
+    """
+
+    def __init__(
+        self, place: Place, directory: Path, stack: ExitStack, signs: Path, size: int
+    ) -> None:
+        self._place = place
+        self._directory = directory
+        self._stack = stack
+        self._numbers = count()
+        self._signs = Lines(signs)
+        #: The processes that have done anything.
+        self._at_work: set[int] = set()
+        self.workers = [self._start() for _ in range(size)]
+
+    def replace(self, index: int) -> WorkerProcess:
+        """Start another worker in the place of one, which it returns."""
+        old, self.workers[index] = self.workers[index], self._start()
+        return old
+
+    async def at_work(self, index: int) -> None:
+        """Wait until a worker does something."""
+        deadline = monotonic() + PATIENCE_S
+        while self.workers[index].process_id not in self._at_work:
+            for number, worker in enumerate(self.workers):
+                if not worker.runs:
+                    self.lost(number)
+            assert monotonic() < deadline, self.workers[index].output
+            await asyncio.sleep(0.01)
+            for line in self._signs.new():
+                self._at_work.add(msgspec.json.decode(line, type=_Sign).process_id)
+
+    async def all_at_work(self) -> None:
+        """Wait until every worker does something."""
+        for index in range(len(self.workers)):
+            await self.at_work(index)
+
+    def lost(self, index: int) -> None:
+        """A worker has ended by itself."""
+        raise AssertionError(self.workers[index].output)
+
+    async def stop(self) -> None:
+        """SIGTERM to all, and a clean end of each."""
+        for worker in self.workers:
+            worker.signal(signal.SIGTERM)
+        for worker in self.workers:
+            assert await asyncio.to_thread(worker.end) == 0, worker.output
+
+    def _start(self) -> WorkerProcess:
+        log = self._directory / f"worker-{next(self._numbers)}.log"
+        return self._stack.enter_context(WorkerProcess(self._place, log))
+
+
+class _Sign(msgspec.Struct):
+    process_id: int
+
+
 def events(journal: Path) -> list[Event]:
     """Everything that handlers have noted."""
     return [msgspec.json.decode(line, type=Event) for line in Lines(journal).new()]
@@ -115,6 +185,24 @@ def wait_for(
         assert monotonic() < deadline, f"no {what} within {patience_s} s\n{said()}"
         sleep(0.01)
     return found
+
+
+async def messages_in(client: SqsClient, queue_url: str) -> tuple[int, int]:
+    """How many messages of a queue are visible, and how many hidden."""
+    request = GetQueueAttributesRequest(queue_url=queue_url, attribute_names=list(_COUNTS))
+    attributes = (await client.get_queue_attributes(request)).attributes or {}
+    visible, hidden = (int(attributes[name]) for name in _COUNTS)
+    return visible, hidden
+
+
+async def left_when_drained(client: SqsClient, queue_url: str) -> int:
+    """Wait until no message is left. Returns how many are when patience ends before."""
+    deadline = monotonic() + PATIENCE_S
+    while left := sum(await messages_in(client, queue_url)):
+        if monotonic() > deadline:
+            break
+        await asyncio.sleep(0.05)
+    return left
 
 
 @contextmanager
