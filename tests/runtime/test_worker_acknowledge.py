@@ -192,6 +192,24 @@ def test_trouble_is_said_again_when_it_changes_and_when_it_is_over(
     assert "works again" in said[2]
 
 
+def test_an_answer_that_makes_no_sense_is_a_failure_of_the_call() -> None:
+    class Odd(World):
+        async def _answer(self, request: AnyRequest) -> BatchResult:
+            result = await super()._answer(request)
+            if len(self.batches) == 1:
+                return BatchResult(failed=[failure("InternalError", sender_fault=False)])
+            return result
+
+    async def scenario() -> None:
+        world = Odd()
+        await world.finish("a", "b")
+        await asyncio.sleep(5)
+        assert [names for _, names in world.batches] == [["a", "b"], ["a", "b"]]
+        assert world.endings == {"a": State.ACKED, "b": State.ACKED}
+
+    run(scenario())
+
+
 def test_a_refused_call_loses_its_messages_at_once(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         world = World(lambda name, attempt: SqsError(QUEUE_DOES_NOT_EXIST))

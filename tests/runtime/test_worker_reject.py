@@ -14,6 +14,7 @@ from forebay.protocol.actions import (
     SendMessageRequest,
     SendMessageResult,
 )
+from forebay.protocol.limits import MESSAGE_BYTES_MAX
 from forebay.protocol.rejection import (
     MESSAGE_ID_ATTRIBUTE,
     REASON_ATTRIBUTE,
@@ -91,6 +92,26 @@ def test_the_ten_attributes_that_sqs_takes_always_tell_where_from_and_why() -> N
         REASON_ATTRIBUTE,
         MESSAGE_ID_ATTRIBUTE,
     ]
+
+
+@pytest.mark.parametrize(
+    ("room_bytes", "told"),
+    [
+        (1_000, [SOURCE_ARN_ATTRIBUTE, REASON_ATTRIBUTE, MESSAGE_ID_ATTRIBUTE]),
+        (100, [SOURCE_ARN_ATTRIBUTE, MESSAGE_ID_ATTRIBUTE]),
+        (0, []),
+    ],
+)
+def test_a_copy_is_never_longer_than_sqs_takes(room_bytes: int, told: list[str]) -> None:
+    tenant = {"tenant": text("t-1")}
+    size_bytes = MESSAGE_BYTES_MAX - len("tenantStringt-1") - room_bytes
+    body = "\u00e9" * (size_bytes // 2) + "x" * (size_bytes % 2)
+    copy = copy_of("r" * 500, body=body, attributes=tenant)
+    assert list(copy.message_attributes or {}) == ["tenant", *told]
+
+
+def test_a_copy_for_a_fifo_queue_has_a_group_though_the_original_has_none() -> None:
+    assert (copy_of(identifier="m-7").message_group_id) == "m-7"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,13 @@ from forebay.protocol.actions import (
     GetQueueAttributesResult,
     GetQueueUrlRequest,
 )
-from forebay.protocol.errors import ACCESS_DENIED, QUEUE_DOES_NOT_EXIST, Fault, SqsError
+from forebay.protocol.errors import (
+    ACCESS_DENIED,
+    INVALID_ADDRESS,
+    QUEUE_DOES_NOT_EXIST,
+    Fault,
+    SqsError,
+)
 from forebay.worker.queue import HIGH, Queue
 from forebay.worker.queue_facts import QueueFacts, queue_facts, read_facts
 from forebay.worker.settings import WorkerSettings
@@ -116,10 +122,29 @@ def test_without_the_right_to_read_attributes_the_defaults_hold_and_the_log_name
     assert caplog.text.count("sqs:GetQueueAttributes") == 1
 
 
-@pytest.mark.parametrize("error", [SqsError(QUEUE_DOES_NOT_EXIST), NoCredentials()])
-def test_a_mistake_is_raised_as_it_is(error: Exception) -> None:
-    with pytest.raises(type(error)):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            SqsError(QUEUE_DOES_NOT_EXIST),
+            f"Queue {URL}: The specified queue does not exist. Create",
+        ),
+        (SqsError(INVALID_ADDRESS), f"Queue {URL}: The specified ID is invalid"),
+        (NoCredentials(), "No AWS credentials"),
+    ],
+)
+def test_a_mistake_is_raised_at_once_and_names_the_queue(error: Exception, said: str) -> None:
+    with pytest.raises(type(error), match=said):
         asyncio.run(Source.open(context(refusing_attributes(error)), Queue(URL)))
+
+
+def test_a_queue_whose_url_may_not_be_asked_for_can_be_named_by_it() -> None:
+    async def answer(request: AnyRequest) -> AnyResult:
+        assert isinstance(request, GetQueueUrlRequest)
+        raise SqsError(ACCESS_DENIED)
+
+    with pytest.raises(SqsError, match=r"Queue jobs: .* Grant the worker sqs:GetQueueUrl, or name"):
+        asyncio.run(Source.open(context(ScriptedSqsClient(answer)), Queue("jobs")))
 
 
 def test_a_service_that_is_not_there_yet_is_waited_for_and_said_at_once(

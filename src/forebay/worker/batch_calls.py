@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -26,6 +27,10 @@ _log = logging.getLogger(__name__)
 #: First and longest bound of the pause before entries that failed are tried again, in seconds.
 _PAUSE_BASE_S = 0.2
 _PAUSE_MAX_S = 5.0
+
+#: Most calls at once that change visibilities. A worker may have thousands of messages in hand, and
+#: its receives and deletions need connections too.
+_HIDES_AT_ONCE = 32
 
 _I = TypeVar("_I")
 
@@ -60,6 +65,7 @@ class BatchCalls:
         self._queue_url = queue_url
         self._deleting = Trouble(f"Deleting messages of {queue_url}")
         self._hiding = Trouble(f"Changing the visibility of messages of {queue_url}")
+        self._hide_places = asyncio.Semaphore(_HIDES_AT_ONCE)
 
     async def delete(self, leases: Sequence[Lease]) -> list[Refused]:
         """Delete at most ten messages."""
@@ -88,8 +94,9 @@ class BatchCalls:
                 for i, (lease, timeout_s) in enumerate(zip(leases, timeouts_s, strict=True))
             ],
         )
-        call = self._context.client.change_message_visibility_batch(request, retry=NO_RETRY)
-        return await _refused(call, leases, self._hiding)
+        async with self._hide_places:
+            call = self._context.client.change_message_visibility_batch(request, retry=NO_RETRY)
+            return await _refused(call, leases, self._hiding)
 
     async def persist(self, call: BatchCall, leases: Sequence[Lease], *, complaint: str) -> None:
         """Ask for at most ten messages, again and again for those whose failure may pass.
@@ -133,20 +140,17 @@ async def _refused(
     call: Awaitable[BatchResult], leases: Sequence[Lease], trouble: Trouble
 ) -> list[Refused]:
     try:
-        result = await call
+        failed = {leases[int(entry.id)]: entry_error(entry) for entry in (await call).failed or ()}
     except Exception as error:
         trouble.failed(error)
-        return [Refused(lease, _may_pass(error), str(error)) for lease in leases]
-    errors = [entry_error(entry) for entry in result.failed or ()]
-    passing = next(filter(is_retryable, errors), None)
+        reason = str(error) or type(error).__name__
+        return [Refused(lease, _may_pass(error), reason) for lease in leases]
+    passing = next(filter(is_retryable, failed.values()), None)
     if passing is None:
         trouble.over()
     else:
         trouble.failed(passing)
-    return [
-        Refused(leases[int(entry.id)], is_retryable(error), str(error))
-        for entry, error in zip(result.failed or (), errors, strict=True)
-    ]
+    return [Refused(lease, is_retryable(error), str(error)) for lease, error in failed.items()]
 
 
 def _may_pass(error: Exception) -> bool:

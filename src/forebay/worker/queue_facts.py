@@ -12,7 +12,7 @@ from forebay.backoff import backoff_s, jitter
 from forebay.client.retry import NO_RETRY, is_retryable
 from forebay.errors import ForebayError
 from forebay.protocol.actions import GetQueueAttributesRequest
-from forebay.protocol.errors import ACCESS_DENIED, SqsError
+from forebay.protocol.errors import ACCESS_DENIED, QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_DEFAULT
 from forebay.worker.context import Context
@@ -84,6 +84,8 @@ async def read_facts(context: Context, named: str) -> QueueFacts:
             url = await find_queue(context.client, named, retry=NO_RETRY)
             facts = queue_facts(url, await _attributes(context, url))
         except ForebayError as error:
+            if isinstance(error, SqsError) and not is_retryable(error):
+                raise SqsError(error.fault, _said_of(named, error)) from error
             if not is_retryable(error):
                 raise
             trouble.failed(error)
@@ -96,12 +98,25 @@ async def read_facts(context: Context, named: str) -> QueueFacts:
         await context.clock.sleep(pause_s)
 
 
+def _said_of(named: str, error: SqsError) -> str:
+    advice = ""
+    if error.fault == QUEUE_DOES_NOT_EXIST:
+        advice = " Create it, or check its name and the endpoint, region and account of the client."
+    elif _is_denied(error):
+        advice = " Grant the worker sqs:GetQueueUrl, or name the queue by its URL."
+    return f"Queue {named}: {error.message}{advice}"
+
+
+def _is_denied(error: SqsError) -> bool:
+    return error.code in (ACCESS_DENIED.query_code, ACCESS_DENIED.name)
+
+
 async def _attributes(context: Context, url: str) -> Mapping[str, str]:
     request = GetQueueAttributesRequest(queue_url=url, attribute_names=_ATTRIBUTES)
     try:
         result = await context.client.get_queue_attributes(request, retry=NO_RETRY)
     except SqsError as error:
-        if error.code not in (ACCESS_DENIED.query_code, ACCESS_DENIED.name):
+        if not _is_denied(error):
             raise
         _log.warning(
             "The attributes of %s cannot be read, so its visibility timeout is taken to be %d s and"

@@ -15,7 +15,7 @@ from forebay.protocol.actions import (
     SendMessageRequest,
 )
 from forebay.protocol.identifiers import FIFO_SUFFIX, queue_key_from_arn
-from forebay.protocol.limits import MESSAGE_ATTRIBUTES_MAX
+from forebay.protocol.limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from forebay.protocol.rejection import (
     MESSAGE_ID_ATTRIBUTE,
     REASON_ATTRIBUTE,
@@ -40,9 +40,10 @@ def dead_letter_copy(
     """The copy that goes to the dead-letter queue: body, group and attributes as they were.
 
     SQS takes ten attributes, and three of them say where the copy comes from and why; those of the
-    original that no longer fit are left out. On a FIFO queue the deduplication id comes from the
+    original that no longer fit are left out. Of those three, a message that is nearly as long as
+    SQS takes gets only what still fits. On a FIFO queue the deduplication id comes from the
     original's MessageId, so that a crash between copying and deleting makes no second copy within
-    the deduplication interval.
+    the deduplication interval; a message without a group makes one of its own.
     """
     system = message.attributes or {}
     trace_header = system.get("AWSTraceHeader")
@@ -54,7 +55,7 @@ def dead_letter_copy(
         message_system_attributes=(
             {"AWSTraceHeader": _string(trace_header)} if trace_header else None
         ),
-        message_group_id=system.get("MessageGroupId"),
+        message_group_id=system.get("MessageGroupId", message.message_id if fifo else None),
         message_deduplication_id=f"reject-{message.message_id}" if fifo else None,
     )
 
@@ -66,8 +67,24 @@ def _attributes(message: Message, source_arn: str, reason: str) -> MessageAttrib
         MESSAGE_ID_ATTRIBUTE: _string(message.message_id),
     }
     theirs = without_rejection(message.message_attributes or {})
-    kept = list(theirs)[: MESSAGE_ATTRIBUTES_MAX - len(ours)]
-    return {**{name: theirs[name] for name in kept}, **ours}
+    kept = dict(list(theirs.items())[: MESSAGE_ATTRIBUTES_MAX - len(ours)])
+    room_bytes = MESSAGE_BYTES_MAX - len(message.body.encode())
+    room_bytes -= sum(_size_bytes(name, value) for name, value in kept.items())
+    for name, value in ours.items():
+        size_bytes = _size_bytes(name, value)
+        if size_bytes <= room_bytes:
+            kept[name] = value
+            room_bytes -= size_bytes
+    return kept
+
+
+def _size_bytes(name: str, value: MessageAttributeValue) -> int:
+    """How much an attribute adds to a message: its name, its type and its value.
+
+    Source: API SendMessage.
+    """
+    texts = (name, value.data_type, value.string_value or "")
+    return sum(len(text.encode()) for text in texts) + len(value.binary_value or b"")
 
 
 def _string(text: str) -> MessageAttributeValue:

@@ -29,8 +29,8 @@ class Source:
 
     def __init__(self, context: Context, queue: Queue, facts: QueueFacts) -> None:
         self._context = context
-        self._facts = facts
         self.queue = queue
+        self.facts = facts
         self.name = facts.url.rpartition("/")[2]
         self.url = facts.url
         self.priority: Priority = queue.priority
