@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from forebay.producer.producer import Producer
     from forebay.producer.settings import ProducerSettings
     from forebay.protocol.errors import SqsError
+    from forebay.worker.breaker import CircuitBreaker
     from forebay.worker.drain import run_until_signalled
+    from forebay.worker.limits import Limit
     from forebay.worker.outcomes import Reject, Retry
+    from forebay.worker.permits import PoolPermit
     from forebay.worker.received import Received
     from forebay.worker.routing import Router
+    from forebay.worker.scaling.document_002 import Document002
+    from forebay.worker.scaling.littles_law import LittlesLaw
     from forebay.worker.settings import WorkerSettings
     from forebay.worker.worker import Worker
 
@@ -30,11 +35,16 @@ __version__ = "0.1.0"
 
 #: Where each public name comes from.
 _MODULES = {
+    "CircuitBreaker": "forebay.worker.breaker",
+    "Document002": "forebay.worker.scaling.document_002",
     "EmbeddedBroker": "forebay.broker.embedded",
     "Envelope": "forebay.messages.envelope",
     "ForebayError": "forebay.errors",
     "Guard": "forebay.idempotency.guard",
     "HttpSqsClient": "forebay.client.http",
+    "Limit": "forebay.worker.limits",
+    "LittlesLaw": "forebay.worker.scaling.littles_law",
+    "PoolPermit": "forebay.worker.permits",
     "Producer": "forebay.producer.producer",
     "ProducerSettings": "forebay.producer.settings",
     "Received": "forebay.worker.received",
@@ -49,11 +59,16 @@ _MODULES = {
 }
 
 __all__ = [
+    "CircuitBreaker",
+    "Document002",
     "EmbeddedBroker",
     "Envelope",
     "ForebayError",
     "Guard",
     "HttpSqsClient",
+    "Limit",
+    "LittlesLaw",
+    "PoolPermit",
     "Producer",
     "ProducerSettings",
     "Received",
