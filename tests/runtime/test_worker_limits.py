@@ -12,7 +12,7 @@ from forebay.errors import SettingsError
 from forebay.worker.breaker import CircuitBreaker, State
 from forebay.worker.limits import Limit, Limiters, Place, places_of
 from forebay.worker.outcomes import Failed
-from forebay.worker.received import Detached, Received
+from forebay.worker.received import Received
 from tests.runtime.worker_messages import lease
 
 
@@ -23,7 +23,6 @@ def received(payload: object) -> Received[Any]:
         key=None,
         payload=payload,
         lease=lease(),
-        origin=Detached("http://sqs/1/orders"),
         envelope=None,
     )
 

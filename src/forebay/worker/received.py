@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from forebay.clock import Clock, SystemClock
 from forebay.messages.envelope import Envelope
 from forebay.protocol.actions import MessageAttributes
 from forebay.worker.lease import Lease
@@ -19,34 +18,6 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{
 
 #: Source: https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
 _XRAY_ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
-
-
-class Origin(Protocol):
-    """What a message knows of the queue that it came from."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def clock(self) -> Clock: ...
-
-    async def extend(self, lease: Lease, duration_s: float) -> bool: ...
-
-
-class Detached:
-    """The origin of a message whose queue is known by its URL alone."""
-
-    clock: Clock = SystemClock()
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.name = url.rpartition("/")[2]
-
-    async def extend(self, lease: Lease, duration_s: float) -> bool:  # noqa: ARG002
-        return False
 
 
 class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
@@ -62,7 +33,6 @@ class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
     #: as text.
     payload: T_co
     lease: Lease
-    origin: Origin
     #: None when the body is not an envelope.
     envelope: Envelope | None
     #: The message attributes of an SNS notification, which are in its body.
@@ -73,11 +43,11 @@ class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
     @property
     def queue(self) -> str:
         """The queue's name."""
-        return self.origin.name
+        return self.lease.source.name
 
     @property
     def queue_url(self) -> str:
-        return self.origin.url
+        return self.lease.source.url
 
     @property
     def message_id(self) -> str:
@@ -152,12 +122,12 @@ class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
         until_ms = self.lease.until_ms
         if self.due_ms is not None:
             until_ms = min(until_ms, self.due_ms)
-        return max(0.0, (until_ms - self.origin.clock.monotonic_ms()) / 1000)
+        return max(0.0, (until_ms - self.lease.source.clock.monotonic_ms()) / 1000)
 
     @property
     def deadline_ms(self) -> int:
         """When `remaining_s` is over, in milliseconds since the Unix epoch."""
-        return self.origin.clock.wall_ms() + round(self.remaining_s * 1000)
+        return self.lease.source.clock.wall_ms() + round(self.remaining_s * 1000)
 
     async def extend(self, seconds: float) -> bool:
         """Keep the message hidden for at least `seconds` from now; SQS takes up to 12 hours in all.
@@ -166,7 +136,7 @@ class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
         hold that up. Call it in the event loop. Returns False when SQS could not be told, or when
         somebody else may have the message.
         """
-        return await self.origin.extend(self.lease, seconds)
+        return await self.lease.source.extend(self.lease, seconds)
 
     @property
     def lease_lost(self) -> bool:

@@ -12,11 +12,13 @@ from msgspec import MsgspecError, Struct
 
 from forebay.errors import SettingsError
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
+from forebay.worker.breaker import CircuitBreaker
 from forebay.worker.codecs import ENVELOPE_OR_RAW, TEXT, Codec, Parcel
 from forebay.worker.lease import Lease
+from forebay.worker.limits import Limit
 from forebay.worker.outcomes import Reject, Retry
 from forebay.worker.payloads import PayloadError, PayloadReader, payload_reader, type_name
-from forebay.worker.received import Detached, Received
+from forebay.worker.received import Received
 
 T = TypeVar("T")
 
@@ -24,7 +26,7 @@ T = TypeVar("T")
 Said: TypeAlias = Retry | Reject | None
 
 #: What a handler of a batch says by returning: how the messages end that are not done.
-BatchSaid: TypeAlias = Mapping[Received[Any], Exception] | Retry | Reject | None
+BatchSaid: TypeAlias = Mapping[Received[Any], Exception | None] | Retry | Reject | None
 
 #: What calling a handler gives: an async function an awaitable, a plain one what it says.
 R = TypeVar("R", bound=Awaitable[Said] | Said)
@@ -50,8 +52,13 @@ class RouteOptions(TypedDict, total=False):
 
     #: How long one call may take, in seconds. None, the default, is any time.
     timeout_s: float | None
-    limits: Sequence[Any]
-    breaker: Any
+    #: How many of its calls may run, or start in a second, in all or by key.
+    limits: Sequence[Limit]
+    #: Keeps its messages waiting while it fails too often.
+    breaker: CircuitBreaker | None
+
+
+_OPTIONS = {"batch", "within_ms", *RouteOptions.__annotations__}
 
 
 class Route(Struct, frozen=True, eq=False, kw_only=True):
@@ -71,8 +78,8 @@ class Route(Struct, frozen=True, eq=False, kw_only=True):
     within_ms: int = 0
     #: How long a call may take, in seconds; None for any time.
     timeout_s: float | None = None
-    limits: tuple[Any, ...] = ()
-    breaker: Any = None
+    limits: tuple[Limit, ...] = ()
+    breaker: CircuitBreaker | None = None
 
     @property
     def handler_name(self) -> str:
@@ -238,7 +245,7 @@ class Router:
         """Whether a plain function is registered."""
         return any(route.plain for route in self._routes.values())
 
-    def route(self, lease: Lease, queue_url: str = "") -> Routed:
+    def route(self, lease: Lease, queue_url: str = "") -> Routed:  # noqa: ARG002
         """The handler of a message, and the message as that handler sees it.
 
         Raises Reject when nobody takes it or its payload does not fit.
@@ -257,7 +264,6 @@ class Router:
                 key=None if envelope is None else envelope.key,
                 payload=payload,
                 lease=lease,
-                origin=getattr(lease, "source", None) or Detached(queue_url),
                 envelope=envelope,
                 unwrapped=parcel.attributes,
             ),
@@ -347,7 +353,7 @@ def _payload(route: Route, read: PayloadReader, parcel: Parcel) -> Any:
         # Whatever the type's own checks raise, the same payload would raise it again.
         what = f"this {parcel.envelope.type!r} message" if parcel.envelope else "this message"
         raise Reject(
-            f"The payload of {what} is not a {route.payload_type_name}:"
+            f"The payload of {what} does not fit {route.payload_type_name}:"
             f" {error if isinstance(error, MsgspecError | PayloadError) else repr(error)}"
         ) from error
 
@@ -361,6 +367,9 @@ def _route(
     payload_type_name: str = "str",
 ) -> Route:
     """Raises SettingsError when the function cannot be a handler or an option is out of range."""
+    strange = ", ".join(options.keys() - _OPTIONS)
+    if strange:
+        raise SettingsError(f"The handler of {name!r} has no option {strange}.")
     batch = options.get("batch")
     within_ms = options.get("within_ms", WITHIN_MS_DEFAULT)
     timeout_s = options.get("timeout_s")
