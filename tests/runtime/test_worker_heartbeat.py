@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.client.fake import ScriptedSqsClient
+from forebay.clock import ManualClock
 from forebay.errors import NoCredentials, ServiceUnreachable
 from forebay.protocol.actions import (
     AnyRequest,
@@ -19,7 +20,8 @@ from forebay.protocol.actions import (
 from forebay.worker.batch_calls import BatchCalls
 from forebay.worker.heartbeat import Heartbeat, Rhythm, extensions_due
 from forebay.worker.lease import Lease
-from tests.runtime.virtual_time import LoopClock, run
+from forebay.worker.loop_watch import LoopWatch
+from tests.runtime.virtual_time import LoopClock, block, run
 from tests.runtime.worker_messages import context, lease, source
 
 QUEUE_URL = "http://sqs.test/000000000000/jobs"
@@ -112,8 +114,8 @@ def is_lost(held: Lease) -> bool:
 class World:
     """A heartbeat over a script that says which handles SQS refuses, and why."""
 
-    def __init__(self, clock: LoopClock | None = None) -> None:
-        self.clock = clock or LoopClock()
+    def __init__(self) -> None:
+        self.clock = LoopClock()
         self.outage: Exception | None = None
         self.gone: set[str] = set()
         self.latency_s = 0.01
@@ -337,44 +339,45 @@ def test_a_handler_extends_its_own_lease_and_never_shortens_it() -> None:
     run(scenario())
 
 
-class BlockedClock(LoopClock):
-    """The loop's clock, and the time that the loop stood still."""
-
-    def __init__(self) -> None:
-        self.blocked_ms = 0
-
-    def monotonic_ms(self) -> int:
-        return super().monotonic_ms() + self.blocked_ms
-
-
 def test_a_handler_that_blocks_the_loop_sees_that_its_lease_is_lost_and_the_log_names_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def scenario() -> None:
-        clock = BlockedClock()
-        world = World(clock)
+        world = World()
         watch = world.context.loop_watch
         beating = asyncio.create_task(world.heartbeat.run())
         held = world.hold("m")
         await asyncio.sleep(0.5)
         assert not is_lost(held)
-        clock.blocked_ms = 31_000
+        block(31)
         # Nothing else has run since.
         assert is_lost(held)
         for _ in range(3):
             await asyncio.sleep(5.3)
-            clock.blocked_ms += 2_000
-        assert watch.blocked_s(clock.monotonic_ms()) == 31
+            block(2.5)
+        assert watch.blocked_s == pytest.approx(30.5)
         assert world.batches == []
         await asyncio.sleep(70)
-        assert watch.blocked_s(clock.monotonic_ms()) == 0
-        clock.blocked_ms += 5_000
+        assert watch.blocked_s == 0
+        block(5)
         await asyncio.sleep(5)
         beating.cancel()
 
     run(scenario())
     warnings = [text for text in caplog.messages if "event loop" in text]
-    assert ["31.0 s" in warnings[0], "5.0 s" in warnings[1]] == [True, True]
+    assert ["30.5 s" in warnings[0], "a handler blocks it" in warnings[0]] == [True, True]
     assert len(warnings) == 2
-    assert "a handler blocks it" in warnings[0]
     assert "its lease ran out" in caplog.text
+
+
+async def test_a_clock_that_is_set_forward_is_no_blocked_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = ManualClock(0)
+    watch = LoopWatch(clock)
+    sleeping = asyncio.create_task(watch.sleep_until(1_000))
+    await asyncio.sleep(0)
+    clock.advance(60_000)
+    await sleeping
+    assert watch.blocked_s == 0
+    assert caplog.messages == []

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from forebay.errors import ServiceUnreachable
+from forebay.errors import NoCredentials, ServiceUnreachable
 from forebay.protocol.actions import (
     AnyRequest,
     ChangeMessageVisibilityBatchRequest,
     DeleteMessageBatchRequest,
     ReceiveMessageRequest,
 )
+from forebay.protocol.errors import ACCESS_DENIED, SqsError
 from forebay.worker import Received, Reject, Router, Worker, WorkerLedger, WorkerSettings
 from tests.runtime.engine_client import EngineClient
 from tests.runtime.virtual_time import LoopClock, run
@@ -61,6 +62,14 @@ FAULTS = st.builds(
     requests=st.sampled_from([0, 10, 30]),
     answers=st.sampled_from([0, 10, 30]),
 )
+#: What a client may raise for a call. Any of them may hide that the call was carried out.
+TROUBLES = [
+    ServiceUnreachable(),
+    NoCredentials(),
+    SqsError(ACCESS_DENIED),
+    ZeroDivisionError("a bug of the client"),
+]
+
 #: How long each worker works before it is drained, and how long it may drain.
 SHIFTS = st.lists(
     st.tuples(st.sampled_from([0.05, 0.5, 2.0, 5.0]), st.sampled_from([0.0, 0.3, 10.0])), max_size=5
@@ -117,7 +126,9 @@ async def work(
             ReceiveMessageRequest | DeleteMessageBatchRequest | ChangeMessageVisibilityBatchRequest
         )
         if faulty and isinstance(request, mine) and chance.random() * 100 < percent:
-            raise ServiceUnreachable
+            # A receive whose answer is lost is repeated, but only a lost one.
+            lost = ServiceUnreachable()
+            raise lost if isinstance(request, ReceiveMessageRequest) else chance.choice(TROUBLES)
 
     client.before = lambda request: lose(request, faults.requests)
     client.after = lambda request: lose(request, faults.answers)

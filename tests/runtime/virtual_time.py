@@ -37,6 +37,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now_s
 
+    def block(self, duration_s: float) -> None:
+        """Let time pass while nothing runs, as a handler does that never awaits."""
+        self._virtual.now_s += duration_s
+
+
+def block(duration_s: float) -> None:
+    """Hold up the running loop for so long."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.block(duration_s)
+
 
 class LoopClock:
     """The time of the running loop as a Clock."""

@@ -53,14 +53,15 @@ def context(
 ) -> Context:
     """What a worker's parts share. What they start is kept in `tasks`."""
     started: list[asyncio.Task[None]] = [] if tasks is None else tasks
+    clock = clock or ManualClock(0)
     return Context(
         client=client or ScriptedSqsClient(_no_answer),
         settings=settings or WorkerSettings(),
-        clock=clock or ManualClock(0),
+        clock=clock,
         entropy=random.Random(1).randbytes,
         spawn=lambda coroutine: started.append(asyncio.ensure_future(coroutine)),
         changed=lambda: None,
-        loop_watch=LoopWatch(),
+        loop_watch=LoopWatch(clock),
     )
 
 

@@ -39,8 +39,8 @@ HEARTBEAT_MAX_S = 600
 #: Pause before extensions that failed are tried again, in seconds.
 _AGAIN_S = 1.0
 
-#: Longest sleep of the heartbeat, in seconds, so that it notices when the loop was held up.
-_LOOK_S = 1.0
+#: Longest sleep of the heartbeat, in milliseconds, so that it notices when the loop was held up.
+_LOOK_MS = 1_000
 
 
 class Rhythm(Struct, frozen=True):
@@ -156,9 +156,7 @@ class Heartbeat:
     async def _sleep_until(self, beat_ms: int) -> None:
         clock = self._context.clock
         while (now_ms := clock.monotonic_ms()) < beat_ms:
-            wake_ms = min(beat_ms, now_ms + round(_LOOK_S * 1000))
-            await clock.sleep((wake_ms - now_ms) / 1000)
-            self._context.loop_watch.woke(wake_ms, clock.monotonic_ms())
+            await self._context.loop_watch.sleep_until(min(beat_ms, now_ms + _LOOK_MS))
 
     async def beat(self) -> bool:
         """Extend what is due, let go of what is lost. Returns whether to try some again."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+
+from forebay.clock import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -14,21 +17,29 @@ _QUIET_MS = 60_000
 
 
 class LoopWatch:
-    """Hears from those who sleep when they meant to wake and when they did.
+    """Sleeps for others, and sees how late it wakes them.
 
     While a handler blocks the loop nothing else runs: no extension is sent and no message comes in.
-    That is said once for each trouble.
+    That is said once for each trouble. A clock that somebody sets forward is no trouble, so the
+    loop's own time has to say the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._late_at_ms: int | None = None
         self._longest_ms = 0
 
-    def woke(self, due_ms: int, now_ms: int) -> None:
-        """Somebody meant to wake at `due_ms` and does so now."""
-        late_ms = now_ms - due_ms
-        if late_ms <= LATE_MS:
-            return
+    async def sleep_until(self, due_ms: int) -> None:
+        """Sleep until this monotonic time of the clock."""
+        loop, asked_ms = asyncio.get_running_loop(), self._clock.monotonic_ms()
+        asked_s, duration_s = loop.time(), (due_ms - asked_ms) / 1000
+        await self._clock.sleep(duration_s)
+        now_ms = self._clock.monotonic_ms()
+        late_ms = min(now_ms - due_ms, round((loop.time() - asked_s - duration_s) * 1000))
+        if late_ms > LATE_MS:
+            self._woke_late(late_ms, now_ms)
+
+    def _woke_late(self, late_ms: int, now_ms: int) -> None:
         if self._is_quiet(now_ms):
             self._longest_ms = 0
             _log.warning(
@@ -40,9 +51,10 @@ class LoopWatch:
         self._late_at_ms = now_ms
         self._longest_ms = max(self._longest_ms, late_ms)
 
-    def blocked_s(self, now_ms: int) -> float:
+    @property
+    def blocked_s(self) -> float:
         """The longest time that the loop was held up lately, in seconds."""
-        return 0.0 if self._is_quiet(now_ms) else self._longest_ms / 1000
+        return 0.0 if self._is_quiet(self._clock.monotonic_ms()) else self._longest_ms / 1000
 
     def _is_quiet(self, now_ms: int) -> bool:
         return self._late_at_ms is None or now_ms - self._late_at_ms > _QUIET_MS

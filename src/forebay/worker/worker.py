@@ -83,7 +83,7 @@ class Worker:
             entropy=entropy,
             spawn=self._spawn,
             changed=self._on_change,
-            loop_watch=LoopWatch(),
+            loop_watch=LoopWatch(clock),
         )
         #: Both are there once the queue is found.
         self._source: Source | None = None
