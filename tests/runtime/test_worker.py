@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from forebay.errors import Closed, ServiceUnreachable, SettingsError
+from forebay.errors import Closed, ServiceUnreachable
 from forebay.protocol.actions import (
     AnyRequest,
     ChangeMessageVisibilityBatchRequest,
@@ -19,7 +19,16 @@ from forebay.protocol.actions import (
     GetQueueUrlRequest,
     SendMessageRequest,
 )
-from forebay.worker import Received, Reject, Retry, Router, Worker, WorkerLedger, WorkerSettings
+from forebay.worker import (
+    Queue,
+    Received,
+    Reject,
+    Retry,
+    Router,
+    Worker,
+    WorkerLedger,
+    WorkerSettings,
+)
 from tests.runtime.engine_client import EngineClient
 from tests.runtime.virtual_time import START_S, LoopClock, run
 
@@ -38,14 +47,8 @@ async def working(
     """A running worker that has drained by the end of the block."""
     router = Router()
     router.default(handler)
-    worker = Worker(
-        client,
-        url,
-        router,
-        settings=settings,
-        clock=LoopClock(),
-        dead_letter_queue_url=dead_letter_queue_url,
-    )
+    queue = Queue(url, dead_letter_queue=dead_letter_queue_url)
+    worker = Worker(client, queue, router, settings=settings, clock=LoopClock())
     task = asyncio.create_task(worker.run())
     yield worker
     worker.stop()
@@ -98,7 +101,7 @@ def test_as_many_handlers_run_at_once_as_are_allowed() -> None:
             await asyncio.sleep(1)
             running -= 1
 
-        settings = WorkerSettings(concurrency=25, prefetch=25)
+        settings = WorkerSettings(concurrency=25, concurrency_min=25)
         async with working(client, url, handle, settings=settings) as worker:
             await asyncio.sleep(4.1)
             # 100 messages of a second each, 25 at a time, and next to nothing between them.
@@ -120,7 +123,7 @@ def test_a_slow_handler_and_what_waits_for_it_stay_hidden() -> None:
             await asyncio.sleep(100)
             handled.append((received.payload, received.receive_count, received.lease_lost))
 
-        settings = WorkerSettings(concurrency=1, prefetch=2, visibility_timeout_s=30)
+        settings = WorkerSettings(concurrency=1, visibility_timeout_s=30)
         async with working(client, url, handle, settings=settings) as worker:
             await asyncio.sleep(310)
         assert handled == [("0", 1, False), ("1", 1, False), ("2", 1, False)]
@@ -143,8 +146,6 @@ def test_a_plain_function_runs_in_the_executor() -> None:
             threads.append(threading.current_thread().name)
             loop.call_soon_threadsafe(handled.set)
 
-        with pytest.raises(SettingsError, match="executor"):
-            Worker(client, url, router)
         with ThreadPoolExecutor(1, thread_name_prefix="handlers") as executor:
             worker = Worker(client, url, router, clock=LoopClock(), executor=executor)
             task = asyncio.create_task(worker.run())

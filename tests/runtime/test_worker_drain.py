@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
@@ -32,7 +32,9 @@ from forebay.worker.drain import Deadlines, DrainStep, Remaining, drain_step
 from tests.runtime.engine_client import EngineClient
 from tests.runtime.virtual_time import LoopClock, run
 
-GIVE_UP, LEAVE = 20_000, 25_000
+GIVE_UP, LEAVE, THREADS = 20_000, 25_000, 50_000
+
+DEADLINES = Deadlines(give_up_ms=GIVE_UP, threads_ms=THREADS, leave_ms=LEAVE)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +67,14 @@ def test_what_a_drain_does_next(
     step: DrainStep,
 ) -> None:
     remaining = Remaining(polls=polls, running=running, waiting=waiting, in_hand=in_hand)
-    assert drain_step(remaining, Deadlines(GIVE_UP, LEAVE), now_ms, given_up=given_up) is step
+    assert drain_step(remaining, DEADLINES, now_ms, given_up=given_up) is step
 
 
-@pytest.mark.parametrize(("now_ms", "wait_ms"), [(0, 20_000), (20_000, 5_000), (25_000, 5_000)])
+@pytest.mark.parametrize(
+    ("now_ms", "wait_ms"), [(0, 20_000), (20_000, 5_000), (25_000, 25_000), (50_000, 5_000)]
+)
 def test_a_drain_looks_again_at_its_next_deadline(now_ms: int, wait_ms: int) -> None:
-    assert Deadlines(GIVE_UP, LEAVE).wait_ms(now_ms) == wait_ms
+    assert DEADLINES.wait_ms(now_ms) == wait_ms
 
 
 class World:
@@ -81,6 +85,7 @@ class World:
         self.router = Router()
         self.router.default(self._handle)
         self.settings = WorkerSettings(**{"wait_s": 2, **settings})  # type: ignore[arg-type]
+        self.executor: Executor | None = None
         self.handled: list[str] = []
         self.cancelled: list[str] = []
 
@@ -97,7 +102,12 @@ class World:
         for body in bodies:
             await self.client.send(self.url, body, "g" if name.endswith(".fifo") else None)
         self.worker = Worker(
-            self.client, self.url, self.router, settings=self.settings, clock=LoopClock()
+            self.client,
+            self.url,
+            self.router,
+            settings=self.settings,
+            clock=LoopClock(),
+            executor=self.executor,
         )
         self.running = asyncio.create_task(self.worker.run())
 
@@ -149,7 +159,7 @@ def test_what_the_last_receive_brings_is_still_handled() -> None:
 
 def test_what_is_buffered_finishes_within_the_deadline() -> None:
     async def scenario() -> None:
-        world = World(concurrency=2, prefetch=8, drain_timeout_s=20)
+        world = World(concurrency=2, buffer_medium=8, drain_timeout_s=20)
         await world.start("jobs", *(f"3 {number}" for number in range(10)))
         await asyncio.sleep(1)
         ledger, took_s = await world.drain()
@@ -163,7 +173,7 @@ def test_what_is_buffered_finishes_within_the_deadline() -> None:
 @pytest.mark.parametrize("name", ["jobs", "orders.fifo"])
 def test_at_the_deadline_the_rest_is_visible_again_at_once(name: str) -> None:
     async def scenario() -> None:
-        world = World(concurrency=2, prefetch=8, drain_timeout_s=5)
+        world = World(concurrency=2, buffer_medium=8, drain_timeout_s=5)
         await world.start(name, "1 a", "60 b", "60 c", "60 d", "60 e")
         await asyncio.sleep(2)
         ledger, took_s = await world.drain()
@@ -232,7 +242,52 @@ def test_a_handler_in_a_thread_that_cannot_be_stopped_keeps_its_message_hidden(
         assert await client.counts(url) == (1, 1)
 
     run(scenario())
-    assert "could not be stopped" in caplog.text
+    assert "runs in a thread and goes on" in caplog.text
+    assert "their handlers still run" in caplog.text
+
+
+def test_what_a_plain_function_does_after_the_deadline_is_acknowledged() -> None:
+    release = threading.Event()
+
+    def ends_late(received: Received[str]) -> None:
+        release.wait()
+
+    async def scenario() -> None:
+        world = World(drain_timeout_s=3, thread_timeout_s=60)
+        world.router = Router()
+        world.router.default(ends_late)
+        world.executor = executor = ThreadPoolExecutor(1)
+        await world.start("jobs", "m")
+        await asyncio.sleep(1)
+
+        def end() -> None:
+            release.set()
+            # Virtual time must not pass while the thread comes to its end.
+            executor.shutdown()
+
+        asyncio.get_running_loop().call_later(39, end)
+        ledger, took_s = await world.drain()
+        assert ledger == WorkerLedger(received=1, acked=1)
+        assert took_s == pytest.approx(39, abs=1)
+
+    run(scenario())
+
+
+def test_stopping_at_once_gives_back_what_runs_and_waits() -> None:
+    async def scenario() -> None:
+        world = World(concurrency=2, buffer_medium=8, drain_timeout_s=20)
+        await world.start("jobs", *(f"60 {number}" for number in range(5)))
+        await asyncio.sleep(1)
+        started_s = asyncio.get_running_loop().time()
+        world.worker.stop()
+        await asyncio.sleep(3)
+        world.worker.stop(now=True)
+        ledger = await world.running
+        assert asyncio.get_running_loop().time() - started_s == pytest.approx(3, abs=0.5)
+        assert ledger == WorkerLedger(received=5, released=5)
+        assert await world.client.counts(world.url) == (5, 0)
+
+    run(scenario())
 
 
 def test_a_service_that_is_gone_does_not_hold_up_the_end(
@@ -243,7 +298,7 @@ def test_a_service_that_is_gone_does_not_hold_up_the_end(
             raise ServiceUnreachable
 
     async def scenario() -> None:
-        world = World(concurrency=2, prefetch=8, drain_timeout_s=5)
+        world = World(concurrency=2, buffer_medium=8, drain_timeout_s=5)
         await world.start("jobs", "1 a", "60 b", "60 c")
         world.client.before = outage
         await asyncio.sleep(2)

@@ -21,44 +21,67 @@ from forebay.protocol.actions import (
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.worker.polling import (
     UNCONFIRMED_MAX,
-    Poller,
-    Polls,
+    Line,
+    Polling,
+    Receiver,
     Stock,
-    in_hand_limit,
+    capacity,
     receive_limit,
     receives_to_start,
 )
+from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority, Queue
+from forebay.worker.queue_facts import queue_facts
+from forebay.worker.scheduler import Scheduler
 from forebay.worker.settings import WorkerSettings
+from forebay.worker.source import Source
 from tests.runtime.virtual_time import LoopClock, run
-from tests.runtime.worker_messages import message
+from tests.runtime.worker_messages import context, message
 
 STANDARD_URL = "http://sqs.test/000000000000/jobs"
 FIFO_URL = "http://sqs.test/000000000000/orders.fifo"
 
 
 @pytest.mark.parametrize(
-    ("concurrency", "prefetch", "fifo", "handling_s", "limit"),
+    ("size", "concurrency", "fifo", "handling_s", "batch_handlers", "most"),
     [
-        # Nothing is known of the handlers: places and prefetch.
-        (16, 16, False, None, 32),
-        (1, 0, False, None, 1),
+        # Nothing is known of the handlers: what the buffer takes.
+        (32, 16, False, None, 0, 32),
+        (1, 1, False, None, 0, 1),
         # A FIFO receive of ten may be one group, so ten for each place.
-        (16, 16, True, None, 160),
-        (4, 100, True, None, 104),
+        (32, 16, True, None, 0, 160),
+        (104, 4, True, None, 0, 104),
         # In 15 s, half of the visibility timeout, 4 places handle 20 messages of 3 s.
-        (4, 100, False, 3.0, 20),
-        (4, 100, True, 3.0, 20),
-        # Handlers outlast the visibility timeout: nothing is prefetched, every place is used.
-        (4, 100, False, 60.0, 4),
+        (104, 4, False, 3.0, 0, 20),
+        (104, 4, True, 3.0, 0, 20),
+        # Handlers outlast the visibility timeout.
+        (104, 4, False, 60.0, 0, 1),
         # Handlers that take no time set no bound.
-        (4, 100, False, 0.0, 104),
+        (104, 4, False, 0.0, 0, 104),
+        # One batch runs while the next gathers.
+        (32, 16, False, None, 500, 1_000),
+        (32, 16, False, 3.0, 500, 1_000),
     ],
 )
-def test_how_much_may_be_in_hand(
-    concurrency: int, prefetch: int, fifo: bool, handling_s: float | None, limit: int
+def test_how_much_may_wait(
+    size: int,
+    concurrency: int,
+    fifo: bool,
+    handling_s: float | None,
+    batch_handlers: int,
+    most: int,
 ) -> None:
-    settings = WorkerSettings(concurrency=concurrency, prefetch=prefetch, visibility_timeout_s=30)
-    assert in_hand_limit(settings, fifo=fifo, handling_s=handling_s) == limit
+    assert (
+        capacity(
+            size,
+            concurrency=concurrency,
+            batch=10,
+            handling_s=handling_s,
+            visibility_timeout_s=30,
+            batch_handlers=batch_handlers,
+            fifo=fifo,
+        )
+        == most
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,104 +97,207 @@ def test_how_much_may_be_in_hand(
     ],
 )
 def test_how_much_one_receive_may_ask_for(fifo: bool, handling_s: float | None, limit: int) -> None:
-    settings = WorkerSettings(visibility_timeout_s=30)
-    assert receive_limit(settings, fifo=fifo, handling_s=handling_s) == limit
+    assert receive_limit(10, fifo=fifo, handling_s=handling_s, visibility_timeout_s=30) == limit
+
+
+def stock(
+    free: int = 16, ready: int = 0, *, waiting: int = 0, most: int = 32, unconfirmed: int = 0
+) -> Stock:
+    return Stock(
+        free=free,
+        ready=ready,
+        waiting=dict.fromkeys(Priority, waiting),
+        capacity=dict.fromkeys(Priority, most),
+        unconfirmed=unconfirmed,
+    )
+
+
+def line(
+    name: str = "jobs",
+    priority: Priority = MEDIUM,
+    *,
+    polls: int = 0,
+    quiet: bool = False,
+    free: int | None = None,
+    visible: int = 0,
+) -> Line:
+    return Line(
+        name=name,
+        priority=priority,
+        polls=polls,
+        requested=polls * 10,
+        quiet=quiet,
+        free=free,
+        visible=visible,
+    )
+
+
+def asked(
+    lines: list[Line], in_hand: Stock, pollers: int = 4, scheduler: Scheduler | None = None
+) -> list[tuple[str, int, bool]]:
+    asks = receives_to_start(lines, in_hand, pollers, scheduler or Scheduler(), 0)
+    return [(ask.queue, ask.count, ask.waits) for ask in asks]
 
 
 @pytest.mark.parametrize(
-    ("running", "ready", "blocked", "polls", "fifo", "receives"),
+    ("free", "ready", "waiting", "polls", "quiet", "counts"),
     [
-        # Concurrency 16, prefetch 16, batches of ten, four pollers.
-        (0, 0, 0, Polls(), False, [10, 10]),
-        (0, 0, 0, Polls(1, 10), False, [10]),
-        (0, 0, 0, Polls(2, 20), False, []),
+        # 16 may begin and 32 may wait, in receives of ten, by four pollers.
+        (16, 0, 0, 0, False, [10, 10, 10, 10]),
+        (16, 0, 0, 1, False, [10, 10, 10]),
+        (16, 0, 0, 3, False, [10]),
+        (16, 0, 0, 4, False, []),
         # An empty queue gets one receive at a time.
-        (0, 0, 0, Polls(0, 0, quiet=True), False, [10]),
-        (0, 0, 0, Polls(1, 10, quiet=True), False, []),
+        (16, 0, 0, 0, True, [10]),
+        (16, 0, 0, 1, True, []),
         # Everything is busy and enough waits.
-        (16, 16, 0, Polls(), False, []),
+        (0, 32, 32, 0, False, []),
         # Less than a batch has room: what waits lasts until a whole one has.
-        (16, 7, 0, Polls(), False, []),
-        (16, 6, 0, Polls(), False, [10]),
+        (0, 23, 23, 0, False, []),
+        (0, 22, 22, 0, False, [10]),
         # Places are free: any number is worth a call.
-        (10, 0, 0, Polls(0, 0), False, [10, 10]),
-        # FIFO: what waits behind its group keeps no place busy.
-        (2, 0, 18, Polls(), True, [10, 10]),
-        (16, 0, 144, Polls(), True, []),
-        (3, 0, 150, Polls(), True, [7]),
+        (6, 0, 30, 0, False, [8]),
+        (6, 6, 30, 0, False, []),
     ],
 )
 def test_which_receives_start(
-    running: int, ready: int, blocked: int, polls: Polls, fifo: bool, receives: list[int]
+    free: int, ready: int, waiting: int, polls: int, quiet: bool, counts: list[int]
 ) -> None:
-    stock = Stock(running=running, ready=ready, blocked=blocked)
-    settings = WorkerSettings(concurrency=16, prefetch=16, batch=10, pollers=4)
-    assert receives_to_start(stock, polls, settings, fifo=fifo) == receives
+    in_hand = stock(free, ready, waiting=waiting)
+    starts = asked([line(polls=polls, quiet=quiet)], in_hand)
+    assert [count for _, count, _ in starts] == counts
+    # Only the first receive of a queue waits for messages.
+    assert [waits for _, _, waits in starts] == [not polls and not i for i in range(len(starts))]
+
+
+def test_an_empty_high_queue_never_holds_back_a_low_one() -> None:
+    lines = [line("high", HIGH, polls=1, quiet=True), line("low", LOW, polls=1)]
+    assert asked(lines, stock()) == [("low", 10, False), ("low", 10, False)]
+
+
+def test_every_queue_is_watched_even_beyond_the_pollers() -> None:
+    lines = [line(name, quiet=True) for name in ("a", "b", "c")]
+    assert [name for name, _, waits in asked(lines, stock(most=100), pollers=1) if waits] == [
+        "a",
+        "b",
+        "c",
+    ]
+
+
+def test_a_queue_that_is_held_back_is_not_asked() -> None:
+    lines = [line("held back", free=0), line("free", quiet=True)]
+    assert asked(lines, stock()) == [("free", 10, True)]
+
+
+def test_a_full_class_does_not_hold_back_another() -> None:
+    in_hand = Stock(
+        free=0,
+        ready=32,
+        waiting={HIGH: 0, MEDIUM: 0, LOW: 32},
+        capacity=dict.fromkeys(Priority, 32),
+    )
+    lines = [line("low", LOW), line("high", HIGH)]
+    assert {name for name, _, _ in asked(lines, in_hand)} == {"high"}
 
 
 def test_no_receive_starts_while_sqs_does_not_confirm_deletions() -> None:
-    stock = Stock(running=0, ready=0, unconfirmed=UNCONFIRMED_MAX)
-    assert receives_to_start(stock, Polls(), WorkerSettings(), fifo=False) == []
+    assert asked([line()], stock(unconfirmed=UNCONFIRMED_MAX)) == []
 
 
 @given(
-    concurrency=st.integers(1, 40),
-    prefetch=st.integers(0, 40),
-    batch=st.integers(1, 10),
-    pollers=st.integers(1, 6),
-    used=st.integers(0, 40),
+    lines=st.lists(
+        st.builds(
+            line,
+            st.sampled_from("abcdef"),
+            st.sampled_from(Priority),
+            polls=st.integers(0, 6),
+            quiet=st.booleans(),
+            free=st.none() | st.integers(0, 30),
+            visible=st.integers(0, 10_000),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda each: each.name,
+    ),
+    pollers=st.integers(1, 12),
+    free=st.integers(0, 40),
     ready=st.integers(0, 60),
-    blocked=st.integers(0, 60),
-    in_flight=st.integers(0, 6),
-    handling_s=st.none() | st.floats(0, 100),
-    fifo=st.booleans(),
+    waiting=st.integers(0, 60),
+    most=st.integers(1, 60),
 )
 def test_receives_stay_inside_every_bound_and_no_place_stays_free_for_nothing(
-    concurrency: int,
-    prefetch: int,
-    batch: int,
-    pollers: int,
-    used: int,
-    ready: int,
-    blocked: int,
-    in_flight: int,
-    handling_s: float | None,
-    fifo: bool,
+    lines: list[Line], pollers: int, free: int, ready: int, waiting: int, most: int
 ) -> None:
-    settings = WorkerSettings(
-        concurrency=concurrency, prefetch=prefetch, batch=batch, pollers=pollers
-    )
-    running = min(used, concurrency)
-    blocked = blocked if fifo else 0
-    stock = Stock(running=running, ready=ready, blocked=blocked, handling_s=handling_s)
-    polls = Polls(in_flight, in_flight * batch)
-    receives = receives_to_start(stock, polls, settings, fifo=fifo)
-    limit = in_hand_limit(settings, fifo=fifo, handling_s=handling_s)
-    in_hand = running + ready + blocked + polls.requested
-    assert all(1 <= count <= batch for count in receives)
-    assert not receives or in_flight + len(receives) <= pollers
-    assert not receives or in_hand + sum(receives) <= limit
-    if in_flight + len(receives) < pollers and in_hand + sum(receives) < limit:
-        assert ready + polls.requested + sum(receives) >= concurrency - running
+    in_hand = stock(free, ready, waiting=waiting, most=most)
+    starts = asked(lines, in_hand, pollers)
+    by_name = {each.name: each for each in lines}
+    polls = sum(each.polls for each in lines)
+    assert all(1 <= count <= 10 for _, count, _ in starts)
+    for each in lines:
+        count = sum(count for name, count, _ in starts if name == each.name)
+        assert not count or each.free is None or each.requested + count <= each.free
+    extra = [name for name, _, waits in starts if not waits]
+    assert polls + len(starts) <= pollers or not extra
+    assert not any(by_name[name].quiet for name in extra)
+    requested = sum(each.requested for each in lines) + sum(count for _, count, _ in starts)
+    for priority in Priority:
+        of_class = [each for each in lines if each.priority is priority]
+        before = sum(each.requested for each in of_class)
+        added = sum(count for name, count, _ in starts if by_name[name].priority is priority)
+        bound = most + max(0, free - ready)
+        assert not added or waiting + before + added <= bound
+        may_start = polls + len(starts) < pollers and any(
+            each.free is None and not each.quiet for each in of_class
+        )
+        if may_start and waiting + before + added < most:
+            assert ready + requested >= free
 
 
 class World:
     """A poller over a script: what SQS answers next, and what became of it."""
 
-    def __init__(self, url: str, settings: WorkerSettings | None = None) -> None:
+    def __init__(
+        self, url: str, settings: WorkerSettings | None = None, *, visibility_timeout_s: int = 30
+    ) -> None:
         self.answers: list[list[Message] | Exception] = []
         self.delivered: list[tuple[str, int]] = []
         self.times_ms: list[int] = []
         self.client = ScriptedSqsClient(self._answer)
         self.clock = LoopClock()
-        self.poller = Poller(
+        settings = settings or WorkerSettings(wait_s=2)
+        self.source = Source(
+            context(self.client, clock=self.clock, settings=settings),
+            Queue(url),
+            queue_facts(url, {"VisibilityTimeout": str(visibility_timeout_s)}),
+        )
+        self.stopped, woken = asyncio.Event(), asyncio.Event()
+        self.receiver = Receiver(
             self.client,
-            url,
-            settings or WorkerSettings(wait_s=2, concurrency=1, prefetch=0),
+            self.source,
+            settings,
             clock=self.clock,
             entropy=random.Random(1).randbytes,
-            stock=lambda: Stock(running=0, ready=0),
+            stopped=self.stopped,
             deliver=self._deliver,
+            ended=woken.set,
+        )
+        self.woken = woken
+        self.polling = Polling(
+            [self.receiver],
+            settings,
+            clock=self.clock,
+            scheduler=Scheduler(),
+            stock=lambda: stock(1, most=10),
+            lines=lambda: [
+                Line(
+                    name=self.source.name,
+                    priority=MEDIUM,
+                    polls=self.receiver.polls,
+                    requested=self.receiver.requested,
+                )
+            ],
+            woken=woken,
+            stopped=self.stopped,
         )
 
     @property
@@ -192,15 +318,16 @@ class World:
         self.delivered += [(each.message_id, taken_ms) for each in messages]
 
     async def poll_for(self, duration_s: float) -> None:
-        polling = asyncio.create_task(self.poller.run())
+        polling = asyncio.create_task(self.polling.run())
         await asyncio.sleep(duration_s)
-        self.poller.stop()
+        self.stopped.set()
+        self.woken.set()
         await polling
 
 
 def test_a_receive_asks_for_what_the_worker_needs() -> None:
     async def scenario() -> None:
-        world = World(STANDARD_URL, WorkerSettings(visibility_timeout_s=45, wait_s=3))
+        world = World(STANDARD_URL, WorkerSettings(wait_s=3), visibility_timeout_s=45)
         await world.poll_for(0)
         first = world.receives[0]
         assert (first.max_number_of_messages, first.visibility_timeout) == (10, 45)
@@ -217,7 +344,7 @@ def test_stopping_awaits_the_receive_in_flight_and_delivers_what_it_brings() -> 
         await world.poll_for(0)
         assert [name for name, _ in world.delivered] == ["late"]
         assert len(world.receives) == 1
-        assert world.poller.polls == 0
+        assert world.polling.polls == 0
 
     run(scenario())
 
@@ -282,9 +409,7 @@ def test_a_fifo_receive_without_an_answer_is_repeated_under_its_own_attempt_id()
 
 def test_a_fifo_receive_is_not_repeated_when_its_messages_are_about_to_return() -> None:
     async def scenario() -> None:
-        world = World(
-            FIFO_URL, WorkerSettings(visibility_timeout_s=1, wait_s=2, concurrency=1, prefetch=0)
-        )
+        world = World(FIFO_URL, visibility_timeout_s=1)
         world.answers = [ServiceUnreachable() for _ in range(4)]
         await world.poll_for(8)
         attempts = [each.receive_request_attempt_id for each in world.receives]

@@ -142,7 +142,7 @@ async def work(
             router,
             settings=WorkerSettings(
                 concurrency=2,
-                prefetch=4,
+                buffer_medium=4,
                 wait_s=1,
                 visibility_timeout_s=20,
                 backoff_max_s=2,

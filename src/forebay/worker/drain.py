@@ -3,13 +3,18 @@
 The drain, from the moment of `stop`:
 
 1. No receive starts. Those in flight are awaited: SQS may have handed out their messages already.
-2. What is in hand runs to its end.
+2. What is in hand runs to its end. Batches that gather run as they are.
 3. From the deadline on no handler starts. Once no receive is in flight, the rest is given up:
    waiting messages become visible again, running handlers are cancelled and their messages become
    visible too. Any sooner, a receive in flight would bring the same messages back.
-4. Deletions and releases under way get a last while to be confirmed; what is not confirmed then is
+4. A plain function cannot be cancelled. Its message is kept hidden and acknowledged when it ends,
+   for as long as `thread_timeout_s`; otherwise its effect would happen twice although the process
+   waits for its thread in any case.
+5. Deletions and releases under way get a last while to be confirmed; what is not confirmed then is
    counted as lost.
-5. The ledger is written: every message received is in one of its places.
+6. The ledger is written: every message received is in one of its places.
+
+A stop that is to be at once begins with the third step.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from forebay.stop_signals import stop_signals
 
@@ -47,22 +53,49 @@ class Remaining(Struct, frozen=True, kw_only=True):
 
     #: Receives in flight.
     polls: int = 0
+    #: Jobs whose handler runs, and messages that have not started.
     running: int = 0
     waiting: int = 0
-    #: Messages whose ending SQS has not confirmed, those that wait or run included.
+    #: Messages whose handler goes on without a place.
+    left: int = 0
+    #: Messages whose ending SQS has not confirmed, all of those included.
     in_hand: int = 0
 
 
-class Deadlines(Struct, frozen=True):
-    """When a drain gives up and when it leaves, in monotonic milliseconds."""
+class Deadlines(Struct, frozen=True, kw_only=True):
+    """When a drain takes its later steps, in monotonic milliseconds."""
 
     give_up_ms: int
+    #: Until when plain functions are waited for.
+    threads_ms: int
     leave_ms: int
 
+    @classmethod
+    def after(cls, drain_timeout_s: float, thread_timeout_s: float, now_ms: int) -> Deadlines:
+        """Those of a drain that begins now."""
+        give_up_ms = now_ms + round(drain_timeout_s * 1000)
+        return cls(
+            give_up_ms=give_up_ms,
+            threads_ms=give_up_ms + round(thread_timeout_s * 1000),
+            leave_ms=give_up_ms + CONFIRM_MS,
+        )
+
+    def at_once(self, now_ms: int) -> Deadlines:
+        """Those of a drain that waits no longer for any handler."""
+        return Deadlines(
+            give_up_ms=min(self.give_up_ms, now_ms),
+            threads_ms=min(self.threads_ms, now_ms),
+            leave_ms=min(self.leave_ms, now_ms + CONFIRM_MS),
+        )
+
+    def given_up(self, now_ms: int) -> Deadlines:
+        """Those that are left after giving up now."""
+        return replace(self, leave_ms=now_ms + CONFIRM_MS)
+
     def wait_ms(self, now_ms: int) -> int:
-        """How long until the next of them; when both are past, until it is worth looking again."""
-        ahead = [at_ms - now_ms for at_ms in (self.give_up_ms, self.leave_ms) if at_ms > now_ms]
-        return min(ahead, default=CONFIRM_MS)
+        """How long until the next of them; when all are past, until it is worth looking again."""
+        times_ms = (self.give_up_ms, self.threads_ms, self.leave_ms)
+        return min((at_ms - now_ms for at_ms in times_ms if at_ms > now_ms), default=CONFIRM_MS)
 
 
 def drain_step(
@@ -75,24 +108,30 @@ def drain_step(
         return DrainStep.DONE
     if not given_up and now_ms >= deadlines.give_up_ms and (remaining.running or remaining.waiting):
         return DrainStep.GIVE_UP
+    if remaining.left and now_ms < deadlines.threads_ms:
+        return DrainStep.WAIT
     return DrainStep.LEAVE if now_ms >= deadlines.leave_ms else DrainStep.WAIT
 
 
 async def run_until_signalled(*workers: Worker) -> list[WorkerLedger]:
     """Run workers until SIGTERM or SIGINT, drain them, and return their ledgers in order.
 
-    SIGINT stops nothing in a process that was started to ignore it, as a script starts its
-    background commands.
-    The second signal acts as it did before this was called, so a second Ctrl-C interrupts. When one
-    worker fails, the others drain before its error is raised.
+    A second signal ends the drain at once: what has not ended is given back. A third one acts as it
+    did before this was called. SIGINT stops nothing in a process that was started to ignore it, as
+    a script starts its background commands. When one worker fails, the others drain before its
+    error is raised.
     """
     loop = asyncio.get_running_loop()
     signals = stop_signals()
+    count = 0
 
     def stop_all() -> None:
-        restore()
+        nonlocal count
+        count += 1
+        if count > 1:
+            restore()
         for worker in workers:
-            worker.stop()
+            worker.stop(now=count > 1)
 
     def restore() -> None:
         for number in signals:

@@ -1,22 +1,25 @@
-"""How many messages to ask for, and asking for them."""
+"""How many messages to ask for and of which queue, and asking for them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from forebay.backoff import backoff_s, jitter
 from forebay.client.base import SqsClient
+from forebay.client.retry import NO_RETRY
 from forebay.clock import Clock
-from forebay.errors import ServiceUnreachable
+from forebay.errors import ForebayError, ServiceUnreachable
 from forebay.protocol.actions import Message, ReceiveMessageRequest
-from forebay.protocol.errors import SqsError
-from forebay.protocol.identifiers import FIFO_SUFFIX, message_id
+from forebay.protocol.identifiers import message_id
+from forebay.worker.queue import Priority
+from forebay.worker.scheduler import Candidate, Scheduler
 from forebay.worker.settings import WorkerSettings
+from forebay.worker.source import Source
 from forebay.worker.waiting import wait_at_most
 
 _log = logging.getLogger(__name__)
@@ -37,6 +40,9 @@ UNCONFIRMED_MAX = 5_000
 _PAUSE_BASE_S = 0.5
 _PAUSE_MAX_S = 30.0
 
+#: The weight of the latest receive in the usual time and yield of one.
+_LATEST_WEIGHT = 0.1
+
 #: The system attributes that the worker needs of each message.
 _SYSTEM_ATTRIBUTES = [
     "ApproximateReceiveCount",
@@ -50,212 +56,360 @@ _SYSTEM_ATTRIBUTES = [
 class Stock(Struct, frozen=True, kw_only=True):
     """What a worker has in hand when it decides whether to ask for more."""
 
-    running: int
-    #: Waiting for a free place only.
+    #: Places that nothing runs in.
+    free: int
+    #: Jobs that wait for a free place only.
     ready: int
-    #: Waiting behind another message of their group.
-    blocked: int = 0
+    #: Messages that have not started, and most of them there may be, by class.
+    waiting: dict[Priority, int]
+    capacity: dict[Priority, int]
     #: Handled, but not yet confirmed by SQS.
     unconfirmed: int = 0
-    #: The usual time of a handler, in seconds; None before the first is done.
-    handling_s: float | None = None
 
 
-class Polls(Struct, frozen=True):
-    """The receives in flight."""
+class Line(Struct, frozen=True, kw_only=True):
+    """One queue when it is decided whether to ask it for messages."""
 
-    count: int = 0
-    #: Messages that they may bring.
+    name: str
+    priority: Priority
+    weight: float = 1.0
+    #: Receives in flight, and messages that they may bring.
+    polls: int = 0
     requested: int = 0
-    #: Whether the latest answer was empty.
-    quiet: bool = False
+    #: Most messages to ask for at once.
+    batch: int = 10
+    #: Whether the latest receive failed or brought nothing.
+    quiet: bool = True
+    #: How many more messages its permits let come; None for any number.
+    free: int | None = None
+    #: Messages that are thought to be visible.
+    visible: int = 0
 
 
-def in_hand_limit(settings: WorkerSettings, *, fifo: bool, handling_s: float | None) -> int:
-    """Most messages to have running and waiting at a time.
+class Ask(Struct, frozen=True):
+    """A receive to start."""
+
+    queue: str
+    count: int
+    #: Whether to wait for messages. One receive of each queue does; the others go where messages
+    #: are, and must not be held up where there are none any more.
+    waits: bool
+
+
+def capacity(
+    size: int,
+    *,
+    concurrency: int,
+    batch: int,
+    handling_s: float | None,
+    visibility_timeout_s: int,
+    batch_handlers: int = 0,
+    fifo: bool = False,
+) -> int:
+    """Most messages of a class to have waiting for a handler, of `size` that its buffer takes.
 
     On a FIFO queue a receive may bring ten messages of one group, of which one can run, so there it
-    takes more of them to keep every place busy. Never more than can be handled well within the
-    visibility timeout, as far as that is known; and always enough to use every place.
+    takes more of them to keep every place busy; and a batch handler wants two whole batches. Never
+    more than can be handled well within the visibility timeout, as far as that is known.
     """
-    limit = settings.concurrency + settings.prefetch
+    most = max(size, 2 * batch_handlers)
     if fifo:
-        limit = max(limit, settings.concurrency * settings.batch)
-    if handling_s:
-        time_s = settings.visibility_timeout_s * _HANDLED_WITHIN_FRACTION
-        limit = int(min(limit, settings.concurrency * time_s / handling_s))
-    return max(limit, settings.concurrency)
+        most = max(most, concurrency * batch)
+    if handling_s and not batch_handlers:
+        time_s = visibility_timeout_s * _HANDLED_WITHIN_FRACTION
+        most = int(min(most, concurrency * time_s / handling_s))
+    return max(most, 1)
 
 
-def receive_limit(settings: WorkerSettings, *, fifo: bool, handling_s: float | None) -> int:
+def receive_limit(
+    batch: int, *, fifo: bool, handling_s: float | None, visibility_timeout_s: int
+) -> int:
     """Most messages to ask for at once.
 
     On a FIFO queue they may be of one group and are then handled one after another, so no more of
     them than can be within the visibility timeout.
     """
     if not fifo or not handling_s:
-        return settings.batch
-    time_s = settings.visibility_timeout_s * _HANDLED_WITHIN_FRACTION
-    return max(1, int(min(settings.batch, time_s / handling_s)))
+        return batch
+    time_s = visibility_timeout_s * _HANDLED_WITHIN_FRACTION
+    return max(1, int(min(batch, time_s / handling_s)))
 
 
 def receives_to_start(
-    stock: Stock, polls: Polls, settings: WorkerSettings, *, fifo: bool
-) -> list[int]:
-    """How many messages to ask for, one number for each receive that may start now.
+    lines: Sequence[Line], stock: Stock, pollers: int, scheduler: Scheduler, now_ms: int
+) -> list[Ask]:
+    """The receives that may start now.
 
-    A receive starts when a place would stay free without it, or when fewer messages wait than are
-    to be prefetched. In the second case there is time to wait until it is worth a call: for a whole
-    batch, or all that may be prefetched if that is less. An empty queue gets one receive at a time.
+    Each queue has one receive that waits for messages, whatever the others do: an empty queue's
+    long poll never holds back another queue. The rest of the pollers, of which there are `pollers`
+    together, go to queues that have messages, as the scheduler chooses.
+
+    A receive starts when a place would stay free without it, or when there is room for a whole
+    batch; otherwise there is time to wait until it is worth a call.
     """
     if stock.unconfirmed >= UNCONFIRMED_MAX:
         return []
-    limit = in_hand_limit(settings, fifo=fifo, handling_s=stock.handling_s)
-    most = receive_limit(settings, fifo=fifo, handling_s=stock.handling_s)
-    worthwhile = min(most, max(1, limit - settings.concurrency))
-    places = settings.concurrency - stock.running
-    waiting = stock.ready + stock.blocked
-    requested = polls.requested
-    receives: list[int] = []
-    while polls.count + len(receives) < (1 if polls.quiet else settings.pollers):
-        room = limit - stock.running - waiting - requested
-        count = min(most, room)
-        hungry = stock.ready + requested < places
-        low = waiting + requested < settings.prefetch and count >= worthwhile
-        if count < 1 or not (hungry or low):
+    requested = dict.fromkeys(Priority, 0)
+    for line in lines:
+        requested[line.priority] += line.requested
+    hungry_for = stock.free - stock.ready - sum(requested.values())
+
+    asks: list[Ask] = []
+
+    def worth(line: Line) -> int:
+        most = stock.capacity[line.priority]
+        begin_at_once = max(0, stock.free - stock.ready)
+        room = most + begin_at_once - stock.waiting[line.priority] - requested[line.priority]
+        whole = min(line.batch, most)
+        if line.free is not None:
+            asked = sum(ask.count for ask in asks if ask.queue == line.name)
+            room = min(room, line.free - line.requested - asked)
+            whole = min(whole, max(1, line.free))
+        count = min(line.batch, room)
+        return count if count >= whole or (count > 0 and hungry_for > 0) else 0
+
+    def ask(line: Line, count: int, *, waits: bool) -> None:
+        nonlocal hungry_for
+        asks.append(Ask(line.name, count, waits))
+        requested[line.priority] += count
+        hungry_for -= count
+
+    polls = sum(line.polls for line in lines)
+    for line in sorted(lines, key=lambda line: -line.priority):
+        if not line.polls and (count := worth(line)):
+            scheduler.polled(line.name, now_ms)
+            ask(line, count, waits=True)
+            polls += 1
+    while polls < pollers:
+        busy = {line.name: (line, worth(line)) for line in lines if not line.quiet}
+        chosen = scheduler.next_queue(
+            [
+                Candidate(line.name, line.priority, max(1, line.visible), line.weight)
+                for line, count in busy.values()
+                if count
+            ],
+            now_ms,
+        )
+        if chosen is None:
             break
-        receives.append(count)
-        requested += count
-    return receives
+        ask(*busy[chosen], waits=False)
+        polls += 1
+    return asks
 
 
-class _Attempt(Struct, frozen=True):
+class Attempt(Struct, frozen=True):
     """A receive that can be repeated without receiving twice. FIFO queues only."""
 
     attempt_id: str
     count: int
+    wait_s: int
     started_ms: int
     repeated: bool = False
 
 
-class Poller:
-    """Asks SQS for messages as long as there is room for them.
+class Receiver:
+    """Asks one queue for messages.
 
     A receive is never cancelled: by then SQS may have handed out messages, which would stay hidden
     from everybody. A receive of a FIFO queue whose answer was lost is repeated with the same
-    ReceiveRequestAttemptId, which brings the same messages.
+    ReceiveRequestAttemptId, which brings the same messages. Whatever a receive fails on, it is said
+    at once and tried again after a pause.
 
     `deliver` gets the messages of an answer and the latest moment from which their visibility
-    timeout can be counted safely, on the monotonic clock.
+    timeout can be counted safely, on the monotonic clock. `ended` is called after each receive.
     """
 
     def __init__(
         self,
         client: SqsClient,
-        queue_url: str,
+        source: Source,
         settings: WorkerSettings,
         *,
         clock: Clock,
         entropy: Callable[[int], bytes],
-        stock: Callable[[], Stock],
+        stopped: asyncio.Event,
         deliver: Callable[[list[Message], int], None],
+        ended: Callable[[], None],
     ) -> None:
         self._client = client
-        self._queue_url = queue_url
-        self._fifo = queue_url.endswith(FIFO_SUFFIX)
+        self.source = source
         self._settings = settings
         self._clock = clock
         self._entropy = entropy
-        self._stock = stock
+        self._stopped = stopped
         self._deliver = deliver
-        self._polls = 0
-        self._requested = 0
-        self._quiet = False
-        self._woken = asyncio.Event()
-        self._stopped = asyncio.Event()
-        self._unanswered: list[_Attempt] = []
+        self._ended = ended
+        self._unanswered: list[Attempt] = []
         self._failures = 0
-        self._complaint = ""
+        #: Receives in flight, and messages that they may bring.
+        self.polls = 0
+        self.requested = 0
+        #: Whether the latest answer was empty.
+        self.quiet = True
+        #: Receives so far, those that brought nothing, and those that failed.
+        self.receives = 0
+        self.empty_receives = 0
+        self.failed_receives = 0
+        #: What the latest receive failed on; empty once one has worked.
+        self.trouble = ""
+        self.answered_ms: int | None = None
+        #: The age of the oldest message of the latest answer that came for the first time.
+        self.age_s = 0.0
+        #: The usual time of a receive that finds messages waiting, and how many it finds.
+        self.latency_s = 0.0
+        self.yield_count = 0.0
+        self.received = 0
 
-    @property
-    def polls(self) -> int:
-        """Receives in flight."""
-        return self._polls
+    def begin(self, count: int, wait_s: int) -> Attempt:
+        """Count a receive as in flight. `receive` makes it."""
+        attempt = self._next_attempt(count, wait_s)
+        self.polls += 1
+        self.requested += attempt.count
+        return attempt
 
-    def wake(self) -> None:
-        """There may be room for more messages."""
-        self._woken.set()
+    async def receive(self, attempt: Attempt) -> None:
+        """Ask once, deliver what comes, and after a failure wait for a while."""
+        try:
+            await self._receive(attempt)
+        finally:
+            self.polls -= 1
+            self.requested -= attempt.count
+            self._ended()
 
-    def stop(self) -> None:
-        """Start no receive from now on."""
-        self._stopped.set()
-        self._woken.set()
-
-    async def run(self) -> None:
-        """Poll until stopped, and then until every receive in flight is answered."""
-        async with asyncio.TaskGroup() as receives:
-            while not self._stopped.is_set():
-                self._woken.clear()
-                polls = Polls(self._polls, self._requested, self._quiet or bool(self._failures))
-                counts = receives_to_start(self._stock(), polls, self._settings, fifo=self._fifo)
-                for count in counts:
-                    attempt = self._next_attempt(count)
-                    self._polls += 1
-                    self._requested += attempt.count
-                    receives.create_task(self._receive(attempt))
-                await self._woken.wait()
-
-    async def _receive(self, attempt: _Attempt) -> None:
+    async def _receive(self, attempt: Attempt) -> None:
+        self.receives += 1
+        started_ms = self._clock.monotonic_ms()
         try:
             result = await self._client.receive_message(
                 ReceiveMessageRequest(
-                    queue_url=self._queue_url,
+                    queue_url=self.source.url,
                     message_system_attribute_names=_SYSTEM_ATTRIBUTES,
                     message_attribute_names=["All"],
                     max_number_of_messages=attempt.count,
-                    visibility_timeout=self._settings.visibility_timeout_s,
-                    wait_time_seconds=self._settings.wait_s,
+                    visibility_timeout=self.source.visibility_timeout_s,
+                    wait_time_seconds=attempt.wait_s,
                     receive_request_attempt_id=attempt.attempt_id or None,
-                )
+                ),
+                retry=NO_RETRY,
             )
-        except (ServiceUnreachable, SqsError) as error:
+        except Exception as error:
             await self._failed(attempt, error)
         else:
-            self._answered(attempt, result.messages or [])
-        finally:
-            self._polls -= 1
-            self._requested -= attempt.count
-            self._woken.set()
+            self._answered(attempt, result.messages or [], started_ms)
 
-    def _answered(self, attempt: _Attempt, messages: list[Message]) -> None:
+    def _answered(self, attempt: Attempt, messages: list[Message], started_ms: int) -> None:
         if self._failures:
-            _log.info("Receiving from %s works again.", self._queue_url)
+            _log.info("Receiving from %s works again.", self.source.name)
         self._failures = 0
-        self._complaint = ""
-        self._quiet = not messages
-        if messages:
-            now_ms = self._clock.monotonic_ms()
-            self._deliver(messages, attempt.started_ms if attempt.repeated else now_ms)
+        self.trouble = ""
+        now_ms = self._clock.monotonic_ms()
+        self.answered_ms = now_ms
+        found_at_once = not attempt.wait_s or not self.quiet
+        self.quiet = not messages
+        if not messages:
+            self.empty_receives += 1
+            self.age_s = 0.0
+            return
+        self.received += len(messages)
+        self.yield_count = _usual(self.yield_count, len(messages))
+        if found_at_once:
+            self.latency_s = _usual(self.latency_s, (now_ms - started_ms) / 1000)
+        self.age_s = _oldest_s(messages, self._clock.wall_ms())
+        self._deliver(messages, attempt.started_ms if attempt.repeated else now_ms)
 
-    async def _failed(self, attempt: _Attempt, error: ServiceUnreachable | SqsError) -> None:
+    async def _failed(self, attempt: Attempt, error: Exception) -> None:
         """Complain once about each trouble, not at every attempt, and pause."""
         self._failures += 1
-        if str(error) != self._complaint:
-            self._complaint = str(error)
-            _log.error("Receiving from %s fails, will go on trying: %s", self._queue_url, error)
-        if self._fifo and isinstance(error, ServiceUnreachable):
+        self.failed_receives += 1
+        self.quiet = True
+        if str(error) != self.trouble:
+            self.trouble = str(error)
+            _log.error(
+                "Receiving from %s fails, will go on trying: %s",
+                self.source.name,
+                error if isinstance(error, ForebayError) else repr(error),
+                exc_info=None if isinstance(error, ForebayError) else error,
+            )
+        if self.source.fifo and isinstance(error, ServiceUnreachable):
             self._unanswered.append(replace(attempt, repeated=True))
         pause_s = backoff_s(
             self._failures, jitter(self._entropy), base_s=_PAUSE_BASE_S, max_s=_PAUSE_MAX_S
         )
         await wait_at_most(self._clock, pause_s, self._stopped)
 
-    def _next_attempt(self, count: int) -> _Attempt:
+    def _next_attempt(self, count: int, wait_s: int) -> Attempt:
         now_ms = self._clock.monotonic_ms()
-        window_ms = self._settings.visibility_timeout_s * 1000 * _REPEATED_WITHIN_FRACTION
+        window_ms = self.source.visibility_timeout_s * 1000 * _REPEATED_WITHIN_FRACTION
         while self._unanswered:
             attempt = self._unanswered.pop()
             if now_ms - attempt.started_ms < window_ms:
                 return attempt
-        attempt_id = message_id(self._entropy(16)) if self._fifo else ""
-        return _Attempt(attempt_id, count, now_ms)
+        attempt_id = message_id(self._entropy(16)) if self.source.fifo else ""
+        return Attempt(attempt_id, count, wait_s, now_ms)
+
+
+class Polling:
+    """The receives of all queues, as many as there is room for what they bring."""
+
+    def __init__(
+        self,
+        receivers: Sequence[Receiver],
+        settings: WorkerSettings,
+        *,
+        clock: Clock,
+        scheduler: Scheduler,
+        stock: Callable[[], Stock],
+        lines: Callable[[], Sequence[Line]],
+        woken: asyncio.Event,
+        stopped: asyncio.Event,
+    ) -> None:
+        self._receivers = {receiver.source.name: receiver for receiver in receivers}
+        self._wait_s = settings.wait_s
+        self._clock = clock
+        self._scheduler = scheduler
+        self._stock = stock
+        self._lines = lines
+        self._woken = woken
+        self._stopped = stopped
+        #: Most receives in flight.
+        self.pollers = settings.pollers
+
+    @property
+    def polls(self) -> int:
+        """Receives in flight."""
+        return sum(receiver.polls for receiver in self._receivers.values())
+
+    async def run(self) -> None:
+        """Poll until stopped, and then until every receive in flight is answered."""
+        async with asyncio.TaskGroup() as receives:
+            while not self._stopped.is_set():
+                self._woken.clear()
+                asks = receives_to_start(
+                    self._lines(),
+                    self._stock(),
+                    self.pollers,
+                    self._scheduler,
+                    self._clock.monotonic_ms(),
+                )
+                for ask in asks:
+                    receiver = self._receivers[ask.queue]
+                    wait_s = self._wait_s if ask.waits else 0
+                    attempt = receiver.begin(ask.count, wait_s)
+                    receives.create_task(receiver.receive(attempt))
+                await self._woken.wait()
+
+
+def _usual(before: float, latest: float) -> float:
+    return before + _LATEST_WEIGHT * (latest - before) if before else latest
+
+
+def _oldest_s(messages: Sequence[Message], wall_ms: int) -> float:
+    sent_ms = min(
+        (
+            int(attributes.get("SentTimestamp", wall_ms))
+            for message in messages
+            if (attributes := message.attributes or {}).get("ApproximateReceiveCount") == "1"
+        ),
+        default=wall_ms,
+    )
+    return max(0, wall_ms - sent_ms) / 1000

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from forebay.errors import SettingsError
 from forebay.protocol import limits
+
+if TYPE_CHECKING:
+    from forebay.worker.routing import Router
 
 
 class Priority(IntEnum):
@@ -42,6 +46,8 @@ class Queue(Struct, frozen=True):
     #: A handler that has failed a message this often has it rejected. None leaves it to the queue's
     #: maxReceiveCount, which counts interruptions too.
     failures_max: int | None = None
+    #: Who handles its messages. None takes the worker's router.
+    router: Router | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

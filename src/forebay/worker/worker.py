@@ -1,44 +1,52 @@
-"""The worker: takes messages from one queue, runs their handlers, and accounts for each."""
+"""The worker: takes messages from its queues, runs their handlers, and accounts for each."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, cast
 
-from msgspec.structs import replace
-
 from forebay.client.base import SqsClient
 from forebay.clock import Clock, SystemClock
-from forebay.errors import Closed, SettingsError
+from forebay.errors import Closed
 from forebay.protocol.actions import Message
+from forebay.worker.autoscaler import Autoscaler
 from forebay.worker.context import Context
-from forebay.worker.drain import CONFIRM_MS, Deadlines, DrainStep, Remaining, drain_step
-from forebay.worker.execution import LeftRunning, execute
-from forebay.worker.lease import Event, Lease
+from forebay.worker.depths import Depth
+from forebay.worker.drain import Deadlines, DrainStep, Remaining, drain_step
+from forebay.worker.execution import Execution
+from forebay.worker.lease import Lease
 from forebay.worker.ledger import WorkerLedger
+from forebay.worker.limits import Limiters
 from forebay.worker.loop_watch import LoopWatch
-from forebay.worker.outcomes import Done, Failed, Interrupted, Outcome, Reject, Retry
-from forebay.worker.polling import Poller, Stock
-from forebay.worker.processing import Processing
-from forebay.worker.queue import Queue
-from forebay.worker.routing import Router
+from forebay.worker.measures import Measures, Service
+from forebay.worker.middleware import Middleware
+from forebay.worker.outcomes import Failed, Interrupted, Outcome, Reject, StillRunning
+from forebay.worker.permits import Permit, speaks_for
+from forebay.worker.polling import Line, Polling, Receiver
+from forebay.worker.priority_buffer import Capacities, PriorityBuffer
+from forebay.worker.processing import Group, Job, Processing, group_of
+from forebay.worker.queue import HIGH, LOW, MEDIUM, Queue
+from forebay.worker.routing import Route, Router
+from forebay.worker.scaling import LittlesLaw, ScalingPolicy
+from forebay.worker.scheduler import Scheduler, SchedulerSettings, require_queues
 from forebay.worker.settings import WorkerSettings
-from forebay.worker.settlement import Group
+from forebay.worker.settlement import Group as Consequence
+from forebay.worker.snapshot import Histogram, WorkerSnapshot
 from forebay.worker.source import Source
 from forebay.worker.waiting import wait_at_most
 
 _log = logging.getLogger(__name__)
 
-#: The weight of the latest handler in the usual time of one.
-_LATEST_WEIGHT = 0.1
-
 
 class Worker:
-    """Runs the handlers of a router on the messages of one queue.
+    """Runs the handlers of a router on the messages of its queues.
+
+        worker = Worker(client, "orders", router)
+        worker = Worker(client, [Queue("orders", HIGH), Queue("mail", LOW)], router)
 
     Each message received ends in exactly one place of the ledger. A handler that returns has its
     message deleted; see Reject and Retry for the rest. Any other exception is logged, and the
@@ -46,134 +54,311 @@ class Worker:
     redrive policy moves it to the dead-letter queue at last. On a FIFO queue the messages behind it
     go back with it, and its group waits.
 
-    `executor` runs handlers that are plain functions. Raises SettingsError when the router has such
-    handlers and there is none.
+    Queues are names, URLs or Queue values. `middleware` is called around every handler, the first
+    outermost. `executor` runs handlers that are plain functions; without one the worker has threads
+    of its own. `permits` hold receives back. Raises SettingsError for queues that are given twice.
     """
 
     def __init__(
         self,
         client: SqsClient,
-        queue: str | Queue,
+        queues: str | Queue | Sequence[str | Queue],
         router: Router,
         *,
         settings: WorkerSettings | None = None,
+        middleware: Sequence[Middleware] = (),
+        permits: Sequence[Permit] = (),
+        scaling: ScalingPolicy | None = None,
+        executor: Executor | None = None,
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
-        dead_letter_queue_url: str | None = None,
-        executor: Executor | None = None,
     ) -> None:
-        if executor is None and router.needs_executor():
-            raise SettingsError(
-                "A handler is a plain function. Make it async, or pass an executor to run it in."
-            )
-        self._queue = (
-            Queue(queue, dead_letter_queue=dead_letter_queue_url)
-            if isinstance(queue, str)
-            else queue
-        )
-        self._router = router
-        self._settings = settings = settings or WorkerSettings()
+        several = [queues] if isinstance(queues, str | Queue) else queues
+        self.queues = tuple(Queue(each) if isinstance(each, str) else each for each in several)
+        require_queues(self.queues)
+        self.router = router
+        self.settings = settings = settings or WorkerSettings()
+        self._client = client
         self._clock = clock = clock or SystemClock()
-        self._executor = executor
-        self._processing = Processing(settings.concurrency)
+        self._entropy = entropy
+        self._permits = list(permits)
+        self._loop_watch = LoopWatch(clock)
         self._context = Context(
             client=client,
             settings=settings,
             clock=clock,
             entropy=entropy,
             spawn=self._spawn,
-            changed=self._on_change,
-            loop_watch=LoopWatch(clock),
+            changed=self._look_again,
+            loop_watch=self._loop_watch,
         )
-        #: Both are there once the queue is found.
-        self._source: Source | None = None
-        self._poller: Poller | None = None
-        self._tasks = asyncio.TaskGroup()
-        #: Deletions and releases that SQS has not confirmed.
-        self._confirmations: set[asyncio.Task[None]] = set()
+        self._execution = Execution(
+            middleware=middleware, executor=executor, threads=settings.threads, clock=clock
+        )
+        self._buffer: PriorityBuffer[Job] = PriorityBuffer(
+            Capacities(
+                high=settings.buffer_capacity(HIGH),
+                medium=settings.buffer_capacity(MEDIUM),
+                low=settings.buffer_capacity(LOW),
+            ),
+            age_bound_s=settings.age_bound_s,
+            overtakes_max=settings.overtakes_max,
+        )
+        self._processing = Processing(settings.concurrency, self._buffer, Limiters())
+        self._services: list[Service] = []
+        self._by_source: dict[Source, Service] = {}
+        self._measures = Measures((), self._processing, self._buffer, settings, clock)
+        self._autoscaler = Autoscaler(
+            scaling or LittlesLaw(),
+            pollers=(settings.pollers_min, settings.pollers),
+            processors=(settings.fewest_processors, settings.concurrency),
+            interval_s=settings.scale_interval_s,
+            clock=clock,
+            load=lambda: self._measures.load(),  # noqa: PLW0108 - the measures change when queues open
+            busy=lambda: (self._polls, self._processing.running),
+            changed=self._rescaled,
+        )
+        self._polling: Polling | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._slots: set[asyncio.Task[None]] = set()
         #: The slots whose handler runs.
         self._in_handler: set[asyncio.Task[None]] = set()
         self._slot_starting = False
-        self._handling_s: float | None = None
+        #: Messages whose plain function the drain could not stop.
+        self._left: set[Lease] = set()
+        self._state = "starting"
         self._started = False
         self._given_up = False
         self._stop_requested = asyncio.Event()
+        self._stop_now = False
+        self._woken = asyncio.Event()
         self._changed = asyncio.Event()
+        #: What broke in the worker itself; it has drained for that.
+        self._broken: Exception | None = None
 
     @property
     def ledger(self) -> WorkerLedger:
         """Where every message received so far has gone."""
-        return WorkerLedger() if self._source is None else self._source.ledger
+        return sum((each.source.ledger for each in self._services), WorkerLedger())
 
-    def stop(self) -> None:
-        """Begin the drain; `run` returns at its end. Call it in the event loop's thread."""
+    def snapshot(self) -> WorkerSnapshot:
+        """The worker at this moment. Call it in the event loop's thread."""
+        return self._measures.snapshot(
+            self._autoscaler,
+            state=self._state,
+            hanging=self._execution.hanging,
+            blocked_s=self._loop_watch.blocked_s,
+            held_back=self._held_back(),
+        )
+
+    def stop(self, *, now: bool = False) -> None:
+        """Begin the drain; `run` returns at its end. Call it in the event loop's thread.
+
+        With `now` nothing is waited for that can be given back: waiting and running messages become
+        visible again at once.
+        """
+        self._stop_now = self._stop_now or now
         self._stop_requested.set()
+        self._woken.set()
+        self._changed.set()
 
     async def run(self) -> WorkerLedger:
         """Work until `stop`, drain, and return the ledger.
 
-        Cancelling it abandons the receives in flight, whose messages then stay hidden until their
-        visibility timeout; prefer `stop`. Raises Closed when called a second time.
+        Whatever the client fails on is logged and tried again. Before the first message comes,
+        raises SqsError for a queue that does not exist, and other ForebayErrors that no waiting
+        mends. Cancelling it abandons the receives in flight, whose messages then stay hidden until
+        their visibility timeout; prefer `stop`. Raises Closed when called a second time.
         """
         if self._started:
-            raise Closed
+            raise Closed("A worker runs once; make a new one.")
         self._started = True
-        source = await self._open()
-        if source is None:
-            return self.ledger
-        settings = replace(self._settings, visibility_timeout_s=source.visibility_timeout_s)
-        self._source = source
-        self._poller = poller = Poller(
-            self._context.client,
-            source.url,
-            settings,
-            clock=self._clock,
-            entropy=self._context.entropy,
-            stock=lambda: self._stock(source),
-            deliver=lambda messages, taken_ms: self._take_in(source, messages, taken_ms),
-        )
         try:
-            async with self._tasks as tasks:
-                heartbeat = tasks.create_task(source.run_heartbeat())
-                tasks.create_task(self._poll(poller))
-                await self._stop_requested.wait()
-                poller.stop()
-                await self._drain(source, poller)
-                heartbeat.cancel()
+            if await self._open():
+                await self._work()
         finally:
-            source.lose_all()
-        _log.info("The worker of %s has stopped: %s", source.url, self.ledger)
-        return self.ledger
+            self._state = "stopped"
+            await self._cancel_all()
+            for service in self._services:
+                service.source.lose_all()
+            await self._execution.close()
+        ledger = self.ledger
+        _log.info("The worker of %s has stopped: %s", self._names, ledger)
+        if self._broken is not None:
+            raise self._broken
+        return ledger
 
-    async def _open(self) -> Source | None:
-        """The queue; None when the worker was stopped before it was found."""
-        opening = asyncio.ensure_future(Source.open(self._context, self._queue))
-        stopping = asyncio.ensure_future(self._stop_requested.wait())
+    @property
+    def _names(self) -> str:
+        return ", ".join(queue.name.rpartition("/")[2] for queue in self.queues)
+
+    @property
+    def _polls(self) -> int:
+        return 0 if self._polling is None else self._polling.polls
+
+    async def _open(self) -> bool:
+        """Find the queues. Returns whether there is work to do: nobody has said stop meanwhile."""
+        stopped = asyncio.ensure_future(self._stop_requested.wait())
+        opening = asyncio.ensure_future(self._open_sources())
         try:
-            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return None if stopping.done() else await opening
+            await asyncio.wait((stopped, opening), return_when=asyncio.FIRST_COMPLETED)
+            if self._stop_requested.is_set():
+                return False
+            sources = await opening
         finally:
+            stopped.cancel()
             opening.cancel()
-            stopping.cancel()
+        self._services = [self._service(source) for source in sources]
+        self._by_source = {service.source: service for service in self._services}
+        self._measures = Measures(
+            self._services, self._processing, self._buffer, self.settings, self._clock
+        )
+        return True
 
-    async def _poll(self, poller: Poller) -> None:
-        await poller.run()
+    async def _open_sources(self) -> list[Source]:
+        return [await Source.open(self._context, queue) for queue in self.queues]
+
+    def _service(self, source: Source) -> Service:
+        receiver = Receiver(
+            self._client,
+            source,
+            self.settings,
+            clock=self._clock,
+            entropy=self._entropy,
+            stopped=self._stop_requested,
+            deliver=lambda messages, taken_ms: self._take_in(service, messages, taken_ms),
+            ended=self._look_again,
+        )
+        routes = self._router_of(source).routes
+        service = Service(
+            source=source,
+            receiver=receiver,
+            depth=Depth(self._client, source.name, source.url),
+            batch_handlers=max((route.batch for route in routes), default=0),
+            handling=Histogram(),
+        )
+        return service
+
+    def _router_of(self, source: Source) -> Router:
+        return source.queue.router or self.router
+
+    async def _work(self) -> None:
+        self._polling = polling = Polling(
+            [service.receiver for service in self._services],
+            self.settings,
+            clock=self._clock,
+            scheduler=Scheduler(
+                SchedulerSettings(
+                    share_medium=self.settings.poll_share, share_low=self.settings.poll_share
+                )
+            ),
+            stock=self._measures.stock,
+            lines=self._lines,
+            woken=self._woken,
+            stopped=self._stop_requested,
+        )
+        for service in self._services:
+            self._spawn(service.source.run_heartbeat())
+            self._spawn(service.depth.run(self._clock, self.settings.attributes_interval_s))
+        scaling = self._spawn(self._autoscaler.run())
+        self._spawn(polling.run())
+        self._state = "working"
+        await self._stop_requested.wait()
+        self._state = "draining"
+        scaling.cancel()
+        await self._drain()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._guarded(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """A mistake of our own ends in a drain, not in handlers that are cut off."""
+        try:
+            await coroutine
+        except Exception as error:
+            _log.exception("The worker of %s is broken and drains.", self._names)
+            self._broken = self._broken or error
+            self.stop()
+
+    async def _cancel_all(self) -> None:
+        tasks = self._tasks | self._slots
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _look_again(self) -> None:
+        """Something has changed that a receive or a drain may wait for."""
+        self._woken.set()
         self._changed.set()
 
-    def _stock(self, source: Source) -> Stock:
-        processing = self._processing
-        return Stock(
-            running=processing.running,
-            ready=processing.ready,
-            blocked=processing.blocked,
-            unconfirmed=source.in_hand - processing.running - processing.waiting,
-            handling_s=self._handling_s,
-        )
+    def _rescaled(self) -> None:
+        """The policy has decided; and permits are looked at again, since none tells of itself."""
+        if not self._given_up:
+            self._processing.concurrency = self._autoscaler.processors
+        if self._polling is not None:
+            self._polling.pollers = self._autoscaler.pollers
+        self._start_slot()
+        self._woken.set()
 
-    def _take_in(self, source: Source, messages: list[Message], taken_ms: int) -> None:
+    def _lines(self) -> list[Line]:
+        now_ms = self._clock.monotonic_ms()
+        return [
+            self._measures.line(service, free=self._free(service.source.name, now_ms))
+            for service in self._services
+        ]
+
+    def _free(self, queue: str, now_ms: int) -> int | None:
+        """How many more messages of a queue its permits let come; None for any number."""
+        bounds = [
+            free
+            for permit in self._permits
+            if speaks_for(permit, queue) and (free := permit.free(now_ms)) is not None
+        ]
+        return min(bounds, default=None)
+
+    def _held_back(self) -> dict[str, str]:
+        now_ms = self._clock.monotonic_ms()
+        return {permit.name: permit.reason for permit in self._permits if permit.free(now_ms) == 0}
+
+    def _watch_breaker(self, route: Route, source: Source) -> None:
+        """An open breaker holds back the queues that its handler's messages come from."""
+        breaker = route.breaker
+        if breaker is not None and source.name not in breaker.queues:
+            breaker.queues.add(source.name)
+            if breaker not in self._permits:
+                self._permits.append(breaker)
+
+    def _take_in(self, service: Service, messages: list[Message], taken_ms: int) -> None:
+        source = service.source
+        router = self._router_of(source)
         for lease in source.take_in(messages, taken_ms):
-            self._processing.add(lease)
+            job = Job(source.priority, [lease])
+            try:
+                routed = router.route(lease)
+            except Reject as rejection:
+                job.outcome = rejection
+            except Exception as error:
+                job.outcome = Failed(error)
+            else:
+                job.route, job.received = routed.route, [routed.received]
+                self._watch_breaker(routed.route, source)
+            self._processing.add(job, self._clock.monotonic_ms())
+        self._set_alarms()
+        self._start_slot()
+
+    def _set_alarms(self) -> None:
+        alarms = self._processing.alarms
+        if alarms:
+            for at_ms in dict.fromkeys(alarms):
+                self._spawn(self._ring(at_ms))
+            alarms.clear()
+
+    async def _ring(self, at_ms: int) -> None:
+        await self._clock.sleep(max(0, at_ms - self._clock.monotonic_ms()) / 1000)
+        self._processing.ring(self._clock.monotonic_ms())
         self._start_slot()
 
     def _start_slot(self) -> None:
@@ -184,123 +369,193 @@ class Worker:
         """
         if self._processing.can_start and not self._slot_starting:
             self._slot_starting = True
-            slot = self._tasks.create_task(self._slot())
+            slot = asyncio.create_task(self._guarded(self._slot()))
             self._slots.add(slot)
             slot.add_done_callback(self._slots.discard)
 
     async def _slot(self) -> None:
         self._slot_starting = False
         slot = cast("asyncio.Task[None]", asyncio.current_task())
-        while (lease := self._processing.take()) is not None:
+        processing, clock = self._processing, self._clock
+        while (job := processing.take(clock.monotonic_ms())) is not None:
             self._start_slot()
-            await self._handle(lease, slot)
-            if self._processing.is_idle:
-                lease.source.flush()
-            self._on_change()
-
-    async def _handle(self, lease: Lease, slot: asyncio.Task[None]) -> None:
-        started_ms = self._clock.monotonic_ms()
-        if lease.is_over(started_ms):
-            outcome: Outcome = Interrupted()
-        else:
-            outcome = await self._outcome(lease, slot)
-        followed = self._processing.is_followed(lease)
-        settled = await lease.source.settle(lease, outcome, followed=followed)
-        if settled.group is Group.GOES_ON:
-            self._processing.finish(lease)
-        else:
-            lease.source.release_all(self._processing.fail(lease), settled.delay_s)
-        took_s = (self._clock.monotonic_ms() - started_ms) / 1000
-        usual_s = took_s if self._handling_s is None else self._handling_s
-        self._handling_s = usual_s + _LATEST_WEIGHT * (took_s - usual_s)
-
-    async def _outcome(self, lease: Lease, slot: asyncio.Task[None]) -> Outcome:
-        """Run one message's handler, and say how it ended."""
-        try:
-            route, received = self._router.route(lease, lease.source.url)
-            lease.source.start(lease)
-            self._in_handler.add(slot)
-            try:
-                await execute(route, received, self._executor)
-            finally:
-                self._in_handler.discard(slot)
-        except asyncio.CancelledError:
-            if not self._given_up:
-                raise
-            return Interrupted()
-        except (Reject, Retry) as outcome:
-            return outcome
-        except LeftRunning as left:
-            _log.warning("Message %s of %s: %s", lease.message_id, lease.source.url, left)
-            lease.step(Event.GIVEN_UP)
-            return Interrupted()
-        except Exception as error:
-            _log.exception(
-                "The handler of message %s of %s failed at receive %d.",
-                lease.message_id,
-                lease.source.url,
-                lease.receive_count,
-            )
-            return Failed(error)
-        return Done()
-
-    def _on_change(self) -> None:
-        if self._poller is not None:
-            self._poller.wake()
+            await self._handle(job, slot)
+            self._woken.set()
+        self._set_alarms()
+        if processing.is_idle:
+            self._flush()
         self._changed.set()
 
-    async def _drain(self, source: Source, poller: Poller) -> None:
-        give_up_ms = self._clock.monotonic_ms() + round(self._settings.drain_timeout_s * 1000)
-        deadlines = Deadlines(give_up_ms, give_up_ms + CONFIRM_MS)
+    async def _handle(self, job: Job, slot: asyncio.Task[None]) -> None:
+        started_ms = self._clock.monotonic_ms()
+        for lease in job.leases:
+            lease.source.start(lease)
+        outcomes = await self._outcomes(job, slot, started_ms)
+        took_s = (self._clock.monotonic_ms() - started_ms) / 1000
+        self._by_source[job.leases[0].source].handled(took_s, len(job.leases))
+        if job.places:
+            self._tell_breaker(job, outcomes, started_ms)
+        await self._settle(job, outcomes)
+
+    def _tell_breaker(self, job: Job, outcomes: Sequence[Outcome], started_ms: int) -> None:
+        """A call counts once, as failed when one of its messages has failed."""
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+        breaker = None if job.route is None else job.route.breaker
+        if breaker is not None:
+            outcome = (failures or outcomes)[0]
+            breaker.record(outcome, started_ms=started_ms, now_ms=self._clock.monotonic_ms())
+
+    async def _outcomes(self, job: Job, slot: asyncio.Task[None], now_ms: int) -> Sequence[Outcome]:
+        """Run the job's handler, and say how each of its messages ends."""
+        if job.route is None:
+            return self._unhandled(job)
+        received = job.received
+        late = {group_of(lease) or lease for lease in job.leases if lease.is_over(now_ms)}
+        if late:
+            received = [
+                each
+                for lease, each in zip(job.leases, received, strict=True)
+                if (group_of(lease) or lease) not in late
+            ]
+            if not received:
+                return [Interrupted()] * len(job.leases)
+        self._in_handler.add(slot)
+        try:
+            outcomes = await self._execution.perform(job.route, received)
+        finally:
+            self._in_handler.discard(slot)
+        if not late:
+            return outcomes
+        performed = iter(outcomes)
+        return [
+            Interrupted() if (group_of(lease) or lease) in late else next(performed)
+            for lease in job.leases
+        ]
+
+    def _unhandled(self, job: Job) -> Sequence[Outcome]:
+        """How messages end that no handler gets."""
+        if isinstance(job.outcome, Failed):
+            _log.error(
+                "Message %s of %s failed before it came to a handler.",
+                job.leases[0].message_id,
+                job.leases[0].source.name,
+                exc_info=job.outcome.error,
+            )
+        return [cast("Outcome", job.outcome)] * len(job.leases)
+
+    async def _settle(self, job: Job, outcomes: Sequence[Outcome]) -> None:
+        """Begin the end of each message, and let its group go on or go back."""
+        processing = self._processing
+        back: dict[Lease, int] = {}
+        left: list[Lease] = []
+        for lease, outcome in zip(job.leases, outcomes, strict=True):
+            source = lease.source
+            followed = source.fifo and processing.is_followed(lease)
+            settled = await source.settle(lease, outcome, followed=followed)
+            if settled.group is Consequence.GOES_BACK:
+                back[lease] = settled.delay_s
+            elif settled.group is Consequence.WAITS:
+                left.append(lease)
+                self._wait_for(lease, cast("StillRunning", outcome))
+        followers = processing.finish(job, self._clock.monotonic_ms(), back=back, left=left)
+        self._give_back(followers, {group_of(lease): delay_s for lease, delay_s in back.items()})
+        self._set_alarms()
+
+    def _give_back(self, followers: Sequence[Lease], delays_s: Mapping[Group | None, int]) -> None:
+        """Let what waited behind a message that goes back go with it, each group in its order."""
+        by_group: dict[Group | None, list[Lease]] = {}
+        for lease in followers:
+            by_group.setdefault(group_of(lease), []).append(lease)
+        for group, leases in by_group.items():
+            leases[0].source.release_all(leases, delays_s.get(group, 0))
+
+    def _wait_for(self, lease: Lease, running: StillRunning) -> None:
+        """Settle a message again when its handler, which goes on without a place, ends."""
+        self._left.add(lease)
+
+        def ended(finished: asyncio.Future[Outcome]) -> None:
+            self._left.discard(lease)
+            if not finished.cancelled() and self._state != "stopped":
+                self._spawn(self._settle_left(lease, finished.result()))
+
+        running.finished.add_done_callback(ended)
+
+    async def _settle_left(self, lease: Lease, outcome: Outcome) -> None:
+        settled = await lease.source.settle(lease, outcome)
+        goes_back = settled.group is Consequence.GOES_BACK
+        followers = self._processing.follow(lease, self._clock.monotonic_ms(), goes_back=goes_back)
+        self._give_back(followers, {group_of(lease): settled.delay_s})
+        self._start_slot()
+        self._look_again()
+
+    def _flush(self) -> None:
+        for service in self._services:
+            service.source.flush()
+
+    async def _drain(self) -> None:
+        now_ms = self._clock.monotonic_ms()
+        settings = self.settings
+        deadlines = Deadlines.after(settings.drain_timeout_s, settings.thread_timeout_s, now_ms)
         while True:
             self._changed.clear()
-            if self._processing.is_idle:
-                source.flush()
             now_ms = self._clock.monotonic_ms()
-            if now_ms >= give_up_ms:
+            if self._stop_now:
+                deadlines = deadlines.at_once(now_ms)
+            if not self._polls:
+                self._processing.close_batches(now_ms)
+                self._start_slot()
+            if self._processing.is_idle:
+                self._flush()
+            if now_ms >= deadlines.give_up_ms:
                 self._processing.concurrency = 0
-            remaining = Remaining(
-                polls=poller.polls,
-                running=self._processing.running,
-                waiting=self._processing.waiting,
-                in_hand=source.in_hand,
-            )
+            remaining = self._remaining()
+            if remaining.left and now_ms < deadlines.threads_ms:
+                # What such a function has done is yet to be confirmed when it ends.
+                deadlines = deadlines.given_up(now_ms)
             step = drain_step(remaining, deadlines, now_ms, given_up=self._given_up)
             if step is DrainStep.DONE:
                 return
             if step is DrainStep.LEAVE:
-                self._leave(source)
+                self._leave()
                 return
             if step is DrainStep.GIVE_UP:
-                self._give_up(source)
-                deadlines = Deadlines(give_up_ms, now_ms + CONFIRM_MS)
+                self._give_up()
+                deadlines = deadlines.given_up(now_ms)
             else:
                 wait_ms = deadlines.wait_ms(now_ms)
                 await wait_at_most(self._clock, wait_ms / 1000, self._changed)
 
-    def _give_up(self, source: Source) -> None:
+    def _remaining(self) -> Remaining:
+        return Remaining(
+            polls=self._polls,
+            running=self._processing.running,
+            waiting=self._processing.waiting,
+            left=len(self._left),
+            in_hand=self._measures.in_hand,
+        )
+
+    def _give_up(self) -> None:
         self._given_up = True
         waiting = self._processing.give_up()
         _log.warning(
             "The drain of %s is at its deadline: %d waiting and %d running messages are given up.",
-            source.url,
+            self._names,
             len(waiting),
-            self._processing.running,
+            self._processing.running_messages,
         )
-        source.release_all(waiting)
+        by_source: dict[Source, list[Lease]] = {}
+        for lease in waiting:
+            by_source.setdefault(lease.source, []).append(lease)
+        for source, leases in by_source.items():
+            source.release_all(leases)
         for slot in self._in_handler:
             slot.cancel()
 
-    def _leave(self, source: Source) -> None:
-        for task in self._confirmations | self._slots:
-            task.cancel()
+    def _leave(self) -> None:
+        lost = sum(service.source.lose_all() for service in self._services)
         _log.error(
-            "SQS has not confirmed the ending of %d messages of %s; they will be delivered again.",
-            source.lose_all(),
-            source.url,
+            "SQS has not confirmed the ending of %d messages of %s, or their handlers still run;"
+            " they will be delivered again.",
+            lost,
+            self._names,
         )
-
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        confirmation = self._tasks.create_task(coroutine)
-        self._confirmations.add(confirmation)
-        confirmation.add_done_callback(self._confirmations.discard)

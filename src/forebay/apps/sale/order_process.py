@@ -10,7 +10,7 @@ from forebay.apps.sale.queues import DEAD_LETTER_QUEUES, ORDERS, find_queues
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
 from forebay.apps.sale.workers import order_router
 from forebay.client.http import HttpSqsClient
-from forebay.worker import Worker, WorkerSettings, run_until_signalled
+from forebay.worker import Queue, Worker, WorkerSettings, run_until_signalled
 
 
 async def decide_orders(
@@ -30,7 +30,7 @@ async def decide_orders(
         store = await SqliteSaleStore.open(data_directory / SALE_FILE)
         worker = Worker(
             client,
-            queues[ORDERS],
+            Queue(queues[ORDERS], dead_letter_queue=queues[DEAD_LETTER_QUEUES[ORDERS]]),
             order_router(store, before_deciding=crash_on_marker),
             settings=WorkerSettings(
                 wait_s=1,
@@ -38,7 +38,6 @@ async def decide_orders(
                 # An order that fails holds up its section until its next receive.
                 backoff_max_s=1.0,
             ),
-            dead_letter_queue_url=queues[DEAD_LETTER_QUEUES[ORDERS]],
         )
         try:
             await run_until_signalled(worker)

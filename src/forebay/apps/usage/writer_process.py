@@ -27,7 +27,6 @@ async def write_usage_logs(
             usage_router(store),
             settings=WorkerSettings(
                 concurrency=_CONCURRENCY,
-                prefetch=_CONCURRENCY,
                 wait_s=1,
                 visibility_timeout_s=visibility_timeout_s,
             ),
