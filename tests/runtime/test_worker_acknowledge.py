@@ -192,6 +192,19 @@ def test_trouble_is_said_again_when_it_changes_and_when_it_is_over(
     assert "works again" in said[2]
 
 
+def test_what_many_messages_are_refused_for_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        world = World(lambda name, attempt: failure("ReceiptHandleIsInvalid", sender_fault=True))
+        await world.finish(*"abcdefg")
+        await asyncio.sleep(1)
+        assert world.source.ledger.lost == 7
+
+    run(scenario())
+    (line,) = caplog.messages
+    assert "Done but not deleted, and will be delivered again: a, b, c, d, e and 2 more of" in line
+    assert "ReceiptHandleIsInvalid" in line
+
+
 def test_an_answer_that_makes_no_sense_is_a_failure_of_the_call() -> None:
     class Odd(World):
         async def _answer(self, request: AnyRequest) -> BatchResult:

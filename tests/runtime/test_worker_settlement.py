@@ -147,7 +147,7 @@ def test_the_worker_s_own_failure_budget_counts_failures_and_nothing_else() -> N
         assert world.reasons == []
         settled, ended = await world.end(failed, receive_count=7)
         assert (settled.group, ended.state) == (Group.GOES_ON, State.REJECTED)
-        assert world.reasons == ["Failed 3 times: ValueError: bank"]
+        assert world.reasons == ["Failure 3 of 3: ValueError: bank"]
 
     run(scenario())
 
@@ -286,6 +286,7 @@ class TestStillRunning:
             # What is done is deleted if SQS still takes the handle; else it is somebody else's.
             (Done(), 40, State.ACKED),
             (Failed(ValueError("x")), 40, State.LOST),
+            (Reject("no"), 40, State.LOST),
         ],
     )
     def test_how_it_ends_after_all_counts(
@@ -298,6 +299,7 @@ class TestStillRunning:
             await world.source.settle(left, outcome)
             await asyncio.sleep(2)
             assert left.state is ending
+            assert len(world.reasons) == (ending is State.REJECTED)
 
         run(scenario())
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from forebay.client.fake import ScriptedSqsClient
-from forebay.errors import NoCredentials, ServiceUnreachable
+from forebay.errors import NoCredentials, ServiceUnreachable, SettingsError
 from forebay.protocol.actions import (
     AnyRequest,
     AnyResult,
@@ -97,6 +97,13 @@ def test_the_visibility_timeout_is_the_queue_s_own_unless_something_says_otherwi
         assert taken.until_ms == 5_000 + expected_s * 1000
 
     run(scenario())
+
+
+@pytest.mark.parametrize("named", ["jobs", URL, "arn:aws:sqs:us-east-1:000000000000:jobs"])
+def test_no_queue_is_its_own_dead_letter_queue(named: str) -> None:
+    facts = QueueFacts(url=URL, arn="arn:aws:sqs:us-east-1:000000000000:jobs")
+    with pytest.raises(SettingsError, match="dead_letter_queue is the queue itself"):
+        Source(context(), Queue(URL, dead_letter_queue=named), facts)
 
 
 def refusing_attributes(error: Exception) -> ScriptedSqsClient:

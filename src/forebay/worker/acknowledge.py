@@ -50,7 +50,7 @@ class Acknowledger:
                 self._calls.persist(
                     self._calls.delete,
                     batch,
-                    complaint="is done but could not be deleted and will be delivered again",
+                    complaint="Done but not deleted, and will be delivered again",
                 )
             )
 

@@ -19,7 +19,7 @@ from forebay.protocol.actions import (
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.limits import BATCH_ENTRIES_MAX
 from forebay.worker.context import Context
-from forebay.worker.lease import Event, Lease
+from forebay.worker.lease import Event, Lease, named
 from forebay.worker.trouble import Trouble
 
 _log = logging.getLogger(__name__)
@@ -102,15 +102,15 @@ class BatchCalls:
         """Ask for at most ten messages, again and again for those whose failure may pass.
 
         A message is given up when its lease is over, because from then on it is somebody else's.
-        Each is carried to its ending, unless this is cancelled. `complaint` says of a message that
-        is given up what could not be done.
+        Each is carried to its ending, unless this is cancelled. `complaint` says what could not be
+        done for those that are given up.
         """
         clock, entropy = self._context.clock, self._context.entropy
         remaining, attempt = leases, 0
         while remaining:
             attempt += 1
             failures = {failure.lease: failure for failure in await call(remaining)}
-            again = []
+            again, given_up = [], []
             for lease in remaining:
                 failure = failures.get(lease)
                 if lease.has_ended:
@@ -120,20 +120,23 @@ class BatchCalls:
                 elif failure.passing and not lease.is_over(clock.monotonic_ms()):
                     again.append(lease)
                 else:
-                    _log.warning(
-                        "Message %s of %s %s: %s",
-                        lease.message_id,
-                        self._queue_url,
-                        complaint,
-                        failure.reason,
-                    )
+                    given_up.append(failure)
                     lease.step(Event.GIVEN_UP)
+            self.complain(complaint, given_up)
             remaining = again
             if remaining:
                 pause_s = backoff_s(
                     attempt, jitter(entropy), base_s=_PAUSE_BASE_S, max_s=_PAUSE_MAX_S
                 )
                 await clock.sleep(pause_s)
+
+    def complain(self, complaint: str, refused: Sequence[Refused]) -> None:
+        """Log what could not be done for which messages, a line for each reason."""
+        by_reason: dict[str, list[Lease]] = {}
+        for refusal in refused:
+            by_reason.setdefault(refusal.reason, []).append(refusal.lease)
+        for reason, leases in by_reason.items():
+            _log.warning("%s: %s of %s (%s)", complaint, named(leases), self._queue_url, reason)
 
 
 async def _refused(

@@ -12,7 +12,6 @@ for longer than the cap. A drain and a failure release at once, whatever the ext
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -22,8 +21,6 @@ from msgspec import Struct
 from forebay.worker.batch_calls import BatchCalls, Refused, in_tens
 from forebay.worker.context import Context
 from forebay.worker.lease import Lease
-
-_log = logging.getLogger(__name__)
 
 #: A lease that would be due within this part of its extension is extended together with one that is
 #: due now, so that batches fill.
@@ -106,10 +103,9 @@ class Heartbeat:
     reached or its 12 hours are over is no longer extended. The handler sees it from `lease_lost`.
     """
 
-    def __init__(self, context: Context, calls: BatchCalls, queue_url: str, rhythm: Rhythm) -> None:
+    def __init__(self, context: Context, calls: BatchCalls, rhythm: Rhythm) -> None:
         self._context = context
         self._calls = calls
-        self._queue_url = queue_url
         self._rhythm = rhythm
         self._held: dict[Lease, None] = {}
         self._extending: set[Lease] = set()
@@ -161,8 +157,8 @@ class Heartbeat:
     async def beat(self) -> bool:
         """Extend what is due, let go of what is lost. Returns whether to try some again."""
         now_ms = self._context.clock.monotonic_ms()
-        for lease in [lease for lease in self._held if lease.is_over(now_ms)]:
-            self._lose(lease, now_ms, "its lease ran out")
+        over = [lease for lease in self._held if lease.is_over(now_ms)]
+        self._lose([Refused(lease, passing=False, reason="ran out") for lease in over], now_ms)
         due = extensions_due(self._held, now_ms, self._rhythm)
         refused = await self._extend_all(due, now_ms) if due else []
         return any(refusal.passing for refusal in refused)
@@ -188,18 +184,12 @@ class Heartbeat:
             if lease not in failed and not lease.is_over(answered_ms):
                 lease.hidden_at_ms = now_ms
                 lease.until_ms = now_ms + timeout_s * 1000
-        for refusal in refused:
-            if not refusal.passing:
-                self._lose(refusal.lease, answered_ms, refusal.reason)
+        self._lose([refusal for refusal in refused if not refusal.passing], answered_ms)
         return refused
 
-    def _lose(self, lease: Lease, now_ms: int, reason: str) -> None:
-        lease.until_ms = min(lease.until_ms, now_ms)
-        if lease in self._held:
-            del self._held[lease]
-            _log.warning(
-                "The lease of message %s of %s is lost, somebody else may get it: %s",
-                lease.message_id,
-                self._queue_url,
-                reason,
-            )
+    def _lose(self, refused: Sequence[Refused], now_ms: int) -> None:
+        lost = [refusal for refusal in refused if refusal.lease in self._held]
+        for refusal in refused:
+            refusal.lease.until_ms = min(refusal.lease.until_ms, now_ms)
+            self.let_go(refusal.lease)
+        self._calls.complain("Lease lost, somebody else may get the message", lost)

@@ -7,6 +7,7 @@ of ours, never of a handler or of SQS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 ENDINGS = (State.ACKED, State.REJECTED, State.RETRIED, State.RELEASED, State.LOST)
 
 
+#: Messages that a line of the log names at most.
+_NAMED_MAX = 5
+
+
 class Lease(Struct, eq=False):
     """One delivery of one message, hidden from others until its lease ends.
 
@@ -180,3 +185,10 @@ class Lease(Struct, eq=False):
             ) from None
         if self.has_ended:
             self.source.ended(self)
+
+
+def named(leases: Sequence[Lease]) -> str:
+    """The messages of these leases in words, for logs."""
+    names = ", ".join(lease.message_id for lease in leases[:_NAMED_MAX])
+    more = len(leases) - _NAMED_MAX
+    return f"{names} and {more} more" if more > 0 else names

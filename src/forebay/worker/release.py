@@ -62,7 +62,7 @@ class Releaser:
             await self._calls.persist(
                 partial(self._show, delays_s),
                 ten,
-                complaint="could not be given back and waits for its visibility timeout",
+                complaint="Not given back, and hidden until the visibility timeout ends",
             )
 
     async def _show(self, delays_s: dict[Lease, int], leases: Sequence[Lease]) -> list[Refused]:

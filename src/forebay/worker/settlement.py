@@ -111,9 +111,12 @@ class Settlement:
         """It can never be handled: copy it to the dead-letter queue, then delete it.
 
         A crash in between makes a second copy and loses nothing. Without a dead-letter queue, or
-        when the copy cannot be made, it is treated as failed.
+        when the copy cannot be made, it is treated as failed. Once the lease is over it is left to
+        whoever gets it next.
         """
         lease.step(Event.REFUSED)
+        if lease.is_over(self._context.clock.monotonic_ms()):
+            return self._come_back(lease, 0)
         named = f"Message {lease.message_id} of {self._facts.url}"
         try:
             await self._rejecter.send_copy(lease.message, reason)
@@ -147,10 +150,11 @@ class Settlement:
         past = self._history.of(lease.message_id)
         past.failures += 1
         what = f"{type(error).__name__}: {error}"
-        if self._queue.failures_max is not None and past.failures >= self._queue.failures_max:
-            return await self._reject(lease, f"Failed {past.failures} times: {what}")
-        most = self._facts.max_receive_count
-        if followed and most is not None and lease.receive_count >= most:
+        most = self._queue.failures_max
+        if most is not None and past.failures >= most:
+            return await self._reject(lease, f"Failure {past.failures} of {most}: {what}")
+        last = self._facts.max_receive_count
+        if followed and last is not None and lease.receive_count >= last:
             return await self._reject(lease, f"Failed at its last receive: {what}")
         return self._come_back(lease, self._backoff_s(lease))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forebay.clock import Clock
+from forebay.errors import SettingsError
 from forebay.protocol.actions import Message
+from forebay.protocol.identifiers import queue_key_from_url
 from forebay.worker.acknowledge import Acknowledger
 from forebay.worker.batch_calls import BatchCalls
 from forebay.worker.context import Context
@@ -25,14 +27,22 @@ class Source:
     Each message is a lease from `take_in` on: `start` it when its handler begins, and `settle` it
     with the handler's outcome. One that never starts is given to `release_all`, or is settled as
     rejected. Its end comes later, when SQS confirms it; until then it is in hand.
+
+    Raises SettingsError when the queue is to be its own dead-letter queue.
     """
 
     def __init__(self, context: Context, queue: Queue, facts: QueueFacts) -> None:
         self._context = context
         self.queue = queue
         self.facts = facts
-        self.name = facts.url.rpartition("/")[2]
+        key = queue_key_from_url(facts.url)
+        self.name = facts.url if key is None else key.name
         self.url = facts.url
+        if queue.dead_letter_queue in (queue.name, self.name, facts.url, facts.arn):
+            raise SettingsError(
+                f"Queue {queue.name}: dead_letter_queue is the queue itself, to which what is"
+                " rejected would come back. Name another queue."
+            )
         self.priority: Priority = queue.priority
         self.fifo = facts.fifo
         #: For how long a receive is to hide its messages, in seconds.
@@ -45,7 +55,7 @@ class Source:
         self._book = LedgerBook()
         rhythm = Rhythm(self.visibility_timeout_s, context.settings.heartbeat_fraction)
         calls = BatchCalls(context, facts.url)
-        self._heartbeat = Heartbeat(context, calls, facts.url, rhythm)
+        self._heartbeat = Heartbeat(context, calls, rhythm)
         self._acknowledger = Acknowledger(context, calls)
         self._settlement = Settlement(
             context,
