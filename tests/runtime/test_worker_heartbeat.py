@@ -30,7 +30,7 @@ QUEUE_URL = "http://sqs.test/000000000000/jobs"
 LONGEST_MS = 43_200_000 - 1_000
 
 
-RHYTHM = Rhythm(visibility_timeout_s=30, fraction=0.5)
+RHYTHM = Rhythm(visibility_timeout_s=30, fraction=0.5, longest_s=600)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_when_one_lease_is_extended_and_by_how_much(
 
 
 def test_a_visibility_timeout_above_the_cap_is_kept() -> None:
-    rhythm = Rhythm(visibility_timeout_s=3_600, fraction=0.5)
+    rhythm = Rhythm(visibility_timeout_s=3_600, fraction=0.5, longest_s=600)
     assert rhythm.extension_s(lease(until_ms=3_600_000), 1_800_000) == 3_600
 
 
@@ -89,7 +89,7 @@ def test_leases_that_are_nearly_due_are_extended_together_with_one_that_is() -> 
 def test_no_lease_ends_before_the_next_beat_unless_it_has_reached_its_12_hours(
     now_ms: int, leases: list[tuple[int, int, int]], fraction: float
 ) -> None:
-    rhythm = Rhythm(visibility_timeout_s=30, fraction=fraction)
+    rhythm = Rhythm(visibility_timeout_s=30, fraction=fraction, longest_s=600)
     held = [
         lease(
             received_at_ms=now_ms - age_ms,

@@ -82,10 +82,10 @@ def test_a_queue_is_found_by_its_name_and_kept_as_it_says() -> None:
 
 @pytest.mark.parametrize(
     ("queue_s", "settings_s", "expected_s"),
-    [(None, 40, 40), (50, 40, 50)],
+    [(None, None, 90), (None, 40, 40), (50, None, 50), (50, 40, 50)],
 )
 def test_the_visibility_timeout_is_the_queue_s_own_unless_something_says_otherwise(
-    queue_s: int | None, settings_s: int, expected_s: int
+    queue_s: int | None, settings_s: int | None, expected_s: int
 ) -> None:
     async def scenario() -> None:
         client = EngineClient()

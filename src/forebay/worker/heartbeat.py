@@ -29,10 +29,6 @@ _EARLY_FRACTION = 0.1
 #: The part of the time already spent for which an extension hides a message.
 _GROWTH = 0.5
 
-#: Longest time for which one extension hides a message, in seconds: how long the message of a
-#: worker that died may wait. Longer ones would save few calls more.
-HEARTBEAT_MAX_S = 600
-
 #: Pause before extensions that failed are tried again, in seconds.
 _AGAIN_S = 1.0
 
@@ -47,7 +43,7 @@ class Rhythm(Struct, frozen=True):
     #: The part of an extension after which the next is due.
     fraction: float
     #: Longest extension, in seconds; a longer visibility timeout is kept.
-    longest_s: int = HEARTBEAT_MAX_S
+    longest_s: int
 
     def extension_s(self, lease: Lease, now_ms: int) -> int:
         """For how long an extension made now hides the message, in seconds.

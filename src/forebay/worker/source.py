@@ -53,7 +53,11 @@ class Source:
         )
         self.max_receive_count = facts.max_receive_count
         self._book = LedgerBook()
-        rhythm = Rhythm(self.visibility_timeout_s, context.settings.heartbeat_fraction)
+        rhythm = Rhythm(
+            self.visibility_timeout_s,
+            context.settings.heartbeat_fraction,
+            context.settings.heartbeat_max_s,
+        )
         calls = BatchCalls(context, facts.url)
         self._heartbeat = Heartbeat(context, calls, rhythm)
         self._acknowledger = Acknowledger(context, calls)
