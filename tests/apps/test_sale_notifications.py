@@ -36,15 +36,16 @@ class Office:
 
     def router(self) -> Router:
         return notification_router(
-            self.gateway, Guard(self.leases, clock=self.clock, lease_ms=LEASE_MS)
+            self.gateway, Guard(self.leases, clock=self.clock, lease_ms=LEASE_MS, wait_ms=0)
         )
 
     async def begin(self) -> Attempt:
         """Take the lease of the notification and go no further, as a process that dies."""
-        key = business_key(NOTIFICATION_TYPE, NOTIFICATION.order_id)
-        beginning = await self.leases.begin(key, LEASE_MS, self.clock.wall_ms())
+        keys = (business_key(NOTIFICATION_TYPE, '{"order_id":"o1"}'),)
+        beginning = await self.leases.begin(keys, LEASE_MS, self.clock.wall_ms())
         assert isinstance(beginning, Started)
-        return Attempt(key, beginning.token)
+        until_ms = self.clock.wall_ms() + LEASE_MS
+        return Attempt(keys, beginning.token, clock=self.clock, until_ms=until_ms)
 
     def told(self) -> list[str]:
         """The order of each notification that went out."""

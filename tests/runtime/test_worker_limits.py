@@ -24,6 +24,7 @@ def received(payload: object) -> Received[Any]:
         payload=payload,
         lease=lease(),
         envelope=None,
+        text="",
     )
 
 

@@ -3,75 +3,199 @@
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from forebay.idempotency.base import Beginning, Done, InProgress, Started
+from forebay.idempotency.base import (
+    Beginning,
+    Done,
+    InProgress,
+    KeyRecord,
+    KeyState,
+    PayloadDiffers,
+    Started,
+)
+from forebay.idempotency.records import MessageStatus, SideEffect, Status
 
 
-class _Record(Struct):
-    token: int
-    #: When the lease is over, or when the key was completed.
-    ends_at_ms: int
-    completed: bool = False
-    result: bytes | None = None
+class _Version(Struct, frozen=True):
+    begun: int
+    applied: int | None
+    updated_at_ms: int
 
 
 class MemoryIdempotencyStore:
-    """An IdempotencyStore in this process's memory."""
+    """Keys, messages, effects and versions in this process's memory."""
 
     def __init__(self) -> None:
-        self._records: dict[str, _Record] = {}
+        self._keys: dict[str, KeyRecord] = {}
+        self._messages: dict[str, MessageStatus] = {}
+        self._effects: dict[str, SideEffect] = {}
+        self._versions: dict[str, _Version] = {}
         self._last_token = 0
 
-    async def begin(self, key: str, lease_ms: int, now_ms: int) -> Beginning:
-        record = self._records.get(key)
-        if record is not None:
-            if record.completed:
+    async def begin(
+        self, keys: tuple[str, ...], lease_ms: int, now_ms: int, digest: bytes | None = None
+    ) -> Beginning:
+        found = [(key, self._keys.get(key)) for key in keys]
+        for key, record in found:
+            if record is not None:
+                _check(key, record.digest, digest)
+        records = [record for _, record in found if record is not None]
+        for record in records:
+            if record.state is KeyState.COMPLETED:
                 return Done(record.result)
-            if now_ms < record.ends_at_ms:
-                return InProgress(record.ends_at_ms)
+        leased = [
+            record.ends_at_ms
+            for record in records
+            if record.state is KeyState.STARTED and now_ms < record.ends_at_ms
+        ]
+        if leased:
+            return InProgress(max(leased))
         self._last_token += 1
-        self._records[key] = _Record(self._last_token, now_ms + lease_ms)
-        return Started(self._last_token)
+        attempts = 1 + max((record.attempts for record in records), default=0)
+        for key, record in found:
+            self._keys[key] = KeyRecord(
+                state=KeyState.STARTED,
+                token=self._last_token,
+                ends_at_ms=now_ms + lease_ms,
+                attempts=1 if record is None else record.attempts + 1,
+                digest=digest if record is None or record.digest is None else record.digest,
+                result=None,
+                error=None,
+            )
+        return Started(self._last_token, attempts)
 
-    async def extend(self, key: str, token: int, lease_ms: int, now_ms: int) -> bool:
-        record = self._held(key, token)
-        if record is None or record.completed:
+    async def extend(self, keys: tuple[str, ...], token: int, lease_ms: int, now_ms: int) -> bool:
+        held = self._held(keys, token, KeyState.STARTED)
+        for key, record in held.items():
+            until_ms = max(record.ends_at_ms, now_ms + lease_ms)
+            self._keys[key] = replace(record, ends_at_ms=until_ms)
+        return bool(held)
+
+    async def complete(
+        self, keys: tuple[str, ...], token: int, result: bytes | None, now_ms: int
+    ) -> bool:
+        held = self._held(keys, token, KeyState.STARTED)
+        for key, record in held.items():
+            self._keys[key] = replace(
+                record, state=KeyState.COMPLETED, result=result, ends_at_ms=now_ms, error=None
+            )
+        return bool(held or self._held(keys, token, KeyState.COMPLETED))
+
+    async def abandon(
+        self, keys: tuple[str, ...], token: int, now_ms: int, error: str | None = None
+    ) -> bool:
+        held = self._held(keys, token, KeyState.STARTED)
+        state = KeyState.FREE if error is None else KeyState.FAILED
+        for key, record in held.items():
+            self._keys[key] = replace(record, state=state, ends_at_ms=now_ms, error=error)
+        return bool(held)
+
+    async def find(self, key: str) -> KeyRecord | None:
+        return self._keys.get(key)
+
+    async def start_message(
+        self, message_id: str, now_ms: int, digest: bytes | None = None
+    ) -> MessageStatus:
+        found = self._messages.get(message_id)
+        if found is None:
+            started = MessageStatus(Status.STARTED, 1, now_ms, digest)
+        else:
+            _check(message_id, found.payload_digest, digest)
+            started = replace(
+                found,
+                status=found.status if found.status is Status.COMPLETED else Status.STARTED,
+                attempts=found.attempts + 1,
+                last_updated_ms=now_ms,
+                payload_digest=found.payload_digest or digest,
+            )
+        self._messages[message_id] = started
+        return started
+
+    async def complete_message(self, message_id: str, now_ms: int) -> bool:
+        found = self._messages.get(message_id)
+        if found is not None and found.status is not Status.COMPLETED:
+            self._messages[message_id] = replace(
+                found, status=Status.COMPLETED, last_updated_ms=now_ms, error_reason=None
+            )
+        return found is not None
+
+    async def fail_message(self, message_id: str, reason: str, now_ms: int) -> bool:
+        found = self._messages.get(message_id)
+        if found is None or found.status is Status.COMPLETED:
             return False
-        record.ends_at_ms = max(record.ends_at_ms, now_ms + lease_ms)
+        self._messages[message_id] = replace(
+            found, status=Status.FAILED, last_updated_ms=now_ms, error_reason=reason
+        )
         return True
 
-    async def complete(self, key: str, token: int, result: bytes | None, now_ms: int) -> bool:
-        record = self._held(key, token)
-        if record is None:
+    async def find_message(self, message_id: str) -> MessageStatus | None:
+        return self._messages.get(message_id)
+
+    async def record_effect(self, key: str, effect: SideEffect) -> bool:
+        found = self._effects.setdefault(key, effect)
+        _check(key, found.payload_digest, effect.payload_digest)
+        return found is effect
+
+    async def find_effect(self, key: str) -> SideEffect | None:
+        return self._effects.get(key)
+
+    async def begin_version(self, entity: str, version: int, now_ms: int) -> bool:
+        found = self._versions.get(entity)
+        applied = None if found is None else found.applied
+        if found is not None and (
+            version < found.begun or (applied is not None and version <= applied)
+        ):
             return False
-        if not record.completed:
-            self._records[key] = _Record(token, now_ms, completed=True, result=result)
+        self._versions[entity] = _Version(version, applied, now_ms)
         return True
 
-    async def abandon(self, key: str, token: int) -> bool:
-        record = self._held(key, token)
-        if record is None or record.completed:
+    async def finish_version(self, entity: str, version: int, now_ms: int) -> bool:
+        found = self._versions.get(entity)
+        if found is None or found.begun != version:
             return False
-        del self._records[key]
+        self._versions[entity] = _Version(version, version, now_ms)
         return True
+
+    async def newest_version(self, entity: str) -> int | None:
+        found = self._versions.get(entity)
+        return None if found is None else found.applied
 
     async def purge(self, retention_ms: int, now_ms: int, limit: int) -> int:
-        ended_by_ms = now_ms - retention_ms
-        old = (
-            (record.ends_at_ms, key)
-            for key, record in self._records.items()
-            if record.ends_at_ms <= ended_by_ms
-        )
-        oldest = heapq.nsmallest(limit, old)
-        for _, key in oldest:
-            del self._records[key]
-        return len(oldest)
+        kinds: list[tuple[dict[str, Any], str]] = [
+            (self._keys, "ends_at_ms"),
+            (self._messages, "last_updated_ms"),
+            (self._effects, "performed_at_ms"),
+            (self._versions, "updated_at_ms"),
+        ]
+        purged = 0
+        for records, time in kinds:
+            old = (
+                (ended_ms, name)
+                for name, record in records.items()
+                if (ended_ms := getattr(record, time)) <= now_ms - retention_ms
+            )
+            for _, name in heapq.nsmallest(limit - purged, old):
+                del records[name]
+                purged += 1
+        return purged
 
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def _held(self, key: str, token: int) -> _Record | None:
-        record = self._records.get(key)
-        return record if record is not None and record.token == token else None
+    def _held(self, keys: tuple[str, ...], token: int, state: KeyState) -> dict[str, KeyRecord]:
+        """The records of the keys if all of them are the token's and in that state."""
+        held = {
+            key: record
+            for key in keys
+            if (record := self._keys.get(key)) and (record.token, record.state) == (token, state)
+        }
+        return held if len(held) == len(set(keys)) else {}
+
+
+def _check(key: str, bound: bytes | None, digest: bytes | None) -> None:
+    if bound is not None and digest is not None and bound != digest:
+        raise PayloadDiffers(key)

@@ -35,6 +35,8 @@ class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
     lease: Lease
     #: None when the body is not an envelope.
     envelope: Envelope | None
+    #: The text that was sent: the body, or the message in an SNS notification.
+    text: str
     #: The message attributes of an SNS notification, which are in its body.
     unwrapped: MessageAttributes | None = None
     #: When the handler's timeout_s is over, in monotonic milliseconds; None without one.

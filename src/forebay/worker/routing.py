@@ -265,6 +265,7 @@ class Router:
                 payload=payload,
                 lease=lease,
                 envelope=envelope,
+                text=parcel.text,
                 unwrapped=parcel.attributes,
             ),
         )

@@ -11,15 +11,13 @@ from forebay.apps.sale.store import NOTIFICATION_TYPE, Notification
 from forebay.clock import Clock, SystemClock
 from forebay.idempotency import (
     Attempt,
-    Elsewhere,
     Guard,
-    LeaseLost,
     SqliteIdempotencyStore,
-    business_key,
+    complete_in,
 )
-from forebay.idempotency.sqlite import complete_within, create_tables
+from forebay.idempotency.sqlite import create_tables
 from forebay.sqlite import SharedWriter
-from forebay.worker import Received, Retry, Router
+from forebay.worker import Received, Router
 
 #: The log's file in a data directory. The guard's leases are in it too.
 NOTIFICATIONS_FILE = "notifications.sqlite3"
@@ -87,12 +85,9 @@ def notification_router(gateway: NotificationGateway, guard: Guard) -> Router:
     @router.handler(NOTIFICATION_TYPE, Notification)
     async def notify(received: Received[Notification]) -> None:
         notification = received.payload
-        outcome = await guard.run(
-            business_key(NOTIFICATION_TYPE, notification.order_id),
-            lambda attempt: gateway.send(notification, attempt),
+        await guard.once(
+            received, lambda attempt: gateway.send(notification, attempt), by=("order_id",)
         )
-        if isinstance(outcome, Elsewhere):
-            raise Retry(outcome.remaining_s)
 
     return router
 
@@ -104,8 +99,4 @@ def _send(
         "INSERT INTO sent_notifications (order_id, buyer, outcome, sent_at_ms) VALUES (?, ?, ?, ?)",
         (notification.order_id, notification.buyer, notification.outcome, now_ms),
     )
-    if not complete_within(connection, attempt.key, attempt.token, None, now_ms):
-        raise LeaseLost(
-            f"The notification of order {notification.order_id} was not sent: somebody else is"
-            " sending it."
-        )
+    complete_in(connection, attempt)
