@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import floor
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forebay.errors import SettingsError
@@ -136,15 +136,21 @@ SHARES = st.integers(0, 99).flatmap(
 
 @given(
     shares=SHARES,
-    presence=st.lists(
-        st.sampled_from([(1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (0, 0, 1), (0, 1, 0)]),
+    runs=st.lists(
+        st.tuples(
+            st.sampled_from([(1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (0, 0, 1), (0, 1, 0)]),
+            st.integers(1, 60),
+        ),
         min_size=1,
-        max_size=300,
+        max_size=6,
     ),
 )
+@example(shares=(0, 30), runs=[((1, 0, 1), 200)])
+@example(shares=(0, 30), runs=[((0, 0, 1), 100), ((1, 0, 1), 100)])
 def test_a_class_gets_its_share_in_every_window_in_which_it_has_messages(
-    shares: tuple[int, int], presence: list[tuple[int, int, int]]
+    shares: tuple[int, int], runs: list[tuple[tuple[int, int, int], int]]
 ) -> None:
+    presence = [present for present, times in runs for _ in range(times)]
     share_of = {MEDIUM: shares[0], LOW: shares[1]}
     scheduler = Scheduler(
         SchedulerSettings(share_medium=shares[0] / 100, share_low=shares[1] / 100)

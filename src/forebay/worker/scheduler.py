@@ -151,13 +151,13 @@ class Scheduler:
     def _next_class(self, classes: dict[Priority, list[Candidate]]) -> Priority:
         credit = self._credit
         chosen = max(classes)
-        owed = 1.0 - _ROUNDING
+        # Of two classes that are owed a choice the lower goes first. The other has a credit below 2
+        # for all that: the lower one takes no more than its share of the next choices.
         for priority, share in self._shares:
             if priority in classes:
                 credit[priority] += share
-                if credit[priority] >= owed:
+                if credit[priority] >= 1 - _ROUNDING:
                     chosen = priority
-                    owed = credit[priority] + _ROUNDING
         if chosen in credit:
             credit[chosen] = max(0.0, credit[chosen] - 1)
         return chosen
