@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.errors import SettingsError
-from forebay.worker.priority_buffer import (
-    DOCUMENT_002_CAPACITIES,
-    Capacities,
-    PriorityBuffer,
-    capacities_for,
-)
+from forebay.worker.priority_buffer import Capacities, PriorityBuffer
 from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority
 
 
@@ -169,12 +164,6 @@ def test_the_buffer_shows_its_use_and_how_long_items_waited() -> None:
     assert before[0].wait.counts[:3] == [1, 0, 0]
     buffer.drain()
     assert buffer.oldest_wait_ms(1_000) == 0
-
-
-def test_the_sizes_by_default_and_those_of_the_document() -> None:
-    assert capacities_for(64) == Capacities(high=128, medium=128, low=128)
-    buffer = PriorityBuffer[Item](DOCUMENT_002_CAPACITIES)
-    assert [stat.capacity for stat in buffer.stats()] == [6_000, 5_000, 4_000]
 
 
 def test_sizes_and_bounds_out_of_range_are_refused() -> None:

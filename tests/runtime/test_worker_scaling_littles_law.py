@@ -36,6 +36,7 @@ def pollers_for(load: Load, target: int = 10, **where: Any) -> int:
         (40, 0, {"arrival_per_s": 500.0, "handling_ms": 100.0, "received_per_s": 9e9}, 63),
         # What is received counts as what comes in where that is not known.
         (40, 0, {"received_per_s": 500.0, "handling_ms": 100.0}, 63),
+        (40, 0, {"arrival_per_s": -9.0, "received_per_s": 500.0, "handling_ms": 100.0}, 36),
         # 2,000 that wait are 400 a second for five seconds, buffered or not.
         (40, 0, {"visible": 2_000, "handling_ms": 100.0}, 50),
         (40, 0, {"visible": 1_500, "buffered": (0, 0, 500), "handling_ms": 100.0}, 50),

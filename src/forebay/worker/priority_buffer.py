@@ -37,16 +37,6 @@ class Capacities(Struct, frozen=True, kw_only=True):
                 raise SettingsError(f"The {name} buffer is {capacity}; it must be at least 1.")
 
 
-#: The buffer sizes of source document 002.
-DOCUMENT_002_CAPACITIES = Capacities(high=6_000, medium=5_000, low=4_000)
-
-
-def capacities_for(concurrency: int) -> Capacities:
-    """Twice what can run at once: enough that no place waits for a receive, and little enough that
-    what is buffered runs soon."""
-    return Capacities(high=2 * concurrency, medium=2 * concurrency, low=2 * concurrency)
-
-
 class _Channel(Generic[T]):
     __slots__ = ("came_in", "capacity", "entries", "priority", "refused", "wait", "went_out")
 

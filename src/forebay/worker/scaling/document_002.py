@@ -71,6 +71,8 @@ def pollers_wanted(load: Load, least: int, most: int) -> int:
     queued = (load.visible or 0) + (load.in_flight or 0)
     if queued == 0:
         return least
-    per_second = 1000 / max(known(load.handling_ms) or 0.0, HANDLING_MIN_MS)
-    per_tick = per_second * (known(load.interval_s) or 5.0)
-    return min(max(ceil(min(queued, load.buffer_room) / per_tick), least), most)
+    handling_ms = max(known(load.handling_ms) or 0.0, HANDLING_MIN_MS)
+    interval_ms = (known(load.interval_s) or 5.0) * 1000
+    # Not by the document's quotients of quotients, which a float cannot always hold.
+    wanted = min(queued, load.buffer_room) * handling_ms / interval_ms
+    return max(ceil(min(wanted, most)), least)

@@ -6,7 +6,7 @@ holds for handlers and for receives alike, so pollers grow with the latency of a
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, isfinite
 
 from msgspec import Struct
 
@@ -101,9 +101,11 @@ class LittlesLaw(Struct, frozen=True, kw_only=True):
         return 0
 
     def _rate_per_s(self, load: Load, backlog: int) -> float:
-        arriving = known(load.arrival_per_s)
-        if arriving is None:
+        arriving = load.arrival_per_s
+        if arriving is None or not isfinite(arriving):
             arriving = known(load.received_per_s) or 0.0
+        # A count that was read anew may make it seem as if messages went back.
+        arriving = max(0.0, arriving)
         shortest_s = self.age_objective_s * _SHORTEST_DRAIN_FRACTION
         left_s = max(self.age_objective_s - (known(load.oldest_age_s) or 0.0), shortest_s)
         return arriving + backlog / left_s
