@@ -128,6 +128,7 @@ class Heartbeat:
 
         Returns False when SQS could not be told, or when somebody else may have the message.
         """
+        await self.settled([lease])
         now_ms = self._context.clock.monotonic_ms()
         timeout_s = min(math.ceil(duration_s), lease.longest_timeout_s(now_ms))
         if not lease.is_over(now_ms) and now_ms + timeout_s * 1000 > lease.until_ms:
@@ -155,7 +156,8 @@ class Heartbeat:
         now_ms = self._context.clock.monotonic_ms()
         over = [lease for lease in self._held if lease.is_over(now_ms)]
         self._lose([Refused(lease, passing=False, reason="ran out") for lease in over], now_ms)
-        due = extensions_due(self._held, now_ms, self._rhythm)
+        held = (lease for lease in self._held if lease not in self._extending)
+        due = extensions_due(held, now_ms, self._rhythm)
         refused = await self._extend_all(due, now_ms) if due else []
         return any(refusal.passing for refusal in refused)
 

@@ -162,7 +162,7 @@ class Settlement:
         past = self._history.of(lease.message_id)
         past.spared += 1
         delay_s = 0
-        if lease.state is not State.WAITING:
+        if lease.state is not State.WAITING and not lease.lost:
             past.interruptions += 1
             delay_s = self._backoff_s(lease) if past.interruptions > INTERRUPTIONS_MAX else 0
         lease.step(Event.INTERRUPTED)
