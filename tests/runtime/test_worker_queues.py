@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from forebay.errors import NoCredentials, ServiceUnreachable, SettingsError
 from forebay.protocol.actions import AnyRequest, ReceiveMessageRequest
@@ -456,6 +457,42 @@ def test_a_handler_that_hangs_loses_its_place_and_keeps_its_message() -> None:
         assert ("hangs", 2) in handled
         assert worker.ledger.lost == 1
         assert worker.ledger.acked == 3
+
+    run(scenario())
+
+
+def test_sizes_can_be_changed_at_work_and_nothing_is_given_up() -> None:
+    async def scenario() -> None:
+        client = EngineClient()
+        url = await filled(client, "jobs", 100)
+        running = most = 0
+
+        async def handle(received: Received[str]) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(1)
+            running -= 1
+
+        settings = WorkerSettings(concurrency=2, concurrency_min=2)
+        worker = Worker(client, url, taking(handle), settings=settings, clock=LoopClock())
+        async with at_work(worker):
+            await asyncio.sleep(3)
+            assert most == 2
+            worker.adjust(replace(settings, concurrency=20, concurrency_min=20, buffer_medium=30))
+            await asyncio.sleep(2)
+            assert most == 20
+            worker.adjust(replace(settings, concurrency=1, concurrency_min=1, buffer_medium=1))
+            await asyncio.sleep(2)
+            assert running == 1
+            shown = worker.snapshot()
+            assert shown.processors.most == 1
+            assert {each.capacity for each in shown.buffers if each.priority == MEDIUM} == {1}
+            with pytest.raises(SettingsError, match="Only concurrency, "):
+                worker.adjust(replace(settings, wait_s=5))
+            worker.adjust(replace(settings, concurrency=20, concurrency_min=20))
+            await asyncio.sleep(20)
+        assert worker.ledger == WorkerLedger(received=100, acked=100)
 
     run(scenario())
 

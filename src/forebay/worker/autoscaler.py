@@ -90,6 +90,13 @@ class Autoscaler:
         polls, handlers = self._busy()
         return self._pollers.pool(polls, now_ms), self._processors.pool(handlers, now_ms)
 
+    def resize(self, pollers: tuple[int, int], processors: tuple[int, int]) -> None:
+        """Keep both numbers within other bounds from now on, the least and the most of each."""
+        for size, (least, most) in ((self._pollers, pollers), (self._processors, processors)):
+            size.least, size.most = least, most
+            size.target = min(max(size.target, least), most)
+        self._changed()
+
     async def run(self) -> None:
         """Decide until cancelled."""
         while True:

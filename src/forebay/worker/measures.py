@@ -70,7 +70,7 @@ class Measures:
         self._services = services
         self._processing = processing
         self._buffer = buffer
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._arriving, self._receiving, self._completing = Rate(), Rate(), Rate()
         #: Most messages of each class that may wait, as of the last look.
@@ -80,6 +80,10 @@ class Measures:
     def in_hand(self) -> int:
         """Messages whose ending SQS has not confirmed, those that wait or run included."""
         return sum(service.source.in_hand for service in self._services)
+
+    def reckon_capacities(self) -> None:
+        """Reckon anew how many messages of each class may wait, from what handlers take now."""
+        self._capacities = {priority: self._capacity(priority) for priority in Priority}
 
     def stock(self) -> Stock:
         """What is in hand, for the next receives."""
@@ -102,7 +106,7 @@ class Measures:
             polls=receiver.polls,
             requested=receiver.requested,
             batch=receive_limit(
-                self._settings.batch,
+                self.settings.batch,
                 fifo=source.fifo,
                 handling_s=service.handling_s,
                 visibility_timeout_s=source.visibility_timeout_s,
@@ -114,7 +118,7 @@ class Measures:
 
     def load(self) -> Load:
         """What the scaling policy goes by, when it decides."""
-        self._capacities = {priority: self._capacity(priority) for priority in Priority}
+        self.reckon_capacities()
         now_ms = self._clock.monotonic_ms()
         received = sum(service.receiver.received for service in self._services)
         visible = _sum([service.visible for service in self._services])
@@ -139,8 +143,8 @@ class Measures:
             oldest_age_s=max([waited_s, *(each.receiver.age_s for each in self._services)]),
             receive_ms=max(latencies_s, default=0.0) * 1000 or None,
             messages_per_receive=sum(yields) / len(yields) if yields else None,
-            batch=self._settings.batch,
-            interval_s=self._settings.scale_interval_s,
+            batch=self.settings.batch,
+            interval_s=self.settings.scale_interval_s,
         )
 
     def snapshot(
@@ -186,7 +190,7 @@ class Measures:
             in_flight=depth.in_flight,
             delayed=depth.delayed,
             polls=receiver.polls,
-            wait_s=self._settings.wait_s,
+            wait_s=self.settings.wait_s,
             answered_ago_s=None if answered_ms is None else (now_ms - answered_ms) / 1000,
             receives=receiver.receives,
             empty_receives=receiver.empty_receives,
@@ -202,14 +206,14 @@ class Measures:
 
     def _capacity(self, priority: Priority) -> int:
         """Most messages of a class that may wait."""
-        size = self._settings.buffer_capacity(priority)
+        size = self.settings.buffer_capacity(priority)
         of_class = [each for each in self._services if each.source.priority is priority]
         return max(
             (
                 capacity(
                     size,
                     concurrency=self._processing.concurrency,
-                    batch=self._settings.batch,
+                    batch=self.settings.batch,
                     handling_s=service.handling_s,
                     visibility_timeout_s=service.source.visibility_timeout_s,
                     batch_handlers=service.batch_handlers,

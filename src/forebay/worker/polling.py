@@ -373,6 +373,8 @@ class Polling:
         self._stopped = stopped
         #: Most receives in flight.
         self.pollers = settings.pollers
+        #: How long a receive is put off, in milliseconds.
+        self.pause_ms = 0
 
     @property
     def polls(self) -> int:
@@ -383,6 +385,8 @@ class Polling:
         """Poll until stopped, and then until every receive in flight is answered."""
         async with asyncio.TaskGroup() as receives:
             while not self._stopped.is_set():
+                if self.pause_ms:
+                    await wait_at_most(self._clock, self.pause_ms / 1000, self._stopped)
                 self._woken.clear()
                 asks = receives_to_start(
                     self._lines(),

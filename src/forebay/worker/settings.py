@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from forebay.errors import SettingsError
 from forebay.protocol import limits
@@ -39,6 +40,17 @@ _RANGES: dict[str, tuple[float, float]] = {
     "scale_interval_s": (0.1, 3_600),
     "attributes_interval_s": (0.1, 3_600),
 }
+
+#: What can be changed while a worker is at work.
+ADJUSTABLE = (
+    "concurrency",
+    "concurrency_min",
+    "pollers",
+    "pollers_min",
+    "buffer_high",
+    "buffer_medium",
+    "buffer_low",
+)
 
 #: What may not be above what.
 _ORDERED = (
@@ -107,6 +119,11 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     def fewest_processors(self) -> int:
         """How many handlers may run at the same time however little there is to do."""
         return min(4, self.concurrency) if self.concurrency_min is None else self.concurrency_min
+
+    def fixed(self) -> WorkerSettings:
+        """These settings with the defaults in place of those that a worker can change at work."""
+        defaults = WorkerSettings()
+        return replace(self, **{name: getattr(defaults, name) for name in ADJUSTABLE})
 
     def buffer_capacity(self, priority: Priority) -> int:
         """How many messages of queues of this class may wait for a handler."""

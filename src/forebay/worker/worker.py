@@ -5,36 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
-from typing import Any, cast
+from typing import Any
 
 from forebay.client.base import SqsClient
 from forebay.clock import Clock, SystemClock
-from forebay.errors import Closed
+from forebay.errors import Closed, SettingsError
 from forebay.protocol.actions import Message
 from forebay.worker.autoscaler import Autoscaler
 from forebay.worker.context import Context
 from forebay.worker.depths import Depth
 from forebay.worker.drain import Deadlines, DrainStep, Remaining, drain_step
 from forebay.worker.execution import Execution
+from forebay.worker.gate import Gate
+from forebay.worker.jobs import Jobs
 from forebay.worker.lease import Lease
 from forebay.worker.ledger import WorkerLedger
 from forebay.worker.limits import Limiters
 from forebay.worker.loop_watch import LoopWatch
 from forebay.worker.measures import Measures, Service
 from forebay.worker.middleware import Middleware
-from forebay.worker.outcomes import Failed, Interrupted, Outcome, Reject, StillRunning
-from forebay.worker.permits import Permit, speaks_for
+from forebay.worker.outcomes import Failed, Reject
+from forebay.worker.permits import Permit
 from forebay.worker.polling import Line, Polling, Receiver
 from forebay.worker.priority_buffer import Capacities, PriorityBuffer
-from forebay.worker.processing import Group, Job, Processing, group_of
+from forebay.worker.processing import Job, Processing
 from forebay.worker.queue import HIGH, LOW, MEDIUM, Queue
-from forebay.worker.routing import Route, Router
+from forebay.worker.routing import Router
 from forebay.worker.scaling import LittlesLaw, ScalingPolicy
 from forebay.worker.scheduler import Scheduler, SchedulerSettings, require_queues
-from forebay.worker.settings import WorkerSettings
-from forebay.worker.settlement import Group as Consequence
+from forebay.worker.settings import ADJUSTABLE, WorkerSettings
 from forebay.worker.snapshot import Histogram, WorkerSnapshot
 from forebay.worker.source import Source
 from forebay.worker.waiting import wait_at_most
@@ -81,7 +82,7 @@ class Worker:
         self._client = client
         self._clock = clock = clock or SystemClock()
         self._entropy = entropy
-        self._permits = list(permits)
+        self._gate = Gate(permits)
         self._loop_watch = LoopWatch(clock)
         self._context = Context(
             client=client,
@@ -96,11 +97,7 @@ class Worker:
             middleware=middleware, executor=executor, threads=settings.threads, clock=clock
         )
         self._buffer: PriorityBuffer[Job] = PriorityBuffer(
-            Capacities(
-                high=settings.buffer_capacity(HIGH),
-                medium=settings.buffer_capacity(MEDIUM),
-                low=settings.buffer_capacity(LOW),
-            ),
+            _capacities(settings),
             age_bound_s=settings.age_bound_s,
             overtakes_max=settings.overtakes_max,
         )
@@ -119,13 +116,16 @@ class Worker:
             changed=self._rescaled,
         )
         self._polling: Polling | None = None
+        self._jobs = Jobs(
+            self._processing,
+            self._execution,
+            clock=clock,
+            spawn=self._spawn,
+            ran=self._ran,
+            changed=self._look_again,
+            idle=self._flush,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots: set[asyncio.Task[None]] = set()
-        #: The slots whose handler runs.
-        self._in_handler: set[asyncio.Task[None]] = set()
-        self._slot_starting = False
-        #: Messages whose plain function the drain could not stop.
-        self._left: set[Lease] = set()
         self._state = "starting"
         self._started = False
         self._given_up = False
@@ -148,7 +148,26 @@ class Worker:
             state=self._state,
             hanging=self._execution.hanging,
             blocked_s=self._loop_watch.blocked_s,
-            held_back=self._held_back(),
+            held_back=self._gate.held_back(self._clock.monotonic_ms()),
+        )
+
+    def adjust(self, settings: WorkerSettings) -> None:
+        """Change how many receives, handlers and waiting messages there may be, while at work.
+
+        Nothing that was received is given up for that. Raises SettingsError when anything else
+        differs. Call it in the event loop's thread.
+        """
+        if settings.fixed() != self.settings.fixed():
+            raise SettingsError(
+                f"Only {', '.join(ADJUSTABLE)} can be changed while a worker is at work. Make a new"
+                " worker for the rest."
+            )
+        self.settings = self._measures.settings = settings
+        self._buffer.resize(_capacities(settings))
+        self._measures.reckon_capacities()
+        self._autoscaler.resize(
+            (settings.pollers_min, settings.pollers),
+            (settings.fewest_processors, settings.concurrency),
         )
 
     def stop(self, *, now: bool = False) -> None:
@@ -284,7 +303,7 @@ class Worker:
             self.stop()
 
     async def _cancel_all(self) -> None:
-        tasks = self._tasks | self._slots
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -300,36 +319,16 @@ class Worker:
             self._processing.concurrency = self._autoscaler.processors
         if self._polling is not None:
             self._polling.pollers = self._autoscaler.pollers
-        self._start_slot()
+            self._polling.pause_ms = self._autoscaler.poll_pause_ms
+        self._jobs.start()
         self._woken.set()
 
     def _lines(self) -> list[Line]:
         now_ms = self._clock.monotonic_ms()
         return [
-            self._measures.line(service, free=self._free(service.source.name, now_ms))
+            self._measures.line(service, free=self._gate.free(service.source.name, now_ms))
             for service in self._services
         ]
-
-    def _free(self, queue: str, now_ms: int) -> int | None:
-        """How many more messages of a queue its permits let come; None for any number."""
-        bounds = [
-            free
-            for permit in self._permits
-            if speaks_for(permit, queue) and (free := permit.free(now_ms)) is not None
-        ]
-        return min(bounds, default=None)
-
-    def _held_back(self) -> dict[str, str]:
-        now_ms = self._clock.monotonic_ms()
-        return {permit.name: permit.reason for permit in self._permits if permit.free(now_ms) == 0}
-
-    def _watch_breaker(self, route: Route, source: Source) -> None:
-        """An open breaker holds back the queues that its handler's messages come from."""
-        breaker = route.breaker
-        if breaker is not None and source.name not in breaker.queues:
-            breaker.queues.add(source.name)
-            if breaker not in self._permits:
-                self._permits.append(breaker)
 
     def _take_in(self, service: Service, messages: list[Message], taken_ms: int) -> None:
         source = service.source
@@ -344,149 +343,13 @@ class Worker:
                 job.outcome = Failed(error)
             else:
                 job.route, job.received = routed.route, [routed.received]
-                self._watch_breaker(routed.route, source)
+                if routed.route.breaker is not None:
+                    self._gate.watch(routed.route.breaker, source.name)
             self._processing.add(job, self._clock.monotonic_ms())
-        self._set_alarms()
-        self._start_slot()
+        self._jobs.start()
 
-    def _set_alarms(self) -> None:
-        alarms = self._processing.alarms
-        if alarms:
-            for at_ms in dict.fromkeys(alarms):
-                self._spawn(self._ring(at_ms))
-            alarms.clear()
-
-    async def _ring(self, at_ms: int) -> None:
-        await self._clock.sleep(max(0, at_ms - self._clock.monotonic_ms()) / 1000)
-        self._processing.ring(self._clock.monotonic_ms())
-        self._start_slot()
-
-    def _start_slot(self) -> None:
-        """Start a task that handles messages, if one could start now.
-
-        Each slot starts the next before it runs a handler. So slots appear as long as handlers keep
-        those before them waiting, and handlers that never wait cost no task each.
-        """
-        if self._processing.can_start and not self._slot_starting:
-            self._slot_starting = True
-            slot = asyncio.create_task(self._guarded(self._slot()))
-            self._slots.add(slot)
-            slot.add_done_callback(self._slots.discard)
-
-    async def _slot(self) -> None:
-        self._slot_starting = False
-        slot = cast("asyncio.Task[None]", asyncio.current_task())
-        processing, clock = self._processing, self._clock
-        while (job := processing.take(clock.monotonic_ms())) is not None:
-            self._start_slot()
-            await self._handle(job, slot)
-            self._woken.set()
-        self._set_alarms()
-        if processing.is_idle:
-            self._flush()
-        self._changed.set()
-
-    async def _handle(self, job: Job, slot: asyncio.Task[None]) -> None:
-        started_ms = self._clock.monotonic_ms()
-        for lease in job.leases:
-            lease.source.start(lease)
-        outcomes = await self._outcomes(job, slot, started_ms)
-        took_s = (self._clock.monotonic_ms() - started_ms) / 1000
+    def _ran(self, job: Job, took_s: float) -> None:
         self._by_source[job.leases[0].source].handled(took_s, len(job.leases))
-        if job.places:
-            self._tell_breaker(job, outcomes, started_ms)
-        await self._settle(job, outcomes)
-
-    def _tell_breaker(self, job: Job, outcomes: Sequence[Outcome], started_ms: int) -> None:
-        """A call counts once, as failed when one of its messages has failed."""
-        failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-        breaker = None if job.route is None else job.route.breaker
-        if breaker is not None:
-            outcome = (failures or outcomes)[0]
-            breaker.record(outcome, started_ms=started_ms, now_ms=self._clock.monotonic_ms())
-
-    async def _outcomes(self, job: Job, slot: asyncio.Task[None], now_ms: int) -> Sequence[Outcome]:
-        """Run the job's handler, and say how each of its messages ends."""
-        if job.route is None:
-            return self._unhandled(job)
-        received = job.received
-        late = {group_of(lease) or lease for lease in job.leases if lease.is_over(now_ms)}
-        if late:
-            received = [
-                each
-                for lease, each in zip(job.leases, received, strict=True)
-                if (group_of(lease) or lease) not in late
-            ]
-            if not received:
-                return [Interrupted()] * len(job.leases)
-        self._in_handler.add(slot)
-        try:
-            outcomes = await self._execution.perform(job.route, received)
-        finally:
-            self._in_handler.discard(slot)
-        if not late:
-            return outcomes
-        performed = iter(outcomes)
-        return [
-            Interrupted() if (group_of(lease) or lease) in late else next(performed)
-            for lease in job.leases
-        ]
-
-    def _unhandled(self, job: Job) -> Sequence[Outcome]:
-        """How messages end that no handler gets."""
-        if isinstance(job.outcome, Failed):
-            _log.error(
-                "Message %s of %s failed before it came to a handler.",
-                job.leases[0].message_id,
-                job.leases[0].source.name,
-                exc_info=job.outcome.error,
-            )
-        return [cast("Outcome", job.outcome)] * len(job.leases)
-
-    async def _settle(self, job: Job, outcomes: Sequence[Outcome]) -> None:
-        """Begin the end of each message, and let its group go on or go back."""
-        processing = self._processing
-        back: dict[Lease, int] = {}
-        left: list[Lease] = []
-        for lease, outcome in zip(job.leases, outcomes, strict=True):
-            source = lease.source
-            followed = source.fifo and processing.is_followed(lease)
-            settled = await source.settle(lease, outcome, followed=followed)
-            if settled.group is Consequence.GOES_BACK:
-                back[lease] = settled.delay_s
-            elif settled.group is Consequence.WAITS:
-                left.append(lease)
-                self._wait_for(lease, cast("StillRunning", outcome))
-        followers = processing.finish(job, self._clock.monotonic_ms(), back=back, left=left)
-        self._give_back(followers, {group_of(lease): delay_s for lease, delay_s in back.items()})
-        self._set_alarms()
-
-    def _give_back(self, followers: Sequence[Lease], delays_s: Mapping[Group | None, int]) -> None:
-        """Let what waited behind a message that goes back go with it, each group in its order."""
-        by_group: dict[Group | None, list[Lease]] = {}
-        for lease in followers:
-            by_group.setdefault(group_of(lease), []).append(lease)
-        for group, leases in by_group.items():
-            leases[0].source.release_all(leases, delays_s.get(group, 0))
-
-    def _wait_for(self, lease: Lease, running: StillRunning) -> None:
-        """Settle a message again when its handler, which goes on without a place, ends."""
-        self._left.add(lease)
-
-        def ended(finished: asyncio.Future[Outcome]) -> None:
-            self._left.discard(lease)
-            if not finished.cancelled() and self._state != "stopped":
-                self._spawn(self._settle_left(lease, finished.result()))
-
-        running.finished.add_done_callback(ended)
-
-    async def _settle_left(self, lease: Lease, outcome: Outcome) -> None:
-        settled = await lease.source.settle(lease, outcome)
-        goes_back = settled.group is Consequence.GOES_BACK
-        followers = self._processing.follow(lease, self._clock.monotonic_ms(), goes_back=goes_back)
-        self._give_back(followers, {group_of(lease): settled.delay_s})
-        self._start_slot()
-        self._look_again()
 
     def _flush(self) -> None:
         for service in self._services:
@@ -503,7 +366,7 @@ class Worker:
                 deadlines = deadlines.at_once(now_ms)
             if not self._polls:
                 self._processing.close_batches(now_ms)
-                self._start_slot()
+                self._jobs.start()
             if self._processing.is_idle:
                 self._flush()
             if now_ms >= deadlines.give_up_ms:
@@ -530,7 +393,7 @@ class Worker:
             polls=self._polls,
             running=self._processing.running,
             waiting=self._processing.waiting,
-            left=len(self._left),
+            left=self._jobs.left,
             in_hand=self._measures.in_hand,
         )
 
@@ -548,8 +411,7 @@ class Worker:
             by_source.setdefault(lease.source, []).append(lease)
         for source, leases in by_source.items():
             source.release_all(leases)
-        for slot in self._in_handler:
-            slot.cancel()
+        self._jobs.interrupt()
 
     def _leave(self) -> None:
         lost = sum(service.source.lose_all() for service in self._services)
@@ -559,3 +421,11 @@ class Worker:
             lost,
             self._names,
         )
+
+
+def _capacities(settings: WorkerSettings) -> Capacities:
+    return Capacities(
+        high=settings.buffer_capacity(HIGH),
+        medium=settings.buffer_capacity(MEDIUM),
+        low=settings.buffer_capacity(LOW),
+    )
