@@ -13,6 +13,7 @@ from msgspec.structs import force_setattr
 
 from forebay.clock import Clock, SystemClock
 from forebay.errors import ForebayError, SettingsError
+from forebay.worker.handled import HANDLED
 from forebay.worker.middleware import Middleware, around, check_middleware
 from forebay.worker.outcomes import (
     Failed,
@@ -79,11 +80,15 @@ class Execution:
         task stays asked to be cancelled (`Task.cancelling`), so it must end once it has seen to the
         outcomes.
         """
-        if route.plain or route.timeout_s is not None:
-            return await self._perform_apart(route, received)
-        call = self._chain(route) if self._middleware else route.call
-        error = await _error_of(route, call, received)
-        return _concluded(route, received, error)
+        token = HANDLED.set((route, received))
+        try:
+            if route.plain or route.timeout_s is not None:
+                return await self._perform_apart(route, received)
+            call = self._chain(route) if self._middleware else route.call
+            error = await _error_of(route, call, received)
+            return _concluded(route, received, error)
+        finally:
+            HANDLED.reset(token)
 
     async def close(self) -> None:
         """Let the free threads of our own pool go. What hangs is abandoned, not awaited."""

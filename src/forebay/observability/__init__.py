@@ -1,0 +1,1 @@
+"""What workers show of themselves, in the forms that others read."""

@@ -1,0 +1,111 @@
+"""Log lines of a handler carry the ids of its message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from forebay.cli.logs import LogFormat, set_up_logs
+from forebay.worker import Received, Router, Worker
+from tests.runtime.engine_client import EngineClient
+from tests.runtime.virtual_time import LoopClock, run
+from tests.runtime.worker_messages import envelope
+
+log = logging.getLogger("shop")
+
+
+@pytest.fixture(autouse=True)
+def root_handlers() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+async def work_on(router: Router, *bodies: str) -> None:
+    client = EngineClient()
+    url = await client.create("orders")
+    for body in bodies:
+        await client.send(url, body)
+    worker = Worker(client, url, router, clock=LoopClock())
+    task = asyncio.create_task(worker.run())
+    await asyncio.sleep(5)
+    worker.stop()
+    await task
+
+
+def lines(text: str, logger: str) -> list[dict[str, object]]:
+    parsed = [json.loads(line) for line in text.splitlines()]
+    return [line for line in parsed if line["logger"] == logger]
+
+
+def test_in_json_every_line_of_a_handler_has_its_fields(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    router = Router()
+
+    @router.handler("order", dict)
+    async def decide(received: Received[dict[str, object]]) -> None:
+        log.warning("async", extra={"queue": "its own"})
+        await asyncio.gather(deeper())
+
+    async def deeper() -> None:
+        log.warning("deep")
+
+    @router.handler("mail", dict)
+    def send(received: Received[dict[str, object]]) -> None:
+        log.warning("plain")
+
+    set_up_logs(LogFormat.JSON, process=3)
+    run(work_on(router, envelope("order", {}), envelope("mail", {}, identifier="e-2")))
+    said = {line["message"]: line for line in lines(capfd.readouterr().err, "shop")}
+    deep, plain = said["deep"], said["plain"]
+    assert (deep["queue"], deep["envelope_id"], deep["receive_count"]) == ("orders", "e-1", 1)
+    assert str(deep["handler"]).endswith("decide")
+    assert deep["message_id"]
+    assert deep["process"] == 3
+    assert plain["envelope_id"] == "e-2"
+    assert said["async"]["queue"] == "its own"
+
+
+def test_a_batch_shows_how_many_messages_it_has_and_their_ids(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    router = Router()
+
+    @router.handler("log", dict, batch=50, within_ms=100)
+    async def write(batch: list[Received[dict[str, object]]]) -> None:
+        log.warning("writes")
+
+    set_up_logs(LogFormat.JSON, process=1)
+    bodies = [envelope("log", {}, identifier=f"e-{number}") for number in range(12)]
+    run(work_on(router, *bodies))
+    (line,) = lines(capfd.readouterr().err, "shop")
+    assert line["messages"] == 12
+    ids = line["message_ids"]
+    assert isinstance(ids, list)
+    assert len(ids) == 10
+
+
+def test_a_failure_is_logged_with_the_ids_and_other_lines_have_none(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    router = Router()
+
+    @router.default
+    async def fail(received: Received[str]) -> None:
+        raise RuntimeError("bad luck")
+
+    set_up_logs(LogFormat.TEXT, process=1)
+    run(work_on(router, "hello"))
+    errors = [line for line in capfd.readouterr().err.splitlines() if " ERROR " in line]
+    assert errors
+    assert "[process 1, queue orders, message " in errors[0]
+    assert errors[0].endswith("receive 1]")
+    log.warning("outside")
+    assert capfd.readouterr().err.endswith(" WARNING outside [process 1]\n")
