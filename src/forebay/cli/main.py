@@ -8,7 +8,7 @@ import os
 import sys
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
@@ -36,7 +36,22 @@ COMMANDS = (
     "peek",
     "purge",
     "redrive",
+    "worker",
 )
+
+#: The subcommands that have subcommands, with what help says of them. Each of theirs is the
+#: function of its name in the module of its name in the package of the group's name.
+GROUPS = {
+    "worker": (
+        ("run",),
+        """Run workers, and look at them.
+
+        The worker that the module shop.py has under the name worker, in four processes:
+
+            forebay worker run shop:worker --processes 4
+        """,
+    ),
+}
 
 #: The subcommand whose options can also be set by variables and in a file.
 _SERVER = "serve"
@@ -63,30 +78,55 @@ class _Command(_Flags, TyperCommand):
 class _Commands(_Flags, TyperGroup):
     """Imports a subcommand when it is used, so that none waits for the libraries of another."""
 
+    #: The subcommands, and the package that has them.
+    names: tuple[str, ...] = COMMANDS
+    package = "forebay.cli"
+
     def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(COMMANDS)
+        return list(self.names)
 
     def resolve_command(
         self, ctx: Any, args: list[str]
     ) -> tuple[str | None, TyperCommand | None, list[str]]:
-        near = get_close_matches(args[0], COMMANDS, n=1)
-        if near and args[0] not in COMMANDS:
+        near = get_close_matches(args[0], self.names, n=1)
+        if near and args[0] not in self.names:
             raise SettingsError(f"There is no command {args[0]}. Did you mean {near[0]}?")
         return super().resolve_command(ctx, args)  # type: ignore[return-value]
 
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.names:
             return None
+        if self.package == "forebay.cli" and cmd_name in GROUPS:
+            return _group(cmd_name)
         single = typer.Typer(
             add_completion=False, pretty_exceptions_enable=False, context_settings=_CONTEXT
         )
-        function = getattr(import_module(f"forebay.cli.{cmd_name}"), cmd_name)
+        function = getattr(import_module(f"{self.package}.{cmd_name}"), cmd_name)
         single.command(cmd_name, cls=_Command, context_settings=_CONTEXT)(function)
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
         if cmd_name == _SERVER:
             give_variables(command)
         return command
+
+
+def _group(name: str) -> TyperCommand:
+    """A subcommand that has subcommands."""
+    names, text = GROUPS[name]
+    kind = type(
+        f"_{name}", (_Commands,), {"names": names, "package": f"{_Commands.package}.{name}"}
+    )
+    group = typer.Typer(
+        name=name,
+        cls=kind,
+        help=text,
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings=_CONTEXT,
+    )
+    group.callback()(lambda: None)
+    return cast("TyperCommand", typer.main.get_command(group))
 
 
 app = typer.Typer(

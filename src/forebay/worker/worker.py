@@ -79,7 +79,15 @@ class Worker:
         require_queues(self.queues)
         self.router = router
         self.settings = settings = settings or WorkerSettings()
-        self._client = client
+        self.client = client
+        self._others: dict[str, Any] = {
+            "middleware": middleware,
+            "permits": permits,
+            "scaling": scaling,
+            "executor": executor,
+            "clock": clock,
+            "entropy": entropy,
+        }
         self._clock = clock = clock or SystemClock()
         self._entropy = entropy
         self._gate = Gate(permits)
@@ -135,6 +143,10 @@ class Worker:
         self._changed = asyncio.Event()
         #: What broke in the worker itself; it has drained for that.
         self._broken: Exception | None = None
+
+    def but(self, *, queues: Sequence[str | Queue], settings: WorkerSettings) -> Worker:
+        """A worker that has not begun and is like this one but for its queues and settings."""
+        return type(self)(self.client, queues, self.router, settings=settings, **self._others)
 
     @property
     def ledger(self) -> WorkerLedger:
@@ -239,7 +251,7 @@ class Worker:
 
     def _service(self, source: Source) -> Service:
         receiver = Receiver(
-            self._client,
+            self.client,
             source,
             self.settings,
             clock=self._clock,
@@ -252,7 +264,7 @@ class Worker:
         service = Service(
             source=source,
             receiver=receiver,
-            depth=Depth(self._client, source.name, source.url),
+            depth=Depth(self.client, source.name, source.url),
             batch_handlers=max((route.batch for route in routes), default=0),
             handling=Histogram(),
         )

@@ -1,0 +1,1 @@
+"""`forebay worker`: one file for each of its subcommands."""

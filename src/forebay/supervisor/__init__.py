@@ -1,0 +1,1 @@
+"""`forebay worker run` without its command line: processes, and one port for all of them."""

@@ -1,0 +1,347 @@
+"""The processes of `forebay worker run`: started, watched, started again, drained."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeAlias
+
+from msgspec import DecodeError, Struct
+
+from forebay.clock import Clock, SystemClock
+from forebay.observability.view import (
+    ProcessState,
+    ProcessView,
+    WorkersView,
+    carried_on,
+    ledger_of,
+    left_behind,
+)
+from forebay.supervisor.reports import (
+    REPORT_BYTES_MAX,
+    Ended,
+    Loaded,
+    Order,
+    Refused,
+    Report,
+    Seen,
+    decode,
+)
+from forebay.supervisor.restarts import death, deaths_in_a_row, pause_s
+from forebay.worker.ledger import WorkerLedger
+from forebay.worker.snapshot import WorkerSnapshot
+from forebay.worker.waiting import wait_at_most
+
+_log = logging.getLogger(__name__)
+
+#: Makes the command line of a process from its number and the file descriptor of its socket.
+Command: TypeAlias = Callable[[int, int], Sequence[str]]
+
+#: How much longer than it said a drain may take until the process counts as hanging, in seconds.
+GRACE_S = 5.0
+
+#: How long a process may take to give everything back when it is told to, in seconds.
+RELEASE_S = 15.0
+
+#: How long a process that has not found its worker yet may take to end, in seconds.
+_UNLOADED_DRAIN_S = 10.0
+
+
+class Stopped(Struct, frozen=True):
+    """How the processes ended."""
+
+    ledger: WorkerLedger
+    #: Everything that went wrong at the end, in words; nothing went wrong when it is empty.
+    troubles: tuple[str, ...]
+    #: Why no worker could be started at all, because the settings are wrong.
+    refused: str | None = None
+
+
+class Supervisor:
+    """Keeps a number of processes running, each with a worker of its own.
+
+    One that dies is started again after a pause, for ever. `stop` drains them; a second
+    `stop` has them give back what is in hand at once. What has not ended after the time that its
+    drain takes, and a grace, is killed and reported.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        processes: int,
+        *,
+        clock: Clock | None = None,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._clock = clock = clock or SystemClock()
+        self._processes = [
+            _Process(number, command, self._refuse, clock, grace_s)
+            for number in range(1, processes + 1)
+        ]
+        self._refused: str | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the drain has begun."""
+        return all(process.order is not None for process in self._processes)
+
+    def stop(self) -> None:
+        """Begin the drain; called again, end at once. Calls beyond that change nothing."""
+        order = Order.RELEASE if self.stopping else Order.DRAIN
+        for process in self._processes:
+            process.stop(order)
+
+    def view(self) -> WorkersView:
+        """All processes as they are now."""
+        return WorkersView(
+            at_ms=self._clock.wall_ms(),
+            processes=[process.view() for process in self._processes],
+        )
+
+    async def run(self) -> Stopped:
+        """Run until `stop`, or until the first process refuses its settings for good."""
+        async with asyncio.TaskGroup() as tasks:
+            for process in self._processes:
+                tasks.create_task(self._keep(process))
+        snapshots = self.view().snapshots()
+        return Stopped(
+            sum((ledger_of(snapshot) for snapshot in snapshots), WorkerLedger()),
+            tuple(trouble for process in self._processes for trouble in process.troubles()),
+            self._refused,
+        )
+
+    async def _keep(self, process: _Process) -> None:
+        while process.order is None:
+            await process.live()
+            await process.rest()
+
+    def _refuse(self, message: str) -> None:
+        """A process says that its settings are wrong: end, unless it has worked with them before.
+
+        What works elsewhere, or has worked, proves that they can, as before a bad deploy.
+        """
+        if not any(process.ever_loaded for process in self._processes):
+            self._refused = self._refused or message
+            for process in self._processes:
+                process.stop(Order.DRAIN)
+
+
+class _Process:
+    """The processes of one number, one after the other."""
+
+    def __init__(
+        self,
+        number: int,
+        command: Command,
+        refuse: Callable[[str], None],
+        clock: Clock,
+        grace_s: float,
+    ) -> None:
+        self._number = number
+        self._command = command
+        self._refuse = refuse
+        self._clock = clock
+        self._grace_s = grace_s
+        self.order: Order | None = None
+        self._ordered = asyncio.Event()
+        self.ever_loaded = False
+        self._state = ProcessState.STARTING
+        self._child: asyncio.subprocess.Process | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._started_ms = clock.monotonic_ms()
+        self._heard_ms: int | None = None
+        self._drain_s: float | None = None
+        self._ended: Ended | None = None
+        self._refusal: Refused | None = None
+        self._deaths = 0
+        self._in_a_row = 0
+        self._died = ""
+        #: The counts of those before this one, and of all with this one.
+        self._past: WorkerSnapshot | None = None
+        self._snapshot: WorkerSnapshot | None = None
+        self._hung = False
+
+    def view(self) -> ProcessView:
+        now_ms = self._clock.monotonic_ms()
+        return ProcessView(
+            number=self._number,
+            process_id=None if self._child is None else self._child.pid,
+            state=self._state,
+            up_s=0.0 if self._child is None else (now_ms - self._started_ms) / 1000,
+            heard_ago_s=None if self._heard_ms is None else (now_ms - self._heard_ms) / 1000,
+            deaths=self._deaths,
+            died=self._died,
+            snapshot=self._snapshot,
+        )
+
+    def troubles(self) -> list[str]:
+        """What a user must know of the end, beside the log."""
+        lost = 0 if self._snapshot is None else ledger_of(self._snapshot).lost
+        troubles = [f"Process {self._number} hung and was killed."] if self._hung else []
+        if lost:
+            troubles.append(
+                f"Process {self._number} lost {lost:,} messages, which are delivered again after"
+                " their visibility timeout."
+            )
+        return troubles
+
+    def stop(self, order: Order) -> None:
+        """Have the process end; the same order twice is one."""
+        if self.order in (order, Order.RELEASE):
+            return
+        self.order = order
+        self._ordered.set()
+        self._tell(order)
+
+    def _tell(self, order: Order) -> None:
+        if self._writer is not None:
+            self._writer.write(bytes([order]))
+
+    async def rest(self) -> None:
+        """Wait until the next one may be started, or an order comes."""
+        if self.order is None:
+            await wait_at_most(self._clock, pause_s(self._in_a_row), self._ordered)
+
+    async def live(self) -> None:
+        """Start a process and wait for its end."""
+        self._state, self._heard_ms = ProcessState.STARTING, None
+        self._drain_s, self._ended, self._refusal = None, None, None
+        self._started_ms = self._clock.monotonic_ms()
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours, limit=REPORT_BYTES_MAX)
+        try:
+            with theirs:
+                # In a session of its own the terminal's Ctrl-C does not reach it.
+                child = await asyncio.create_subprocess_exec(
+                    *self._command(self._number, theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            writer.close()
+            self._finish(None, f"it could not be started: {error.strerror}")
+            return
+        self._child, self._writer = child, writer
+        if self.order is not None:
+            self._tell(self.order)
+        try:
+            listening = asyncio.create_task(self._listen(reader))
+            await self._wait_for_end(child)
+            # What it said last is in the socket still.
+            await listening
+        finally:
+            self._writer = None
+            writer.close()
+            if child.returncode is None:
+                _kill(child)
+                await child.wait()
+        assert child.returncode is not None
+        self._finish(child.pid, self._cause(child.returncode))
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        with suppress(OSError, ValueError, DecodeError):
+            while line := await reader.readline():
+                self._heard_ms = self._clock.monotonic_ms()
+                self._take(decode(line))
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Loaded():
+                self.ever_loaded = True
+                self._drain_s = report.drain_s
+            case Refused():
+                self._refusal = report
+            case Seen():
+                self._snapshot = carried_on(self._past, report.snapshot)
+                draining = report.snapshot.state in {"draining", "stopped"}
+                self._state = ProcessState.DRAINING if draining else ProcessState.WORKING
+            case Ended():
+                self._ended = report
+                self._snapshot = carried_on(self._past, report.snapshot)
+                self._state = ProcessState.DRAINING
+
+    async def _wait_for_end(self, child: asyncio.subprocess.Process) -> None:
+        """Wait until the process has ended; kill it when it does not end though it was told to."""
+        ending = asyncio.ensure_future(child.wait())
+        while not ending.done():
+            patience_s = None if self.order is None else self._patience_s()
+            self._ordered.clear()
+            ordered = asyncio.ensure_future(self._ordered.wait())
+            await asyncio.wait(
+                (ending, ordered), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            told_again = ordered.done()
+            ordered.cancel()
+            if patience_s is not None and not ending.done() and not told_again:
+                self._report_hanging(patience_s)
+                _kill(child)
+                await ending
+
+    def _patience_s(self) -> float:
+        if self.order is Order.RELEASE:
+            return RELEASE_S
+        drain_s = _UNLOADED_DRAIN_S if self._drain_s is None else self._drain_s
+        return drain_s + self._grace_s
+
+    def _report_hanging(self, patience_s: float) -> None:
+        self._hung = self._ended is None
+        if self._hung:
+            _log.error(
+                "Process %d has not ended %.0f s after it was told to, and is killed. The %d"
+                " messages it has in hand come back after their visibility timeout.",
+                self._number,
+                patience_s,
+                self._in_hand(),
+            )
+
+    def _in_hand(self) -> int:
+        return 0 if self._snapshot is None else ledger_of(self._snapshot).in_hand
+
+    def _finish(self, process_id: int | None, cause: str) -> None:
+        """Take note of how it ended."""
+        in_hand = self._in_hand()
+        lived_s = (self._clock.monotonic_ms() - self._started_ms) / 1000
+        if self._snapshot is not None:
+            self._past = self._snapshot = left_behind(self._snapshot)
+        self._child = None
+        if self.order is not None:
+            self._state = ProcessState.STOPPED
+            return
+        self._state = ProcessState.DEAD
+        self._deaths += 1
+        self._in_a_row = deaths_in_a_row(self._in_a_row, lived_s)
+        self._died = cause
+        _log.error(
+            "Process %d%s has ended after %.1f s: %s.%s It is started again in %g s%s.",
+            self._number,
+            "" if process_id is None else f" (pid {process_id})",
+            lived_s,
+            cause,
+            f" The {in_hand:,} messages it had in hand come back after their visibility timeout."
+            if in_hand
+            else "",
+            pause_s(self._in_a_row),
+            f"; it has died {self._in_a_row} times in a row" if self._in_a_row > 1 else "",
+        )
+
+    def _cause(self, exit_code: int) -> str:
+        refusal = self._refusal
+        if refusal is not None:
+            if refusal.for_good:
+                self._refuse(refusal.message)
+            return refusal.message.rstrip(".")
+        if self._ended is not None and exit_code == 0:
+            return "its worker was stopped by somebody else"
+        return death(exit_code)
+
+
+def _kill(child: asyncio.subprocess.Process) -> None:
+    """SIGKILL to the process and to whatever it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

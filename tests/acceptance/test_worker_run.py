@@ -1,0 +1,246 @@
+"""`forebay worker run`: processes that start, die, hang and stop. The worker is a fake one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.worker_run_process import WorkerRun, get, runs, until
+
+TARGET = "fake_worker:worker"
+
+
+def test_processes_work_behind_one_port_and_drain_at_the_first_signal() -> None:
+    with WorkerRun(TARGET, "--processes", "2", "--port", "0") as run:
+        url, processes = run.working(2)
+        assert len({process["process_id"] for process in processes}) == 2
+        status, health = get(f"{url}/health")
+        assert (status, json.loads(health)["reasons"]) == (200, [])
+        metrics = get(f"{url}/metrics")[1]
+        assert 'forebay_worker_process_up{process="1"} 1.0' in metrics
+        assert 'forebay_worker_process_up{process="2"} 1.0' in metrics
+        # What SQS says of a queue is the same for all processes.
+        assert metrics.count('forebay_worker_queue_visible_messages{priority="medium"') == 1
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 0, errors
+    assert "Stopped: 6 received, 6 done, 0 rejected, 0 retried, 0 released, 0 lost." in errors
+    assert not any(runs(process["process_id"]) for process in processes)
+
+
+def test_a_second_signal_gives_back_at_once_and_more_change_nothing() -> None:
+    with WorkerRun(TARGET, "--port", "0", FAKE_FAULT="slow") as run:
+        run.working()
+        run.signal(signal.SIGTERM)
+        until(lambda: "running messages finish" in run.errors())
+        for _ in range(3):
+            run.signal(signal.SIGINT)
+        code, errors = run.end()
+    assert code == 0, errors
+    assert "3 released" in errors
+    assert "Traceback" not in errors
+
+
+def test_what_is_lost_makes_one_line_and_an_exit_code() -> None:
+    with WorkerRun(TARGET, "--port", "0", FAKE_FAULT="loses") as run:
+        run.working()
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 1
+    assert errors.splitlines()[-1] == (
+        "Error: Process 1 lost 3 messages, which are delivered again after their visibility"
+        " timeout."
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("dies", "exit code 7"),
+        ("killed", "SIGKILL, as the kernel does when memory is short"),
+        ("raises", "exit code 1"),
+    ],
+)
+def test_a_process_that_dies_is_started_again_and_its_death_explained(
+    fault: str, cause: str
+) -> None:
+    with WorkerRun(TARGET, "--port", "0", FAKE_FAULT=fault) as run:
+        url = run.url()
+        until(lambda: "died 2 times in a row" in run.errors())
+        status, health = get(f"{url}/health")
+        (process,) = json.loads(get(f"{url}/snapshot")[1])["processes"]
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert status == 503
+    assert json.loads(health)["status"] == "failing"
+    assert process["deaths"] >= 2
+    assert f"{cause}." in errors
+    if fault == "raises":
+        assert "RuntimeError: a bug" in errors
+    else:
+        assert "The 3 messages it had in hand come back" in errors
+        assert code == 1
+
+
+def test_a_process_that_is_killed_is_replaced_by_one_that_works() -> None:
+    with WorkerRun(TARGET, "--processes", "2", "--port", "0") as run:
+        url, before = run.working(2)
+        os.kill(before[0]["process_id"], signal.SIGKILL)
+        until(lambda: f"pid {before[0]['process_id']}" in run.errors())
+        after = until(
+            lambda: [
+                process
+                for process in json.loads(get(f"{url}/snapshot")[1])["processes"]
+                if process["state"] == "working"
+                and process["process_id"] not in (None, before[0]["process_id"])
+            ][1:]
+        )
+        metrics = get(f"{url}/metrics")[1]
+        run.signal(signal.SIGTERM)
+        run.end()
+    assert after
+    assert 'forebay_worker_process_deaths_total{process="1"} 1.0' in metrics
+    # The first one's messages are counted still: received by both, lost by the first.
+    labels = 'priority="medium",process="1",queue="orders"'
+    assert f"forebay_worker_received_messages_total{{{labels}}} 6.0" in metrics
+    assert f"forebay_worker_in_hand_messages{{{labels}}} 3.0" in metrics
+
+
+@pytest.mark.parametrize("fault", ["hangs", "blocks"])
+def test_a_process_that_hangs_is_killed_after_its_deadline_and_reported(fault: str) -> None:
+    arguments = ("--drain-timeout", "0", "--port", "0")
+    with WorkerRun(TARGET, *arguments, FAKE_FAULT=fault) as run:
+        _, (process,) = run.working()
+        begun = time.monotonic()
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 1
+    assert time.monotonic() - begun < 20, "a stop has a bound"
+    assert "Process 1 has not ended" in errors
+    assert "Error: Process 1 hung and was killed." in errors.splitlines()[-1]
+    assert not runs(process["process_id"])
+
+
+def test_children_drain_and_end_when_the_parent_is_killed() -> None:
+    with WorkerRun(TARGET, "--processes", "2", "--port", "0") as run:
+        _, processes = run.working(2)
+        os.kill(run.process_id, signal.SIGKILL)
+        until(lambda: not any(runs(process["process_id"]) for process in processes))
+        assert "The process above has died" in run.errors()
+
+
+def test_a_signal_to_a_child_drains_it_and_it_is_replaced() -> None:
+    with WorkerRun(TARGET, "--port", "0") as run:
+        _, (process,) = run.working()
+        os.kill(process["process_id"], signal.SIGTERM)
+        until(lambda: "its worker was stopped by somebody else" in run.errors())
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 0, errors
+
+
+def test_only_the_named_queues_are_served() -> None:
+    with WorkerRun(TARGET, "--port", "0", "--queue", "mail") as run:
+        _, (process,) = run.working()
+        run.signal(signal.SIGTERM)
+        run.end()
+    assert [queue["name"] for queue in process["snapshot"]["queues"]] == ["mail"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["shop:wroker"], "shop has no wroker. Did you mean worker?"),
+        (["shopp:worker"], "There is no module shopp in "),
+        (["shop"], "'shop' names no object. Say module:object, for example shop:worker."),
+        (["shop.py:worker"], "shop.py is a file. Name its module as Python imports it: shop:"),
+        (["shop:NUMBER"], "shop:NUMBER is of type int, and not a Worker, an App, or a function"),
+        (["shop:router"], 'A Router needs a worker: Worker(client, "orders", router).'),
+        (["shop:needs"], "shop:needs needs arguments."),
+        (["broken:worker"], "broken cannot be imported: ZeroDivisionError: division by zero ("),
+        (
+            ["missing:worker"],
+            "missing cannot be imported: ModuleNotFoundError: No module named 'no",
+        ),
+        (["syntax:worker"], "syntax cannot be imported: SyntaxError: "),
+        (["leaves:worker"], "leaves ended the program while it was imported."),
+        (
+            ["shop:worker", "--queue", "oders"],
+            "--queue oders: shop:worker serves orders, mail only.",
+        ),
+        (["shop:worker", "--endpoint-url", "nonsense"], "is not an endpoint URL"),
+        (["shop:worker", "--host", "999.1.1.1"], "Nobody can listen on 999.1.1.1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], complaint: str
+) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from tests.acceptance.fake_worker import FakeWorker, worker\n"
+        "from forebay.worker import Router\n"
+        "NUMBER = 7\n"
+        "router = Router()\n"
+        "def needs(url): ...\n"
+    )
+    (tmp_path / "broken.py").write_text("def f(): 1 / 0\nf()\n")
+    (tmp_path / "missing.py").write_text("import no_such_thing\n")
+    (tmp_path / "syntax.py").write_text("def (\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(0)\n")
+    root = str(Path(__file__).parents[2])
+    with WorkerRun(
+        *arguments, "--processes", "2", "--port", "0", directory=tmp_path, PYTHONPATH=root
+    ) as run:
+        code, errors = run.end()
+    assert code == 2, errors
+    assert complaint in errors
+    assert errors.startswith("Error: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "made = FakeWorker",
+        "async def made(): return FakeWorker()",
+        "class App:\n    def worker(self): return FakeWorker()\nmade = App()",
+        "class App:\n    def worker(self): return FakeWorker()\ndef made(): return App()",
+        "from contextlib import asynccontextmanager\n"
+        "@asynccontextmanager\n"
+        "async def made():\n    yield FakeWorker()\n    print('closed')",
+    ],
+)
+def test_a_worker_comes_in_several_forms(tmp_path: Path, text: str) -> None:
+    header = "from tests.acceptance.fake_worker import FakeWorker\n"
+    (tmp_path / "shop.py").write_text(header + text)
+    root = str(Path(__file__).parents[2])
+    with WorkerRun("shop:made", "--port", "0", directory=tmp_path, PYTHONPATH=root) as run:
+        run.working()
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 0, errors
+
+
+def test_a_port_that_is_taken_is_said_and_the_usual_one_is_not_needed() -> None:
+    with WorkerRun(TARGET, "--port", "0") as run:
+        url, _ = run.working()
+        with WorkerRun(TARGET, "--port", url.rpartition(":")[2]) as other:
+            code, errors = other.end()
+    assert code == 1
+    assert "is taken by another process. Choose another --port." in errors
+
+
+def test_in_json_every_line_is_an_object_with_its_process() -> None:
+    with WorkerRun(TARGET, "--port", "0", "--json-logs") as run:
+        until(lambda: "working on" in run.errors())
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert code == 0
+    assert lines[0]["url"].startswith("http://127.0.0.1:")
+    (said,) = [line for line in lines if line["message"].startswith("working on")]
+    assert (said["process"], said["logger"]) == (1, "shop")
