@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from forebay.app import App
     from forebay.broker.embedded import EmbeddedBroker
     from forebay.client.base import SqsClient
     from forebay.client.http import HttpSqsClient
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from forebay.worker.breaker import CircuitBreaker
     from forebay.worker.drain import run_until_signalled
     from forebay.worker.limits import Limit
-    from forebay.worker.outcomes import Reject, Retry
+    from forebay.worker.outcomes import PartlyFailed, Reject, Retry
     from forebay.worker.permits import PoolPermit
+    from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority, Queue
     from forebay.worker.received import Received
     from forebay.worker.routing import Router
     from forebay.worker.scaling.document_002 import Document002
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 
 #: Where each public name comes from.
 _MODULES = {
+    "App": "forebay.app",
     "CircuitBreaker": "forebay.worker.breaker",
     "Document002": "forebay.worker.scaling.document_002",
     "EmbeddedBroker": "forebay.broker.embedded",
@@ -47,7 +50,9 @@ _MODULES = {
     "Limit": "forebay.worker.limits",
     "LittlesLaw": "forebay.worker.scaling.littles_law",
     "MEDIUM": "forebay.worker.queue",
+    "PartlyFailed": "forebay.worker.outcomes",
     "PoolPermit": "forebay.worker.permits",
+    "Priority": "forebay.worker.queue",
     "Producer": "forebay.producer.producer",
     "ProducerSettings": "forebay.producer.settings",
     "Queue": "forebay.worker.queue",
@@ -66,6 +71,7 @@ __all__ = [
     "HIGH",
     "LOW",
     "MEDIUM",
+    "App",
     "CircuitBreaker",
     "Document002",
     "EmbeddedBroker",
@@ -75,7 +81,9 @@ __all__ = [
     "HttpSqsClient",
     "Limit",
     "LittlesLaw",
+    "PartlyFailed",
     "PoolPermit",
+    "Priority",
     "Producer",
     "ProducerSettings",
     "Queue",

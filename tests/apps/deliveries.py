@@ -33,5 +33,5 @@ async def deliver(
     )
     queue = source(url="http://localhost:9324/000000000000/queue.fifo")
     (lease,) = queue.take_in([message], 0)
-    routed = router.route(lease, queue.url)
+    routed = router.route(lease)
     await routed.route.call(routed.received)

@@ -230,8 +230,11 @@ def test_a_type_has_one_handler() -> None:
     with pytest.raises(SettingsError, match="'order'"):
         router.handler("order", Order)(an_async_function)
     router.default(an_async_function)
-    with pytest.raises(SettingsError, match="default"):
+    with pytest.raises(SettingsError, match="what no other handler takes"):
         router.default(an_async_function)
+    router.every(Order)(an_async_function)
+    with pytest.raises(SettingsError, match="plain JSON"):
+        router.raw(Order)(an_async_function)
 
 
 class AsyncCallable:

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from msgspec.structs import force_setattr
 
 from forebay.clock import Clock, SystemClock
-from forebay.errors import ForebayError, SettingsError
 from forebay.worker.handled import HANDLED
 from forebay.worker.middleware import Middleware, around, check_middleware
 from forebay.worker.outcomes import (
@@ -315,39 +314,3 @@ def _named(route: Route, received: Sequence[Received[Any]]) -> str:
     first = received[0]
     count = f" and {len(received) - 1} more" if len(received) > 1 else ""
     return f"Handler {route.handler_name} of message {first.message_id}{count} of {first.queue_url}"
-
-
-class LeftRunning(ForebayError):
-    """The handler runs in a thread and could not be stopped; its message stays hidden for now."""
-
-
-async def execute(route: Route, received: Received[Any], executor: Executor | None) -> None:
-    """Run the handler to its end.
-
-    Raises what the handler raises; HandlerCancelled for a CancelledError that is its own; when this
-    is cancelled, LeftRunning if the handler goes on in its thread nevertheless.
-    """
-    try:
-        if route.plain:
-            await _execute_in(executor, route, received)
-        else:
-            await route.call(received)
-    except asyncio.CancelledError as cancelled:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise HandlerCancelled from cancelled
-
-
-async def _execute_in(executor: Executor | None, route: Route, received: Received[Any]) -> None:
-    if executor is None:
-        raise SettingsError("A plain handler needs an executor; pass one to the Worker.")
-    job = executor.submit(route.call, received)
-    try:
-        await asyncio.wrap_future(job)
-    except asyncio.CancelledError:
-        if job.cancel():
-            raise
-        if not job.done():
-            raise LeftRunning from None
-        job.result()

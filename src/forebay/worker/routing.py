@@ -97,12 +97,9 @@ class Routed(NamedTuple):
 class _Other(Enum):
     """What a handler takes that is not registered for a type of message."""
 
-    #: An envelope of a type that has no handler.
-    TYPE = "(any type)"
-    #: JSON without an envelope.
-    RAW = "(raw)"
-    #: Everything else.
-    DEFAULT = "(default)"
+    RAW = "plain JSON"
+    TYPE = "messages of a type that has none of its own"
+    DEFAULT = "what no other handler takes"
 
 
 class Router:
@@ -189,7 +186,7 @@ class Router:
         A router has one such handler. With str as its payload type it takes text that is no JSON,
         too. For the rest it is as `handler`.
         """
-        return self._registering((_Other.RAW,), _Other.RAW.value, payload_type, options)
+        return self._registering((_Other.RAW,), "(raw)", payload_type, options)
 
     @overload
     def every(
@@ -221,7 +218,7 @@ class Router:
         registered. The payload is the body as text, or the message in an SNS notification. Without
         a default handler such messages are rejected.
         """
-        self._add((_Other.DEFAULT,), _route(_Other.DEFAULT.value, function, {}))
+        self._add((_Other.DEFAULT,), _route("(default)", function, {}))
         return function
 
     def include(self, other: Router) -> None:
@@ -241,11 +238,7 @@ class Router:
             self._add((key,), route)
         other._parents.append(self)
 
-    def needs_executor(self) -> bool:
-        """Whether a plain function is registered."""
-        return any(route.plain for route in self._routes.values())
-
-    def route(self, lease: Lease, queue_url: str = "") -> Routed:  # noqa: ARG002
+    def route(self, lease: Lease) -> Routed:
         """The handler of a message, and the message as that handler sees it.
 
         Raises Reject when nobody takes it or its payload does not fit.
@@ -333,11 +326,8 @@ class Router:
         routers = [self, *self._ancestors()]
         for key in keys:
             if any(router._routes.get(key, route) is not route for router in routers):
-                raise SettingsError(
-                    f"Two handlers are registered for {key!r}."
-                    if isinstance(key, str)
-                    else f"Two {key.value.strip('()')} handlers are registered."
-                )
+                what = repr(key) if isinstance(key, str) else key.value
+                raise SettingsError(f"Two handlers are registered for {what}.")
         for router in routers:
             router._routes.update(dict.fromkeys(keys, route))
 
