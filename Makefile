@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients soak check format bench bench-deep bench-path bench-worker docs lock clean
+.PHONY: help demo serve test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench-path: $(VENV)/.dev ## Python calls and processor instructions of one reque
 
 bench-worker: $(VENV)/.dev ## no-op handlers beside Celery and others (ARGS="--rounds 1 --only celery")
 	$(BIN)/python -m bench worker $(ARGS)
+
+bench-spike: $(VENV)/.dev ## a burst of messages over three priorities (ARGS="--messages 50000")
+	$(BIN)/python -m bench spike $(ARGS)
 
 docs: $(VENV)/.dev ## draw the pages that are made from the code
 	$(BIN)/python -m docs.draw_life_cycle

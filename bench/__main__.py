@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import broker, idle_polls, path, worker
+from bench import broker, idle_polls, path, spike, worker
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -68,6 +68,18 @@ def measure_workers(
     report = worker.run(messages, rounds, seconds, only, console)
     worker.print_table(report, console)
     _write("worker", report, console)
+
+
+@app.command("spike")
+def measure_spike(
+    messages: Annotated[int, typer.Option(help="How many messages the burst has.")] = 20_000,
+    work_ms: Annotated[float, typer.Option(help="How long a handler takes.")] = 5.0,
+) -> None:
+    """A burst over three priorities: the age of the high class, and the turns of the low one."""
+    console = Console()
+    report = spike.run(messages, work_ms, console)
+    spike.print_table(report, console)
+    _write("spike", report, console)
 
 
 def _write(name: str, report: msgspec.Struct, console: Console) -> None:

@@ -104,12 +104,12 @@ def measure_echo(seconds: float) -> Load:
 def measure_send(server: processes.Server, seconds: float, connections: int = CONNECTIONS) -> Load:
     """SendMessage, one message a call, to a queue of its own that is deleted afterwards."""
     queue = f"bench-{next(_queue_numbers)}"
-    queue_url = _run(_create_queue(server.url, queue))
+    queue_url = _run(http_load.create_queue(server.url, queue))
     request = http_load.request_bytes(server.url, _send_body(queue_url), "SendMessage")
     try:
         return _run(http_load.repeat(server.url, request, connections=connections, seconds=seconds))
     finally:
-        _run(_delete_queue(server.url, queue_url))
+        _run(http_load.delete_queue(server.url, queue_url))
 
 
 def measure_lone_send(server: processes.Server, seconds: float) -> Load:
@@ -138,7 +138,7 @@ def measure_journal(seconds: float, durability: Durability) -> Load:
 
 def measure_life_cycle(server: processes.Server, seconds: float) -> Load:
     """Send, receive and delete in tens."""
-    queue_url = _run(_create_queue(server.url, f"bench-{next(_queue_numbers)}"))
+    queue_url = _run(http_load.create_queue(server.url, f"bench-{next(_queue_numbers)}"))
     entries = [{"Id": str(index), "MessageBody": body(index)} for index in range(10)]
     batch = msgspec.json.encode({"QueueUrl": queue_url, "Entries": entries})
     return _run(
@@ -150,7 +150,7 @@ def measure_life_cycle(server: processes.Server, seconds: float) -> Load:
 
 def measure_fifo_life_cycle(server: processes.Server, seconds: float) -> Load:
     """The same over FIFO_GROUPS message groups, each message with a deduplication id."""
-    queue_url = _run(_create_queue(server.url, "bench.fifo"))
+    queue_url = _run(http_load.create_queue(server.url, "bench.fifo", FifoQueue="true"))
     text = body(0)
     numbers = count()
 
@@ -311,16 +311,3 @@ def _run(coroutine: Coroutine[Any, Any, AnswerT]) -> AnswerT:
 
 def _send_body(queue_url: str) -> bytes:
     return msgspec.json.encode({"QueueUrl": queue_url, "MessageBody": body(0)})
-
-
-async def _delete_queue(url: str, queue_url: str) -> None:
-    async with http_load.Client(url) as client:
-        await client.ask("DeleteQueue", QueueUrl=queue_url)
-
-
-async def _create_queue(url: str, name: str) -> str:
-    attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
-    async with http_load.Client(url) as client:
-        created = await client.ask("CreateQueue", QueueName=name, Attributes=attributes)
-    queue_url: str = created["QueueUrl"]
-    return queue_url

@@ -179,6 +179,21 @@ class Client:
             self._answer.set_exception(error)
 
 
+async def create_queue(url: str, name: str, **attributes: object) -> str:
+    """Create a queue and return its URL."""
+    async with Client(url) as client:
+        texts = {attribute: str(value) for attribute, value in attributes.items()}
+        created = await client.ask("CreateQueue", QueueName=name, Attributes=texts)
+    queue_url: str = created["QueueUrl"]
+    return queue_url
+
+
+async def delete_queue(url: str, queue_url: str) -> None:
+    """Delete a queue."""
+    async with Client(url) as client:
+        await client.ask("DeleteQueue", QueueUrl=queue_url)
+
+
 async def repeat(url: str, request: bytes, *, connections: int, seconds: float) -> Load:
     """Send the same request over and over on every connection at once."""
     clock = time.perf_counter

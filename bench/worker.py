@@ -14,20 +14,18 @@ import statistics
 import subprocess
 import tempfile
 import time
-import uuid
-from base64 import b64decode, b64encode
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import uvloop
 from msgspec import Struct
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench import broker_counts, http_load, processes
+from bench import backlog, broker_counts, http_load, processes
+from bench.backlog import Template
+from bench.bars import Bar
 from bench.broker_counts import Counts
 from bench.worker_subjects import CELERY, FAMILIES, FOREBAY, SQS_CONSUMER, Subject, environment
 
@@ -40,11 +38,6 @@ START_S = 60
 #: How often the processor time of a worker that starts is read, and the broker's counts of one
 #: that works, in seconds.
 _STARTING_EVERY_S, _WORKING_EVERY_S = 0.05, 0.25
-
-#: Messages that are sent at once while a queue is filled, in tens.
-_FILLING_CONNECTIONS = 8
-
-_UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class NotMeasured(Exception):
@@ -87,19 +80,6 @@ class Row(Struct):
     rounds: list[Run]
 
 
-class Bar(Struct):
-    """What was asked of Forebay, and what it reached."""
-
-    text: str
-    wanted: float
-    #: None when what it is compared with was not measured.
-    reached: float | None
-
-    @property
-    def missed(self) -> bool:
-        return self.reached is not None and self.reached < self.wanted
-
-
 class Report(Struct):
     """The benchmark as it is written to JSON."""
 
@@ -110,34 +90,6 @@ class Report(Struct):
     bars: list[Bar]
     #: Subjects that were not measured, each with the reason.
     not_measured: list[str]
-
-
-class Template(Struct, frozen=True):
-    """A message of a subject's kind, as its own producer sends it to a queue."""
-
-    body: str
-    attributes: dict[str, Any] = {}
-    queue: str = ""
-
-    def entry(self, identifier: str, queue: str) -> dict[str, Any]:
-        """A message for another queue and with other ids, in whatever they are encoded."""
-        try:
-            inner = b64decode(self.body, validate=True)
-        except ValueError:
-            body = self._adapted(self.body.encode(), queue).decode()
-        else:
-            body = b64encode(self._adapted(inner, queue)).decode()
-        return {"Id": identifier, "MessageBody": body, "MessageAttributes": self.attributes}
-
-    def _adapted(self, body: bytes, queue: str) -> bytes:
-        others: dict[bytes, bytes] = {}
-
-        def other(found: re.Match[bytes]) -> bytes:
-            return others.setdefault(found[0], str(uuid.uuid4()).encode())
-
-        if self.queue:
-            body = body.replace(self.queue.encode(), queue.encode())
-        return _UUID.sub(other, body)
 
 
 def run(messages: int, rounds: int, seconds: float, wanted: str, console: Console) -> Report:
@@ -193,9 +145,7 @@ def print_table(report: Report, console: Console) -> None:
     for row in report.rows:
         console.print(f"{row.subject}: {row.settings}", highlight=False)
     for bar in report.bars:
-        reached = "not measured" if bar.reached is None else f"{bar.reached:,.1f}"
-        verdict = "  MISSED" if bar.missed else ""
-        console.print(f"{bar.text} ≥ {bar.wanted:,g}: {reached}{verdict}", highlight=False)
+        console.print(bar.verdict, highlight=False)
     if report.not_measured:
         console.print(f"Not measured: {'; '.join(report.not_measured)}.", highlight=False)
 
@@ -219,7 +169,9 @@ def _template(server: processes.Server, subject: Subject) -> Template:
     if not subject.send:
         return Template(subject.body)
     queue = f"{_queue_name(subject)}-template"
-    queue_url = uvloop.run(_create_queue(server.url, queue))
+    queue_url = uvloop.run(
+        http_load.create_queue(server.url, queue, VisibilityTimeout=VISIBILITY_TIMEOUT_S)
+    )
     done = subprocess.run(
         subject.send,
         env=environment(server.url, queue, queue_url),
@@ -241,8 +193,10 @@ def _measure(
     messages: int,
     seconds: float,
 ) -> Run:
-    queue_url = uvloop.run(_create_queue(server.url, queue))
-    uvloop.run(_fill(server.url, queue, queue_url, template, messages))
+    queue_url = uvloop.run(
+        http_load.create_queue(server.url, queue, VisibilityTimeout=VISIBILITY_TIMEOUT_S)
+    )
+    uvloop.run(backlog.send(server.url, [(queue, queue_url, template)] * messages))
     before = broker_counts.read(server.url, queue)
     with tempfile.TemporaryDirectory(prefix="forebay-bench-") as directory:
         log = Path(directory) / "log"
@@ -260,7 +214,7 @@ def _measure(
             measured = _watch(server, process.pid, queue, messages, seconds, before)
         finally:
             _end(process)
-            uvloop.run(_delete_queue(server.url, queue_url))
+            uvloop.run(http_load.delete_queue(server.url, queue_url))
         if measured is None or not measured.messages:
             raise NotMeasured(f"it deleted nothing; it said:\n{log.read_text()[-2000:]}")
     return measured
@@ -357,19 +311,6 @@ def _queue_name(subject: Subject) -> str:
     return re.sub(r"\W+", "-", subject.name.replace("×", "x"))
 
 
-async def _create_queue(url: str, name: str) -> str:
-    attributes = {"VisibilityTimeout": str(VISIBILITY_TIMEOUT_S)}
-    async with http_load.Client(url) as client:
-        created = await client.ask("CreateQueue", QueueName=name, Attributes=attributes)
-    queue_url: str = created["QueueUrl"]
-    return queue_url
-
-
-async def _delete_queue(url: str, queue_url: str) -> None:
-    async with http_load.Client(url) as client:
-        await client.ask("DeleteQueue", QueueUrl=queue_url)
-
-
 async def _take_template(url: str, queue: str, queue_url: str) -> Template:
     async with http_load.Client(url) as client:
         answer = await client.ask(
@@ -378,18 +319,3 @@ async def _take_template(url: str, queue: str, queue_url: str) -> Template:
         [message] = answer["Messages"]
         await client.ask("DeleteQueue", QueueUrl=queue_url)
     return Template(message["Body"], message.get("MessageAttributes", {}), queue)
-
-
-async def _fill(url: str, queue: str, queue_url: str, template: Template, messages: int) -> None:
-    batches = [
-        msgspec.json.encode(
-            {
-                "QueueUrl": queue_url,
-                "Entries": [
-                    template.entry(str(index), queue) for index in range(min(10, messages - start))
-                ],
-            }
-        )
-        for start in range(0, messages, 10)
-    ]
-    await http_load.send_all(url, batches, "SendMessageBatch", connections=_FILLING_CONNECTIONS)

@@ -12,9 +12,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 from msgspec import Struct
 
+from forebay.messages.envelope import encode_envelope, envelope_timestamp
 from tests.clients.environments import javascript_environment, python_environment
 
 APPS = Path(__file__).parent / "worker_apps"
@@ -32,11 +34,8 @@ AWS = {
 }
 
 
-#: A message of Forebay's producer. Each gets an id of its own.
-_ENVELOPE = (
-    '{"id":"0193a1b2-0000-4000-8000-000000000000","type":"nothing",'
-    '"timestamp":"2026-11-22T08:26:00.123Z","node":"bench","payload":{"number":1}}'
-)
+#: What a message of every kind carries.
+_PAYLOAD = {"number": 1}
 
 
 class Subject(Struct, frozen=True):
@@ -59,6 +58,11 @@ class Family(Struct, frozen=True):
     install: Callable[[], list[Subject]]
 
 
+def envelope(message_type: str) -> str:
+    """A message as Forebay's producer makes it. Its id is to be replaced by others."""
+    return encode_envelope(str(UUID(int=1)), message_type, envelope_timestamp(0), "bench", _PAYLOAD)
+
+
 def environment(endpoint_url: str, queue: str, queue_url: str) -> dict[str, str]:
     """The variables that every worker is started with."""
     return {
@@ -73,7 +77,7 @@ def environment(endpoint_url: str, queue: str, queue_url: str) -> dict[str, str]
 
 def _forebay() -> list[Subject]:
     command = [sys.executable, str(APPS / "forebay_app.py")]
-    return [Subject(FOREBAY, "Forebay", "defaults", command, body=_ENVELOPE)]
+    return [Subject(FOREBAY, "Forebay", "defaults", command, body=envelope("nothing"))]
 
 
 def _celery() -> list[Subject]:
