@@ -26,6 +26,9 @@ from tests.acceptance.worker_process import (
 )
 from tests.acceptance.worker_program import Event, Job, Place
 
+#: A busy machine starts a process in seconds.
+pytestmark = pytest.mark.timeout(400)
+
 RESTARTS = 20
 WORKERS = 3
 VISIBILITY_TIMEOUT_S = 60

@@ -25,6 +25,9 @@ from tests.acceptance.worker_process import (
 )
 from tests.acceptance.worker_program import Job, Place
 
+#: A busy machine starts a process in seconds.
+pytestmark = pytest.mark.timeout(400)
+
 WORKERS = 3
 
 #: Short, so that what a killed worker held comes back soon.

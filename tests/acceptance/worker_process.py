@@ -7,20 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from time import monotonic, sleep
-from typing import TypeVar
+from time import monotonic
 
 import msgspec
 
 from forebay import SqsClient
 from forebay.protocol.actions import GetQueueAttributesRequest
 from tests.acceptance.worker_program import Event, Place
-
-T = TypeVar("T")
 
 #: How long anything may take that a busy machine makes slow, in seconds.
 PATIENCE_S = 60.0
@@ -75,6 +72,14 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"It goes on after {patience_s} s:\n{self.output}") from None
 
+    async def says(self, text: str, patience_s: float = PATIENCE_S) -> None:
+        """Wait until it has logged a text. It must not end before."""
+        deadline = monotonic() + patience_s
+        while text not in self.output:
+            assert self.runs, self.output
+            assert monotonic() < deadline, f"no {text!r} within {patience_s} s:\n{self.output}"
+            await asyncio.sleep(0.02)
+
     def stop(self, patience_s: float = PATIENCE_S) -> int:
         """SIGTERM, and its exit code."""
         self.signal(signal.SIGTERM)
@@ -84,9 +89,6 @@ class WorkerProcess:
         """SIGKILL, as a crash."""
         self._process.kill()
         self._process.wait()
-
-    def wait_until_it_says(self, text: str, patience_s: float = PATIENCE_S) -> None:
-        wait_for(lambda: text in self.output, f"{text!r}", patience_s, lambda: self.output)
 
 
 class Lines:
@@ -171,20 +173,6 @@ class _Sign(msgspec.Struct):
 def events(journal: Path) -> list[Event]:
     """Everything that handlers have noted."""
     return [msgspec.json.decode(line, type=Event) for line in Lines(journal).new()]
-
-
-def wait_for(
-    condition: Callable[[], T],
-    what: str,
-    patience_s: float = PATIENCE_S,
-    said: Callable[[], str] = lambda: "",
-) -> T:
-    """What the condition is once it is true."""
-    deadline = monotonic() + patience_s
-    while not (found := condition()):
-        assert monotonic() < deadline, f"no {what} within {patience_s} s\n{said()}"
-        sleep(0.01)
-    return found
 
 
 async def messages_in(client: SqsClient, queue_url: str) -> tuple[int, int]:

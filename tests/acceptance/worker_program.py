@@ -10,8 +10,8 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import uvloop
 from msgspec import Struct
 
 from forebay import (
+    ForebayError,
     Guard,
     HttpSqsClient,
     Received,
@@ -152,18 +153,17 @@ async def work(place: Place) -> None:
     router.handler("effect", Job)(handlers.effect)
     async with HttpSqsClient(place.endpoint_url) as client:
         settings = WorkerSettings(**place.settings)
-        await run_until_signalled(
-            Worker(
-                client, place.queue_url, router, settings=settings, executor=ThreadPoolExecutor(4)
-            )
-        )
+        await run_until_signalled(Worker(client, place.queue_url, router, settings=settings))
 
 
 def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    uvloop.run(work(msgspec.json.decode(os.environ["WORKER_PLACE"], type=Place)))
+    try:
+        uvloop.run(work(msgspec.json.decode(os.environ["WORKER_PLACE"], type=Place)))
+    except ForebayError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
