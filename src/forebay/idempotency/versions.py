@@ -9,7 +9,6 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from forebay.clock import Clock, SystemClock
-from forebay.errors import ForebayError
 from forebay.idempotency.base import Done, IdempotencyStore
 from forebay.idempotency.holding import (
     LEASE_MS,
@@ -21,6 +20,7 @@ from forebay.idempotency.holding import (
     Leases,
 )
 from forebay.idempotency.records import EntityVersions
+from forebay.worker.outcomes import Reject
 
 #: What can be compared: a whole number, a time with a zone, or such a time in ISO 8601.
 Version: TypeAlias = int | datetime | str
@@ -28,8 +28,8 @@ Version: TypeAlias = int | datetime | str
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class VersionError(ForebayError):
-    """A version cannot be compared with others."""
+class VersionError(Reject):
+    """A version cannot be compared with others. A worker rejects its message."""
 
 
 class Applied(Struct, frozen=True):
