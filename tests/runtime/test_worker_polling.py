@@ -25,6 +25,7 @@ from forebay.worker.polling import (
     Polling,
     Receiver,
     Stock,
+    behind_others,
     capacity,
     receive_limit,
     receives_to_start,
@@ -82,6 +83,25 @@ def test_how_much_may_wait(
         )
         == most
     )
+
+
+@pytest.mark.parametrize(
+    ("handling_s", "most"),
+    [
+        # In 5 s 64 places handle 320 messages of a second, and a tenth of them is its share.
+        (1.0, 32),
+        # Fast handlers get to all that the buffer takes, slow ones to a single message.
+        (0.001, 128),
+        (10.0, 3),
+        (100.0, 1),
+        (None, 128),
+    ],
+)
+def test_how_much_of_a_lower_class_may_wait_while_a_higher_one_has_messages(
+    handling_s: float | None, most: int
+) -> None:
+    settings = WorkerSettings(age_bound_s=5, poll_share=0.1)
+    assert behind_others(128, settings=settings, concurrency=64, handling_s=handling_s) == most
 
 
 @pytest.mark.parametrize(

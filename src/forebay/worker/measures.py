@@ -10,7 +10,14 @@ from msgspec import Struct
 from forebay.clock import Clock
 from forebay.worker.autoscaler import Autoscaler
 from forebay.worker.depths import Depth
-from forebay.worker.polling import Line, Receiver, Stock, capacity, receive_limit
+from forebay.worker.polling import (
+    Line,
+    Receiver,
+    Stock,
+    behind_others,
+    capacity,
+    receive_limit,
+)
 from forebay.worker.priority_buffer import PriorityBuffer
 from forebay.worker.processing import Job, Processing
 from forebay.worker.queue import Priority
@@ -74,7 +81,8 @@ class Measures:
         self._clock = clock
         self._arriving, self._receiving, self._completing = Rate(), Rate(), Rate()
         #: Most messages of each class that may wait, as of the last look.
-        self._capacities = {priority: self._capacity(priority) for priority in Priority}
+        self._capacities: dict[Priority, int] = {}
+        self.reckon_capacities()
 
     @property
     def in_hand(self) -> int:
@@ -83,7 +91,23 @@ class Measures:
 
     def reckon_capacities(self) -> None:
         """Reckon anew how many messages of each class may wait, from what handlers take now."""
-        self._capacities = {priority: self._capacity(priority) for priority in Priority}
+        busy = [each.source.priority for each in self._services if not each.receiver.quiet]
+        highest = max(busy, default=None)
+        for priority in Priority:
+            most = self._capacity(priority)
+            if highest is not None and priority < highest:
+                most = behind_others(
+                    most,
+                    settings=self.settings,
+                    concurrency=self._processing.concurrency,
+                    handling_s=self._handling_s(),
+                )
+            self._capacities[priority] = most
+
+    def _handling_s(self) -> float | None:
+        """The usual time of a handler for one message, of the queue where it is longest."""
+        times_s = [each.handling_s for each in self._services if each.handling_s is not None]
+        return max(times_s, default=None)
 
     def stock(self) -> Stock:
         """What is in hand, for the next receives."""
@@ -126,7 +150,7 @@ class Measures:
         self._completing.observe(sum(each.completed for each in self._services), now_ms)
         if visible is not None:
             self._arriving.observe(received + visible, now_ms)
-        times_s = [each.handling_s for each in self._services if each.handling_s is not None]
+        handling_s = self._handling_s()
         latencies_s = [each.receiver.latency_s for each in self._services]
         yields = [each.receiver.yield_count for each in self._services if each.receiver.received]
         high_first = sorted(Priority, reverse=True)
@@ -136,7 +160,7 @@ class Measures:
             capacity=_three([self._capacities[each] for each in high_first]),
             visible=visible,
             in_flight=_sum([service.depth.in_flight for service in self._services]),
-            handling_ms=max(times_s) * 1000 if times_s else None,
+            handling_ms=None if handling_s is None else handling_s * 1000,
             arrival_per_s=None if visible is None else self._arriving.per_s,
             received_per_s=self._receiving.per_s or 0.0,
             completed_per_s=self._completing.per_s or 0.0,

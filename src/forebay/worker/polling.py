@@ -121,6 +121,21 @@ def capacity(
     return max(most, 1)
 
 
+def behind_others(
+    most: int, *, settings: WorkerSettings, concurrency: int, handling_s: float | None
+) -> int:
+    """Most messages of a class to have waiting while a higher class has messages.
+
+    What waits here for the age bound goes before any younger message of a higher class. So no more
+    of them than the class's share of what is handled within that time; else slow handlers would
+    spend most of their time on what is aged, and the higher class would wait behind it.
+    """
+    if not handling_s:
+        return most
+    handled_within_bound = settings.age_bound_s * concurrency / handling_s
+    return max(1, min(most, int(settings.poll_share * handled_within_bound)))
+
+
 def receive_limit(
     batch: int, *, fifo: bool, handling_s: float | None, visibility_timeout_s: int
 ) -> int:
