@@ -55,6 +55,10 @@ def pollers_for(load: Load, target: int = 10, **where: Any) -> int:
         (10, 10, {"buffered": (1, 0, 0)}, 21),
         (10, 8, {"buffered": (1, 0, 0)}, 10),
         (10, 10, {"visible": 0}, 10),
+        (10, 0, {"visible": 5}, 10),
+        # An idle worker that began with more gives it back.
+        (10, 0, {"visible": 0}, 9),
+        (10, 0, {}, 9),
         # Late, every place taken, and nothing known of the queue: the need cannot be reckoned.
         (10, 10, {"buffered": (9, 0, 0), "handling_ms": 1.0, "oldest_age_s": 2.6}, 21),
         (10, 10, {"buffered": (9, 0, 0), "handling_ms": 1.0, "oldest_age_s": 2.5}, 9),
@@ -95,6 +99,7 @@ def test_how_many_processors_are_needed(
         # Before a receive has brought anything, nothing changes.
         (10, {"visible": 90_000}, 10),
         (10, {}, 10),
+        (10, {"visible": 0}, 9),
     ],
 )
 def test_how_many_pollers_are_needed(target: int, values: dict[str, Any], after: int) -> None:
@@ -122,7 +127,7 @@ def test_a_pool_that_changed_rests_before_it_shrinks_and_not_before_it_grows() -
             "messages are 3.0 s old and every place is taken",
         ),
         ({"buffered": (1, 0, 0)}, "every place is taken and no handler has ended yet"),
-        ({}, "no handler has ended yet"),
+        ({"visible": 1}, "no handler has ended yet"),
     ],
 )
 def test_a_decision_about_processors_says_why(values: dict[str, Any], reason: str) -> None:

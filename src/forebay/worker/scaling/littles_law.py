@@ -68,6 +68,8 @@ class LittlesLaw(Struct, frozen=True, kw_only=True):
                     pool.target * _GROWTH + 1,
                     "every place is taken and no handler has ended yet",
                 )
+            if not (buffered or pool.busy or load.visible):
+                return self._stepped(pool, pool.least, "nothing waits and nothing runs")
             return self._stepped(pool, pool.target, "no handler has ended yet")
         rate = self._rate_per_s(load, buffered + (load.visible or 0))
         wanted = rate * handling_ms / 1000 * self.headroom
@@ -82,6 +84,8 @@ class LittlesLaw(Struct, frozen=True, kw_only=True):
         receive_ms = known(load.receive_ms)
         per_receive = max(1.0, known(load.messages_per_receive) or load.batch)
         if receive_ms is None:
+            if load.visible == 0:
+                return self._stepped(pool, pool.least, "nothing waits")
             return self._stepped(pool, pool.target, "no receive has brought a message yet")
         rate = self._rate_per_s(load, load.visible or 0)
         if handling_ms := known(load.handling_ms):
