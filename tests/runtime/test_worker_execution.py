@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sys
 import threading
@@ -173,6 +174,22 @@ async def test_a_cancelled_handler_is_interrupted_and_has_not_failed(
         task.cancel()
         assert await task == [expected]
     assert not caplog.records
+
+
+async def test_a_cancel_that_a_handler_leaves_behind_is_not_the_drain_s() -> None:
+    async def leaves_one_behind(received: Received[int]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+    async def fails(received: Received[int]) -> None:
+        raise ERROR
+
+    execution = Execution()
+    assert await execution.perform(*received_by(leaves_one_behind)) == [Done()]
+    assert await execution.perform(*received_by(fails)) == [Failed(ERROR)]
 
 
 async def test_a_plain_function_that_is_cancelled_goes_on_and_tells_its_end() -> None:
@@ -402,5 +419,5 @@ async def test_an_async_handler_costs_few_calls_and_no_task() -> None:
         await execution.perform(route, received)
     finally:
         sys.setprofile(None)
-    assert calls <= 5
+    assert calls <= 6
     assert len(asyncio.all_tasks()) == tasks

@@ -286,9 +286,12 @@ class WorkerHarness:
         dead_letters = dead_letter_queue(queue)
         dead_before = sum(self.client.counts(dead_letters)) if dead_letters else 0
         hanging = received = 0
-        while sum(self.client.counts(queue)):
+        while True:
             messages = _receive(self.client, source)
             if not messages:
+                # That receive may have moved the last ones to the dead-letter queue.
+                if not sum(self.client.counts(queue)):
+                    break
                 self._go_on()
                 continue
             received += len(messages)

@@ -15,6 +15,7 @@ from forebay.clock import Clock, SystemClock
 from forebay.worker.handled import HANDLED
 from forebay.worker.middleware import Middleware, around, check_middleware
 from forebay.worker.outcomes import (
+    Done,
     Failed,
     HandlerCancelled,
     HandlerTimedOut,
@@ -27,7 +28,7 @@ from forebay.worker.outcomes import (
 from forebay.worker.received import Received
 from forebay.worker.returned import outcomes, said
 from forebay.worker.routing import Route
-from forebay.worker.threads import ThreadCall, Threads, is_cancelled
+from forebay.worker.threads import ThreadCall, Threads, cancels_asked_for
 
 _log = logging.getLogger(__name__)
 
@@ -253,6 +254,7 @@ class Execution:
 
 async def _error_of(route: Route, call: _Call, received: Sequence[Received[Any]]) -> _Error:
     """Await the call to its end, and return what it raised or what its value stands for."""
+    cancels = cancels_asked_for()
     try:
         value = await call(list(received) if route.batch else received[0])
     except GeneratorExit:
@@ -260,13 +262,13 @@ async def _error_of(route: Route, call: _Call, received: Sequence[Received[Any]]
     except (Retry, Reject, PartlyFailed) as said_so:
         return said_so
     except asyncio.CancelledError as cancelled:
-        if is_cancelled():
+        if cancels_asked_for() > cancels:
             return cancelled
         error = HandlerCancelled()
         error.__cause__ = cancelled
         return error
     except BaseException as raised:
-        if not is_cancelled():
+        if cancels_asked_for() == cancels:
             return raised
         interruption = asyncio.CancelledError()
         interruption.__cause__ = raised
@@ -286,9 +288,10 @@ def _timed_out(route: Route, error: _Error) -> BaseException:
 
 
 def _concluded(route: Route, received: Sequence[Received[Any]], error: _Error) -> list[Outcome]:
+    if error is None:
+        return [Done()] * len(received)
     ended = outcomes(route, received, error)
-    if error is not None:
-        _log_failures(route, received, ended)
+    _log_failures(route, received, ended)
     return ended
 
 

@@ -51,15 +51,11 @@ def said(route: Route, value: object) -> BaseException | None:
     return None
 
 
-def outcomes(
-    route: Route, handed: Sequence[Received[Any]], error: BaseException | None
-) -> list[Outcome]:
+def outcomes(route: Route, handed: Sequence[Received[Any]], error: BaseException) -> list[Outcome]:
     """One outcome for each message, from what the call of its handler raised.
 
     A CancelledError means that the drain cancelled it.
     """
-    if error is None:
-        return [_DONE] * len(handed)
     if isinstance(error, PartlyFailed) and route.batch:
         wrong = _wrong_failures(route, handed, error)
         if wrong is None:

@@ -74,6 +74,7 @@ class ThreadCall:
         self._executor: Executor | None = None
 
     async def __call__(self, handed: Any) -> object:
+        cancels = cancels_asked_for()
         while True:
             executor = self._executor = self._threads.current
             context = contextvars.copy_context()
@@ -83,7 +84,7 @@ class ThreadCall:
                 return _value(await asyncio.shield(self._result))
             except asyncio.CancelledError:
                 # A pool that was replaced cancels what waits in it.
-                if self._job.cancelled() and not is_cancelled():
+                if self._job.cancelled() and cancels_asked_for() == cancels:
                     continue
                 raise
 
@@ -137,7 +138,11 @@ def _value(result: _Result) -> object:
     return result.value
 
 
-def is_cancelled() -> bool:
-    """Whether somebody has asked for the current task to be cancelled."""
+def cancels_asked_for() -> int:
+    """How often the current task was asked to be cancelled.
+
+    Only more of it than before a call means that the call was cancelled from outside: some task
+    groups leave a request of their own behind.
+    """
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return 0 if task is None else task.cancelling()
