@@ -22,7 +22,7 @@ from forebay.worker.heartbeat import Heartbeat, Rhythm, extensions_due
 from forebay.worker.lease import Lease
 from forebay.worker.loop_watch import LoopWatch
 from tests.runtime.virtual_time import LoopClock, block, run
-from tests.runtime.worker_messages import context, lease, source
+from tests.runtime.worker_messages import context, lease, message, source
 
 QUEUE_URL = "http://sqs.test/000000000000/jobs"
 
@@ -368,6 +368,30 @@ def test_a_handler_that_blocks_the_loop_sees_that_its_lease_is_lost_and_the_log_
     assert ["30.5 s" in warnings[0], "a handler blocks it" in warnings[0]] == [True, True]
     assert len(warnings) == 2
     assert "Lease lost, somebody else may get the message: m of" in caplog.text
+
+
+def test_what_is_read_after_the_loop_was_held_up_may_have_come_at_its_beginning() -> None:
+    async def scenario() -> None:
+        world = World()
+        watch = world.context.loop_watch
+        assert watch.held_since_ms() is None
+        beating = asyncio.create_task(world.heartbeat.run())
+        await asyncio.sleep(3.5)
+        assert watch.held_since_ms() is None
+        before_ms = world.clock.monotonic_ms()
+        block(6)
+        # Whoever comes to it first, the one who reads or the heartbeat.
+        for _ in range(2):
+            (taken,) = world.source.take_in([message()], world.clock.monotonic_ms())
+            assert before_ms - 1_000 <= taken.received_at_ms <= before_ms
+            assert taken.until_ms == taken.received_at_ms + 30_000
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        (taken,) = world.source.take_in([message()], world.clock.monotonic_ms())
+        assert taken.received_at_ms == world.clock.monotonic_ms()
+        beating.cancel()
+
+    run(scenario())
 
 
 async def test_a_clock_that_is_set_forward_is_no_blocked_loop(

@@ -32,9 +32,6 @@ _GROWTH = 0.5
 #: Pause before extensions that failed are tried again, in seconds.
 _AGAIN_S = 1.0
 
-#: Longest sleep of the heartbeat, in milliseconds, so that it notices when the loop was held up.
-_LOOK_MS = 1_000
-
 
 class Rhythm(Struct, frozen=True):
     """When leases are extended, and for how long."""
@@ -143,13 +140,8 @@ class Heartbeat:
             beat_ms = self._rhythm.next_beat_ms(self._held, now_ms)
             if again:
                 beat_ms = max(beat_ms, now_ms + round(_AGAIN_S * 1000))
-            await self._sleep_until(beat_ms)
+            await self._context.loop_watch.sleep_until(beat_ms)
             again = await self.beat()
-
-    async def _sleep_until(self, beat_ms: int) -> None:
-        clock = self._context.clock
-        while (now_ms := clock.monotonic_ms()) < beat_ms:
-            await self._context.loop_watch.sleep_until(min(beat_ms, now_ms + _LOOK_MS))
 
     async def beat(self) -> bool:
         """Extend what is due, let go of what is lost. Returns whether to try some again."""

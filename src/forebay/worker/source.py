@@ -101,8 +101,12 @@ class Source:
         """The leases of received messages, kept hidden from now on.
 
         `taken_ms` is the latest monotonic time from which their visibility timeout can be counted
-        safely.
+        safely. It counts from earlier when a handler held up the event loop, because their answer
+        has then waited to be read.
         """
+        held_since_ms = self._context.loop_watch.held_since_ms()
+        if held_since_ms is not None:
+            taken_ms = min(taken_ms, held_since_ms)
         until_ms = taken_ms + self.visibility_timeout_s * 1000
         leases = []
         for message in messages:
