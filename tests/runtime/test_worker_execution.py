@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 from forebay.worker import Received, Reject, Retry, Router
 from forebay.worker.execution import Execution
+from forebay.worker.middleware import CallNext, Middleware
 from forebay.worker.outcomes import (
     Done,
     Failed,
@@ -45,6 +47,10 @@ async def performed(function: Callable[[Any], Any], **options: Any) -> Outcome:
     [outcome] = await execution.perform(route, received)
     await execution.close()
     return outcome
+
+
+async def passes_on(received: Any, call_next: CallNext) -> object:
+    return call_next(received)
 
 
 REJECT, RETRY, ERROR = Reject("never"), Retry(3), ValueError("oops")
@@ -127,20 +133,34 @@ async def test_what_is_the_opposite_of_done_is_not_taken_for_done() -> None:
     async def falls_through(received: Received[int]) -> bool:
         return False
 
-    async def the_work(received: Received[int]) -> None:
-        raise AssertionError("never awaited")
-
     outcome = await performed(falls_through)
     assert isinstance(outcome, Failed)
     assert isinstance(outcome.error, HandlerReturned)
     assert "falls_through returned False" in str(outcome.error)
 
-    def forgets_to_await(received: Received[int]) -> object:
+
+@pytest.mark.parametrize("middleware", [[], [passes_on]])
+@pytest.mark.parametrize("timeout_s", [None, 5])
+async def test_what_a_handler_gives_to_await_is_awaited(
+    middleware: list[Middleware], timeout_s: float | None
+) -> None:
+    async def the_work(received: Received[int]) -> Retry:
+        assert threading.current_thread() is threading.main_thread()
+        await asyncio.sleep(0)
+        return RETRY
+
+    @functools.wraps(the_work)
+    def decorated(received: Received[int]) -> object:
         return the_work(received)
 
-    outcome = await performed(forgets_to_await)
-    assert isinstance(outcome, Failed)
-    assert "returned something to await" in str(outcome.error)
+    async def forgets_to_await(received: Received[int]) -> object:
+        return the_work(received)
+
+    execution = Execution(middleware=middleware)
+    for function in (decorated, forgets_to_await):
+        route, received = received_by(function, timeout_s=timeout_s)
+        assert await execution.perform(route, received) == [RETRY]
+    await execution.close()
 
 
 @pytest.mark.parametrize("timeout_s", [None, 5])
@@ -328,7 +348,10 @@ async def test_a_thread_that_hangs_is_shown_and_leaves_its_place_to_others(
     assert isinstance(outcome, StillRunning)
     assert (outcome.timed_out, execution.hanging) == (True, 1)
     assert behind_it == [Done()]
-    assert "assert go_on.wait(10)" in caplog.text
+    [record] = caplog.records
+    stack = record.getMessage().partition("Its thread is here:\n")[2]
+    assert stack.splitlines()[0].endswith("in hangs_here")
+    assert "assert go_on.wait(10)" in stack
     go_on.set()
     assert await outcome.finished == Done()
     assert execution.hanging == 0

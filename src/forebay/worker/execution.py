@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from msgspec.structs import force_setattr
@@ -257,6 +258,8 @@ async def _error_of(route: Route, call: _Call, received: Sequence[Received[Any]]
     cancels = cancels_asked_for()
     try:
         value = await call(list(received) if route.batch else received[0])
+        if value is not None and isawaitable(value):
+            value = await value
     except GeneratorExit:
         raise
     except (Retry, Reject, PartlyFailed) as said_so:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from forebay.errors import SettingsError
@@ -46,6 +47,8 @@ def _around(
 ) -> Callable[[Any], Awaitable[object]]:
     async def call_next(handed: Any) -> None:
         value = await call(handed)
+        if isawaitable(value):
+            value = await value
         if value is not None and (error := said(value)) is not None:
             raise error
 

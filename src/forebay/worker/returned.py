@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,19 +27,12 @@ def said(route: Route, value: object) -> BaseException | None:
     """The exception that a returned value stands for; None when it says: done.
 
     None and most values say so. Retry and Reject count as raised. What looks like the opposite of
-    done is a failure: an exception, False, or something that nobody awaited.
+    done is a failure: an exception, or False.
     """
     if value is None:
         return None
     if isinstance(value, BaseException):
         return value
-    if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
-            value.close()
-        return HandlerReturned(
-            f"{route.handler_name} returned something to await, so its work was not done. Make it"
-            " an async function and await it there."
-        )
     if route.batch:
         return _said_of_batch(route, value)
     if value is False:

@@ -116,9 +116,11 @@ class ThreadCall:
             self._result.cancel()
 
     def stack(self) -> str:
-        """Where the function is now; empty when it cannot be told."""
+        """Where in the function its thread is now; empty when the thread has gone."""
         frame = sys._current_frames().get(self._thread_id)
-        return "" if frame is None else "".join(traceback.format_stack(frame))
+        frames = [] if frame is None else traceback.extract_stack(frame)
+        ours = [index for index, frame in enumerate(frames) if frame.filename == __file__]
+        return "".join(traceback.format_list(frames[max(ours, default=-1) + 1 :]))
 
     def _run(self, handed: Any) -> _Result:
         self._thread_id = threading.get_ident()
