@@ -8,8 +8,10 @@ import os
 import signal
 import time
 
+from forebay.errors import ServiceUnreachable
 from forebay.worker.ledger import WorkerLedger
 from forebay.worker.queue import Queue
+from forebay.worker.routing import Router
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.snapshot import Histogram, PoolSnapshot, QueueSnapshot, WorkerSnapshot
 
@@ -20,7 +22,10 @@ FAULT = os.environ.get("FAKE_FAULT", "")
 
 
 class NoClient:
-    """A client that nobody uses."""
+    """A client that reaches nobody."""
+
+    async def get_queue_url(self, request: object) -> None:
+        raise ServiceUnreachable
 
     async def close(self) -> None:
         pass
@@ -34,6 +39,7 @@ class FakeWorker:
     ) -> None:
         self.client = NoClient()
         self.queues = queues
+        self.router = Router()
         self.settings = WorkerSettings(wait_s=0, drain_timeout_s=drain_s, thread_timeout_s=0)
         self._stopping = asyncio.Event()
         self._told_now = asyncio.Event()

@@ -44,7 +44,7 @@ FULL = PoolSnapshot(target=4, busy=4, least=1, most=8)
         (process(worker(loop_blocked_s=5.1)), "the event loop was held up for 5.1 s"),
         (process(worker(loop_blocked_s=4.9)), None),
         (process(heard_ago_s=5.1), "has said nothing for 5 s"),
-        (process(state=ProcessState.STARTING), "Process 1 is starting."),
+        (process(state=ProcessState.STARTING), "Process 1 is starting, and"),
         (process(state=ProcessState.DEAD, died="exit code 7"), "has died (exit code 7)"),
         # A drain is no illness, however long its last receive is ago.
         (process(worker(queue(answered_ago_s=99.0)), state=ProcessState.DRAINING), None),

@@ -32,7 +32,7 @@ def _of_process(process: ProcessView) -> Iterator[str]:
     if process.state is ProcessState.DEAD:
         yield f"{name} has died ({process.died}) and is started again after a pause."
     elif process.state is ProcessState.STARTING:
-        yield f"{name} is starting."
+        yield f"{name} is starting, and looks for its queues."
     elif process.state is ProcessState.STOPPED:
         return
     elif process.heard_ago_s is not None and process.heard_ago_s > SILENCE_S:

@@ -18,7 +18,7 @@ from forebay.worker.snapshot import Histogram, PoolSnapshot, QueueSnapshot, Work
 class ProcessState(StrEnum):
     """Where a process is in its life."""
 
-    #: It runs, and has not said yet that its worker works.
+    #: It runs, and its worker has not found its queues yet.
     STARTING = "starting"
     WORKING = "working"
     DRAINING = "draining"

@@ -21,9 +21,9 @@ from msgspec.structs import replace
 from forebay.errors import ForebayError, SettingsError
 from forebay.supervisor.reports import Ended, Loaded, Order, Refused, Report, Seen, encode
 from forebay.supervisor.target import opened
-from forebay.worker.drain import CONFIRM_MS
+from forebay.worker.check import Severity, drain_s, problems
+from forebay.worker.inspection import has_plain, inspected
 from forebay.worker.ledger import WorkerLedger
-from forebay.worker.settings import WorkerSettings
 from forebay.worker.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
         async with opened(settings.target, Path(settings.directory)) as found:
             worker = _adjusted(found, settings)
             try:
-                ledger = await _run(worker, line)
+                ledger = await _run(worker, line, check=settings.number == 1)
             finally:
                 await worker.client.close()
             snapshot = worker.snapshot()
@@ -89,29 +89,36 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
         return REFUSED if for_good else FAILED
 
 
-async def _run(worker: Worker, line: _ParentLine) -> WorkerLedger:
-    settings = worker.settings
-    line.drain_s = drain_s(settings)
+async def _run(worker: Worker, line: _ParentLine, *, check: bool) -> WorkerLedger:
+    line.drain_s = drain_s(worker.settings, plain=has_plain(worker))
     await line.say(Loaded(line.drain_s))
     line.follow(lambda now: worker.stop(now=now))
-    reporting = asyncio.create_task(_report(worker, line))
+    beside = [asyncio.create_task(_report(worker, line))]
+    if check:
+        beside.append(asyncio.create_task(_warn(worker)))
     try:
         return await worker.run()
     finally:
-        reporting.cancel()
+        for task in beside:
+            task.cancel()
+
+
+async def _warn(worker: Worker) -> None:
+    """Log what is wrong with the worker's set-up."""
+    try:
+        found = problems(await inspected(worker), worker.settings)
+    except ForebayError:
+        # The worker itself says so, and goes on trying.
+        return
+    for problem in found:
+        if problem.severity is not Severity.NOTE:
+            _log.warning("%s: %s", problem.subject, problem.text)
 
 
 async def _report(worker: Worker, line: _ParentLine) -> None:
     while True:
         await line.say(Seen(worker.snapshot()))
         await asyncio.sleep(REPORT_EVERY_S)
-
-
-def drain_s(settings: WorkerSettings) -> float:
-    """How long a drain takes at most: receives in flight, handlers, threads, confirmations."""
-    return (
-        settings.wait_s + settings.drain_timeout_s + settings.thread_timeout_s + CONFIRM_MS / 1000
-    )
 
 
 def _adjusted(worker: Worker, settings: ChildSettings) -> Worker:

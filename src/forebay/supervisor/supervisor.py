@@ -51,6 +51,15 @@ RELEASE_S = 15.0
 #: How long a process that has not found its worker yet may take to end, in seconds.
 _UNLOADED_DRAIN_S = 10.0
 
+#: Where a process is when its worker is in this state.
+_STATES = {
+    # It looks for its queues.
+    "starting": ProcessState.STARTING,
+    "working": ProcessState.WORKING,
+    "draining": ProcessState.DRAINING,
+    "stopped": ProcessState.DRAINING,
+}
+
 
 class Stopped(Struct, frozen=True):
     """How the processes ended."""
@@ -259,8 +268,7 @@ class _Process:
                 self._refusal = report
             case Seen():
                 self._snapshot = carried_on(self._past, report.snapshot)
-                draining = report.snapshot.state in {"draining", "stopped"}
-                self._state = ProcessState.DRAINING if draining else ProcessState.WORKING
+                self._state = _STATES[report.snapshot.state]
             case Ended():
                 self._ended = report
                 self._snapshot = carried_on(self._past, report.snapshot)

@@ -102,12 +102,12 @@ def _said_of(named: str, error: SqsError) -> str:
     advice = ""
     if error.fault == QUEUE_DOES_NOT_EXIST:
         advice = " Create it, or check its name and the endpoint, region and account of the client."
-    elif _is_denied(error):
+    elif is_denied(error):
         advice = " Grant the worker sqs:GetQueueUrl, or name the queue by its URL."
     return f"Queue {named}: {error.message}{advice}"
 
 
-def _is_denied(error: SqsError) -> bool:
+def is_denied(error: SqsError) -> bool:
     return error.code in (ACCESS_DENIED.query_code, ACCESS_DENIED.name)
 
 
@@ -116,7 +116,7 @@ async def _attributes(context: Context, url: str) -> Mapping[str, str]:
     try:
         result = await context.client.get_queue_attributes(request, retry=NO_RETRY)
     except SqsError as error:
-        if not _is_denied(error):
+        if not is_denied(error):
             raise
         _log.warning(
             "The attributes of %s cannot be read, so its visibility timeout is taken to be %d s and"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from contextlib import suppress
@@ -15,7 +14,7 @@ import typer
 
 from forebay.cli.logs import LogFormat, LogLevel, say_error, set_up_logs
 from forebay.cli.worker.process import ProcessSettings, command_of
-from forebay.client.endpoint import ENDPOINT_VARIABLES, resolve_endpoint
+from forebay.cli.worker.target import Target, WorkerEndpoint, give_endpoint
 from forebay.errors import SettingsError
 from forebay.stop_signals import stop_signals
 from forebay.supervisor.child import ChildSettings
@@ -26,24 +25,6 @@ _log = logging.getLogger(__name__)
 
 #: Most processes of one machine.
 _PROCESSES_MAX = 512
-
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODULE:OBJECT",
-        help="A Worker, an App, or a function without arguments that gives one.",
-    ),
-]
-WorkerEndpoint = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint-url",
-        metavar="URL",
-        help="Where SQS is, for a client that names no endpoint itself. Without it:"
-        " AWS_ENDPOINT_URL_SQS or AWS_ENDPOINT_URL, else Amazon SQS.",
-        show_default=False,
-    ),
-]
 
 
 def run(
@@ -120,15 +101,6 @@ def run(
     if stopped.troubles:
         say_error(" ".join(stopped.troubles))
         raise typer.Exit(1)
-
-
-def give_endpoint(url: str) -> None:
-    """Let clients that are made from now on find SQS there, in this process and its children.
-
-    Raises SettingsError when it is no URL.
-    """
-    resolve_endpoint(url, None, {})
-    os.environ[ENDPOINT_VARIABLES[0]] = url
 
 
 async def _run(
