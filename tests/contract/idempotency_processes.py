@@ -79,20 +79,23 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def order_message() -> Received[Any]:
+def order_message(number: int) -> Received[Any]:
     router = Router()
 
     @router.handler("charge", dict[str, Any])
     async def ignored(received: Received[dict[str, Any]]) -> None: ...
 
-    body = envelope("charge", {"order_id": "o-7"}, identifier="e-1")
+    body = envelope("charge", {"order_id": f"o-{number}"}, identifier=f"e-{number}")
     return router.route(lease(body=body)).received
 
 
 class Consumer:
     """Handles one message, and dies at a step if told so."""
 
-    def __init__(self, place: str, store: Store, effects: Path, dies_at: str | None = None) -> None:
+    def __init__(
+        self, place: str, store: Store, effects: Path, number: int, dies_at: str | None = None
+    ) -> None:
+        self.number = number
         self.place = place
         self.store = store
         self.effects = effects
@@ -105,7 +108,7 @@ class Consumer:
 
     async def pay_in_database(self) -> Performed | AlreadyDone:
         """An effect in the database of the keys."""
-        outcome = await self.guard.once(order_message(), self._pay, by=("order_id",))
+        outcome = await self.guard.once(order_message(self.number), self._pay, by=("order_id",))
         self.reach("after complete, before delete")
         return outcome
 
@@ -130,14 +133,14 @@ class Consumer:
         attempt: Attempt,
         execute: Callable[[Any], object],
     ) -> None:
-        execute("INSERT INTO payment VALUES ('o-7')")
+        execute(f"INSERT INTO payment VALUES ('o-{self.number}')")
         self.reach("after effect, before complete")
         complete_in(connection, attempt, b"paid")
 
     async def charge_outside(self) -> Performed | AlreadyDone:
         """An effect in another system, which here is a file."""
         checked = CheckBeforeDoing(self.guard, self.store)
-        outcome = await checked.once(order_message(), self._charge, by=("order_id",))
+        outcome = await checked.once(order_message(self.number), self._charge, by=("order_id",))
         self.reach("after complete, before delete")
         return outcome
 
@@ -158,24 +161,24 @@ class Consumer:
         return b"charged"
 
 
-def consume_and_die(place: str, effects: Path, kind: str, step: str) -> None:
-    """Handle the message in a process of its own."""
+def consume_and_die(place: str, effects: Path, kind: str, step: str, number: int = 7) -> None:
+    """Handle a message in a process of its own."""
 
     async def consume() -> None:
         async with opened(place) as store:
-            consumer = Consumer(place, store, effects, step)
+            consumer = Consumer(place, store, effects, number, step)
             await (consumer.pay_in_database() if kind == "database" else consumer.charge_outside())
 
     asyncio.run(consume())
 
 
 async def consume_until_done(
-    place: str, effects: Path, kind: str
+    place: str, effects: Path, kind: str, number: int = 7
 ) -> tuple[Performed | AlreadyDone, int]:
     """Handle the message as the receives after a death do; the outcome and how often it waited."""
     waits = 0
     async with opened(place) as store:
-        consumer = Consumer(place, store, effects)
+        consumer = Consumer(place, store, effects, number)
         while True:
             try:
                 if kind == "database":

@@ -134,7 +134,22 @@ async def test_an_effect_outside_is_there_as_often_as_documented(
     written = effects.read_text().splitlines()
     assert written == ['business/charge/{"order_id":"o-7"}'] * DEATHS_OUTSIDE[step]
     async with opened(place) as store:
-        status = await store.find_message("e-1")
+        status = await store.find_message("e-7")
     assert status is not None
     assert status.status is Status.COMPLETED
     assert status.attempts == 2 + waits
+
+
+async def test_no_effect_is_repeated_although_each_message_kills_a_process_once(
+    place: str, tmp_path: Path, spawning: SpawnContext
+) -> None:
+    """Weakness 5 of document 001: its consumer crashed once and not once for each message."""
+    effects = tmp_path / "effects"
+    for number in range(5):
+        killed(spawning, place, effects, "outside", "after record", number)
+    for number in range(5):
+        await consume_until_done(place, effects, "outside", number)
+    assert len(effects.read_text().splitlines()) == 5
+    async with opened(place) as store:
+        found = [await store.find_message(f"e-{number}") for number in range(5)]
+    assert [each.status for each in found if each] == [Status.COMPLETED] * 5

@@ -160,13 +160,15 @@ class Leases(Struct, frozen=True):
         """Run the effect and extend the lease meanwhile. The keys are free again if it raises."""
         extending = asyncio.ensure_future(self._keep_extending(attempt))
         try:
-            return await effect(attempt)
+            try:
+                return await effect(attempt)
+            finally:
+                extending.cancel()
+                await asyncio.wait([extending])
         except BaseException as error:
             cancelled = isinstance(error, asyncio.CancelledError)
             await self.abandon(attempt, None if cancelled else describe(error))
             raise
-        finally:
-            extending.cancel()
 
     async def abandon(self, attempt: Attempt, error: str | None = None) -> None:
         """Give the keys back, or let their lease end by itself when the store fails."""

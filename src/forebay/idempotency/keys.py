@@ -95,7 +95,7 @@ def without(payload: object, ignore: Sequence[str]) -> object:
 def _loads(text: str) -> object:
     try:
         loaded: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return loaded
 

@@ -1,5 +1,12 @@
 """The idempotency store in PostgreSQL. It needs psycopg: `pip install "forebay[postgres]"`."""
 
-from forebay.idempotency.postgres.store import PostgresIdempotencyStore
+try:
+    from forebay.idempotency.postgres.store import PostgresIdempotencyStore
+except ModuleNotFoundError as error:
+    if error.name not in {"psycopg", "psycopg_pool"}:
+        raise
+    raise ImportError(
+        'The store in PostgreSQL needs psycopg: pip install "forebay[postgres]".'
+    ) from error
 
 __all__ = ["PostgresIdempotencyStore"]
