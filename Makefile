@@ -49,8 +49,9 @@ bench: $(VENV)/.dev ## the benchmarks, side by side; tables here, JSON in bench/
 bench-deep: $(VENV)/.dev ## a queue with a deep backlog beside an empty one (ARGS="--messages 3000000")
 	$(BIN)/python -m bench.deep $(ARGS)
 
-bench-path: $(VENV)/.dev ## Python calls and processor instructions of one request at each durability
+bench-path: $(VENV)/.dev ## Python calls and processor instructions of a request, in broker and client
 	$(BIN)/python -m bench path
+	$(BIN)/python -m bench client
 
 bench-worker: $(VENV)/.dev ## no-op handlers beside Celery and others (ARGS="--rounds 1 --only celery")
 	$(BIN)/python -m bench worker $(ARGS)

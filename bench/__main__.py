@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import broker, idle_polls, path, spike, worker
+from bench import broker, client, idle_polls, path, spike, worker
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -80,6 +80,15 @@ def measure_spike(
     report = spike.run(messages, work_ms, console)
     spike.print_table(report, console)
     _write("spike", report, console)
+
+
+@app.command("client")
+def count_client() -> None:
+    """What a call costs our client: Python calls, processor instructions and time."""
+    console = Console()
+    report = client.run(console)
+    client.print_table(report, console)
+    _write("client", report, console)
 
 
 def _write(name: str, report: msgspec.Struct, console: Console) -> None:

@@ -37,8 +37,21 @@ def free_port() -> int:
 @contextmanager
 def echo_server() -> Iterator[str]:
     """The bare HTTP echo; yields its URL."""
+    with _own_server("bench.echo_server") as url:
+        yield url
+
+
+@contextmanager
+def canned_server() -> Iterator[str]:
+    """The server whose answers are ready beforehand; yields its URL."""
+    with _own_server("bench.canned_server") as url:
+        yield url
+
+
+@contextmanager
+def _own_server(module: str) -> Iterator[str]:
     port = free_port()
-    with _running([sys.executable, "-m", "bench.echo_server", str(port)], port):
+    with _running([sys.executable, "-m", module, str(port)], port):
         yield f"http://127.0.0.1:{port}"
 
 

@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
-import aiohttp
 import pytest
 
 from forebay.broker.access import Access
 from forebay.broker.embedded import EmbeddedBroker
 from forebay.broker.keys import load_keys
 from forebay.broker.running import running_broker
+from forebay.cli import own_pages
 from forebay.cli.ages import Ages, readable_age
 from forebay.cli.connection import Connection, Place
 from forebay.client.http import HttpSqsClient
@@ -114,7 +114,7 @@ def test_an_sqs_that_is_away_is_asked_again() -> None:
 
 @pytest.mark.parametrize("endpoint_url", [None, "https://sqs.eu-west-1.amazonaws.com"])
 def test_aws_is_not_asked(endpoint_url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aiohttp, "ClientSession", None)
+    monkeypatch.setattr(own_pages, "Pool", None)
     assert asyncio.run(Ages(endpoint_url, None).ask()) == {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -173,6 +174,17 @@ async def test_all_who_ask_at_once_share_a_reading_and_one_may_leave() -> None:
     answer.set()
     assert {each.access_key_id for each in await asyncio.gather(*asking)} == {"second"}
     assert readings == 1
+
+
+async def test_a_reading_that_hangs_is_left_alone_in_time() -> None:
+    hanging = threading.Event()
+    chain = CredentialChain(local=False)
+    with mock.patch.object(CredentialChain, "_find", side_effect=hanging.wait):
+        for _ in range(2):
+            with pytest.raises(CredentialsUnreachable, match=r"were not read in 0\.01 s"):
+                await chain.current(0.01)
+        hanging.set()
+        await refreshed(chain)
 
 
 def refused_by_sts(code: str, status: int) -> Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forebay.client.endpoint import Endpoint, is_local, region_of_url, resolve_endpoint
+from forebay.client.endpoint import Address, Endpoint, is_local, region_of_url, resolve_endpoint
 from forebay.errors import SettingsError
 
 AWS_QUEUE = "https://sqs.us-east-2.amazonaws.com/123456789012/jobs"
@@ -103,7 +103,20 @@ def test_an_endpoint_knows_its_path_and_whether_it_is_local() -> None:
         path="/sqs",
         region="eu-west-1",
         local=True,
+        address=Address("localhost", 8080, tls=False),
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://h", Address("h", 80, tls=False)),
+        ("https://h", Address("h", 443, tls=True)),
+        ("https://[::1]:4566/x", Address("::1", 4566, tls=True)),
+    ],
+)
+def test_an_endpoint_knows_where_to_connect_to(url: str, address: Address) -> None:
+    assert resolve_endpoint(url, None, {}).address == address
 
 
 @pytest.mark.parametrize(

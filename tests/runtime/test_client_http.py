@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
+from unittest import mock
 
-import aiohttp
 import botocore.auth
 import pytest
 from aiohttp import web
@@ -18,9 +19,10 @@ from botocore.credentials import Credentials as BotocoreCredentials
 
 from forebay.client.base import attempt_timeout_s
 from forebay.client.http import HttpSqsClient
+from forebay.client.pool import Pool
 from forebay.client.retry import NO_RETRY, RetryPolicy
 from forebay.clock import ManualClock
-from forebay.errors import Closed, ServiceUnreachable, SettingsError
+from forebay.errors import Closed, NoCredentials, ServiceUnreachable, SettingsError
 from forebay.protocol.actions import (
     AnyRequest,
     CreateQueueRequest,
@@ -233,7 +235,7 @@ async def test_a_service_that_stays_away_is_given_up_at_the_deadline(
     assert message.endswith(
         "Check that the broker runs (`forebay serve`) and that this is its URL."
     )
-    assert isinstance(failure.value.__cause__, aiohttp.ClientConnectionError)
+    assert isinstance(failure.value.__cause__, ConnectionRefusedError)
 
 
 async def test_a_service_that_says_nothing_is_unreachable(
@@ -252,6 +254,69 @@ async def test_what_is_no_json_is_refused_before_it_is_sent(
     with pytest.raises(SqsError, match="cannot be written as JSON"):
         await client.send_message(SendMessageRequest(queue_url="q", message_body=body))
     assert server.bodies == []
+
+
+async def test_an_unexpected_error_below_is_an_unreachable_service(
+    server: ScriptedServer, client: HttpSqsClient
+) -> None:
+    with (
+        mock.patch.object(Pool, "exchange", side_effect=KeyError("bug")),
+        pytest.raises(ServiceUnreachable, match=r"ListQueues at .* failed: 'bug'"),
+    ):
+        await client.list_queues(ListQueuesRequest(), retry=NO_RETRY)
+
+
+async def test_a_failed_handshake_says_what_to_do(server: ScriptedServer) -> None:
+    error = ssl.SSLCertVerificationError(1, "self-signed certificate")
+    async with HttpSqsClient("https://h", credentials=CREDENTIALS, environment={}) as client:
+        with (
+            mock.patch.object(Pool, "exchange", side_effect=error),
+            pytest.raises(ServiceUnreachable, match=r"no trusted TLS.*self-signed.*SSL_CERT_FILE"),
+        ):
+            await client.list_queues(ListQueuesRequest(), retry=NO_RETRY)
+
+
+@pytest.mark.parametrize(
+    ("request_", "requests"),
+    [
+        (SendMessageRequest(queue_url="jobs", message_body="x"), 1),
+        (SendMessageRequest(queue_url="jobs.fifo", message_body="x", message_group_id="g"), 2),
+        (ReceiveMessageRequest(queue_url="jobs"), 2),
+        (DeleteMessageRequest(queue_url="jobs", receipt_handle="h"), 2),
+    ],
+    ids=["standard send", "FIFO send", "receive", "delete"],
+)
+async def test_only_what_cannot_be_sent_twice_is_made_again_behind_the_callers_back(
+    server: ScriptedServer, client: HttpSqsClient, request_: AnyRequest, requests: int
+) -> None:
+    answer = {"MessageId": "m", "MD5OfMessageBody": "d"}
+    server.script = [says({}), hangs_up, says(dict(answer))]
+    await client.list_queues(ListQueuesRequest())
+    if requests == 1:
+        with pytest.raises(ServiceUnreachable):
+            await client.call(request_, retry=NO_RETRY)
+    else:
+        await client.call(request_, retry=NO_RETRY)
+    assert len(server.requests) == 1 + requests
+
+
+@pytest.mark.parametrize("path", ["/sqs", "/a b/ü"])
+async def test_a_path_before_sqs_is_kept(server: ScriptedServer, path: str) -> None:
+    server.script = [says({})]
+    url = server.url.rstrip("/") + path
+    async with HttpSqsClient(url, credentials=CREDENTIALS, environment={}) as client:
+        await client.list_queues(ListQueuesRequest())
+    assert server.requests[0].path == path
+
+
+async def test_credentials_that_no_header_can_hold_are_refused_by_name(
+    server: ScriptedServer,
+) -> None:
+    broken = Credentials("key", "secret", "token\nX-Injected: 1")
+    async with HttpSqsClient(server.url, credentials=broken, environment={}) as client:
+        with pytest.raises(NoCredentials, match="line break"):
+            await client.list_queues(ListQueuesRequest())
+    assert server.requests == []
 
 
 async def test_a_call_brings_a_retry_policy_of_its_own(

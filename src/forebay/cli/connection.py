@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import ssl
 import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,7 +14,6 @@ from types import TracebackType
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 import typer
 from botocore.exceptions import BotoCoreError
@@ -21,6 +21,7 @@ from botocore.session import Session
 from msgspec import Struct
 
 from forebay.client.base import SqsClient
+from forebay.client.connection import Disconnected, NotHttp
 from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES, region_of_url
 from forebay.client.http import CALL_TIMEOUT_S, HttpSqsClient
 from forebay.client.retry import RetryPolicy
@@ -301,12 +302,12 @@ class Connection:
 
 def _absence(place: Place, cause: BaseException | None) -> str:
     """What to say and advise when no SQS answered."""
-    if isinstance(cause, aiohttp.ClientSSLError):
+    if isinstance(cause, ssl.SSLError):
         return (
             f"No trusted TLS connection to {place} could be made: {cause}. Name the certificate's"
             " authority with SSL_CERT_FILE; a broker without --tls-cert has a URL with http://."
         )
-    if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError):
+    if isinstance(cause, Disconnected | NotHttp):
         return (
             f"What answers at {place} does not speak HTTP as SQS does. A broker with --tls-cert has"
             " a URL with https://."

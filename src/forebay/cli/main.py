@@ -56,6 +56,9 @@ GROUPS = {
 #: The subcommand whose options can also be set by variables and in a file.
 _SERVER = "serve"
 
+#: What is said of an argument that no request can hold.
+_NOT_TEXT = "An argument is not text in UTF-8, and SQS takes no other."
+
 #: Every command explains itself with either.
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -176,7 +179,7 @@ def main() -> None:
         say_error(_usage(error))
         code = error.exit_code
     except UnicodeEncodeError:
-        say_error("An argument is not text in UTF-8, and SQS takes no other.")
+        say_error(_NOT_TEXT)
         code = 2
     except OSError as error:
         code = 1
@@ -187,6 +190,9 @@ def main() -> None:
             if error.errno != errno.EPIPE:
                 say_error(f"The output cannot be written: {error.strerror}.")
     except SqsError as error:
+        if isinstance(error.__cause__, UnicodeEncodeError):
+            say_error(_NOT_TEXT)
+            sys.exit(2)
         say_error(with_advice(error))
         code = 1
     except ForebayError as error:

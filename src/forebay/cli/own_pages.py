@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from urllib.parse import quote, urlencode
 
-import aiohttp
 from msgspec import Struct
-from yarl import URL
 
 from forebay.client.credentials import CredentialChain
 from forebay.client.endpoint import region_of_url, resolve_endpoint
+from forebay.client.pool import Pool
 from forebay.clock import Clock, SystemClock
 from forebay.protocol.sigv4 import sign
 
@@ -52,13 +52,17 @@ class OwnPages:
             region=endpoint.region,
             wall_ms=self._clock.wall_ms(),
         )
-        url = URL(f"{endpoint.url.rstrip('/')}{path}{'?' if query else ''}{query}", encoded=True)
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+        target = f"{endpoint.path.rstrip('/')}{path}{'?' if query else ''}{query}"
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode()
+        deadline_s = asyncio.get_running_loop().time() + _TIMEOUT_S
+        pool = Pool(1)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(url, headers=headers) as answer,
-            ):
-                return OwnPage(answer.status, await answer.read())
-        except (aiohttp.ClientError, OSError):
+            answer = await pool.exchange(
+                endpoint.address, request, deadline_s=deadline_s, repeatable=True
+            )
+        except OSError:
             return None
+        finally:
+            await pool.close()
+        return OwnPage(answer.status, answer.body)

@@ -41,6 +41,8 @@ _PASSING = (
     RuntimeError,
     OSError,
 )
+_CHECK_ROLE = "Check the network and the role of this machine or container."
+
 _FINAL = (FileNotFoundError, PermissionError, NotImplementedError, RecursionError)
 _LOGGED_OUT = (exceptions.SSOError, exceptions.TokenRetrievalError)
 
@@ -61,8 +63,8 @@ class CredentialChain:
         self._reading: asyncio.Future[Credentials] | None = None
         self._next_reading_s = 0.0
 
-    async def current(self) -> Credentials:
-        """The credentials to sign with now.
+    async def current(self, timeout_s: float | None = None) -> Credentials:
+        """The credentials to sign with now; `timeout_s` bounds how long to wait for them.
 
         Raises NoCredentials when there are none, and CredentialsUnreachable when there may be some
         later; for a local endpoint the stand-in signs instead. Cancelling leaves the reading to
@@ -75,7 +77,13 @@ class CredentialChain:
                 if asyncio.get_running_loop().time() >= self._next_reading_s:
                     self._read_again()
                 return self._current
-        return await asyncio.shield(self._read_again())
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(self._read_again())
+        except TimeoutError as error:
+            raise CredentialsUnreachable(
+                f"The AWS credentials were not read in {timeout_s:g} s. {_CHECK_ROLE}"
+            ) from error
 
     def _ends_within(self, duration_s: int | None) -> bool:
         """Whether the credentials end so soon; None is when botocore would have new ones."""
@@ -138,8 +146,7 @@ def _explain(error: Exception) -> NoCredentials:
         passing = isinstance(error, _PASSING) and not isinstance(error, _FINAL)
     if passing:
         return CredentialsUnreachable(
-            f"The AWS credentials could not be read now: {what}. Check the network and the role of"
-            " this machine or container."
+            f"The AWS credentials could not be read now: {what}. {_CHECK_ROLE}"
         )
     return NoCredentials(
         f"The AWS credentials could not be read: {what}. Check AWS_PROFILE, the files in ~/.aws"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -21,6 +22,14 @@ REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+class Address(NamedTuple):
+    """A server that can be connected to."""
+
+    host: str
+    port: int
+    tls: bool
+
+
 class Endpoint(Struct, frozen=True):
     """One SQS endpoint."""
 
@@ -32,6 +41,8 @@ class Endpoint(Struct, frozen=True):
     region: str
     #: Whether it is on this machine or in its own network, so that no AWS account is needed.
     local: bool
+    #: Where to connect to.
+    address: Address
 
 
 def resolve_endpoint(
@@ -77,6 +88,7 @@ def resolve_endpoint(
         path=path,
         region=region or region_of_url(url) or region_of_url(queue_url) or DEFAULT_REGION,
         local=is_local(name),
+        address=Address(name, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "https"),
     )
 
 

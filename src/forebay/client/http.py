@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
-import aiohttp
 from msgspec.structs import replace
 
 from forebay.backoff import jitter
 from forebay.client.base import SqsClient, attempt_timeout_s
 from forebay.client.credentials import CredentialChain
-from forebay.client.endpoint import Endpoint, region_of_url, resolve_endpoint
+from forebay.client.endpoint import Endpoint, resolve_endpoint
+from forebay.client.heads import Head
+from forebay.client.pool import Pool
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
 from forebay.errors import Closed, ForebayError, ServiceUnreachable, SettingsError
 from forebay.protocol import awsjson
-from forebay.protocol.actions import AnyRequest, AnyResult, ReceiveMessageRequest
+from forebay.protocol.actions import (
+    AnyRequest,
+    AnyResult,
+    ReceiveMessageRequest,
+    SendMessageBatchRequest,
+    SendMessageRequest,
+)
 from forebay.protocol.errors import SERIALIZATION_EXCEPTION, SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX, message_id
-from forebay.protocol.sigv4 import Credentials, sign
+from forebay.protocol.sigv4 import Credentials
 
 #: How long one attempt may take unless the call says otherwise, in seconds. A durable send takes
 #: milliseconds; a service that is silent for this long is not going to answer.
 CALL_TIMEOUT_S = 5.0
 
-#: Headers that aiohttp would add and SQS has no use for.
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding")
+#: How many queues' endpoints are remembered at once.
+_ENDPOINTS_MAX = 10_000
 
 
 class HttpSqsClient(SqsClient):
@@ -68,13 +77,13 @@ class HttpSqsClient(SqsClient):
         self._credentials = credentials
         self._retry = retry or RetryPolicy()
         self._timeout_s = timeout_s
-        self._connections = connections
         self._clock = clock or SystemClock()
         self._entropy = entropy
         self._executor = executor
         self._endpoints: dict[str | None, Endpoint] = {}
         self._chains: dict[bool, CredentialChain] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._heads: dict[tuple[str, str], Head] = {}
+        self._pool = Pool(connections)
         self._closed = False
         if endpoint_url is not None:
             resolve_endpoint(endpoint_url, region, environment)
@@ -90,15 +99,18 @@ class HttpSqsClient(SqsClient):
         endpoint = self._endpoint(getattr(request, "queue_url", None))
         timeout_s = attempt_timeout_s(request, self._timeout_s if timeout_s is None else timeout_s)
         if isinstance(request, ReceiveMessageRequest):
-            request = self._repeatable(request)
+            request = self._named(request)
         action, body = _encode(request)
+        repeatable = _is_repeatable(request)
         retry = retry or self._retry
         attempt = 0
         failing_since_ms: int | None = None
         while True:
+            if self._closed:
+                raise Closed("The SQS client was closed; make a new one.")
             attempt += 1
             try:
-                return await self._attempt(endpoint, action, body, timeout_s)
+                return await self._attempt(endpoint, action, body, timeout_s, repeatable=repeatable)
             except ForebayError as error:
                 now_ms = self._clock.monotonic_ms()
                 if failing_since_ms is None:
@@ -116,52 +128,45 @@ class HttpSqsClient(SqsClient):
 
     async def close(self) -> None:
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        await self._pool.close()
 
     async def _attempt(
-        self, endpoint: Endpoint, action: str, body: bytes, timeout_s: float
+        self,
+        endpoint: Endpoint,
+        action: str,
+        body: bytes,
+        timeout_s: float,
+        *,
+        repeatable: bool,
     ) -> AnyResult:
-        headers = {
-            "Host": endpoint.host,
-            "Content-Type": awsjson.CONTENT_TYPE,
-            awsjson.TARGET_HEADER: awsjson.TARGET_PREFIX + action,
-        }
-        headers |= sign(
-            self._credentials or await self._chain(endpoint).current(),
-            method="POST",
-            path=endpoint.path,
-            query="",
-            headers=headers.items(),
-            body=body,
-            region=endpoint.region,
-            wall_ms=self._clock.wall_ms(),
-        )
         try:
-            async with self._open_session().post(
-                endpoint.url,
-                data=body,
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-                allow_redirects=False,
-            ) as answer:
-                content = await answer.read()
-        except (aiohttp.ClientError, OSError) as error:
+            credentials = self._credentials or await self._chain(endpoint).current(timeout_s)
+            head = self._heads.get((endpoint.url, action))
+            if head is None or head.credentials is not credentials:
+                head = self._heads[endpoint.url, action] = Head(endpoint, action, credentials)
+            answer = await self._pool.exchange(
+                endpoint.address,
+                head.request(body, self._clock.wall_ms()),
+                deadline_s=asyncio.get_running_loop().time() + timeout_s,
+                repeatable=repeatable,
+            )
+        except ForebayError:
+            raise
+        except Exception as error:
             raise _unreachable(endpoint, action, timeout_s, error) from error
         if answer.status == 200:
-            return awsjson.decode_result(action, content)
-        raise awsjson.decode_error(
-            answer.status, answer.headers.get(awsjson.QUERY_ERROR_HEADER), content
-        )
+            return awsjson.decode_result(action, answer.body)
+        raise awsjson.decode_error(answer.status, answer.query_error, answer.body)
 
     def _endpoint(self, queue_url: str | None) -> Endpoint:
-        region = region_of_url(queue_url) if queue_url else None
-        endpoint = self._endpoints.get(region)
+        endpoint = self._endpoints.get(queue_url)
         if endpoint is None:
+            if len(self._endpoints) >= _ENDPOINTS_MAX:
+                self._endpoints.clear()
             endpoint = resolve_endpoint(
                 self._endpoint_url, self._region, self._environment, queue_url
             )
-            self._endpoints[region] = endpoint
+            self._endpoints[queue_url] = endpoint
         return endpoint
 
     def _chain(self, endpoint: Endpoint) -> CredentialChain:
@@ -171,22 +176,20 @@ class HttpSqsClient(SqsClient):
             self._chains[endpoint.local] = chain
         return chain
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise Closed("The SQS client was closed; make a new one.")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=_NO_AUTOMATIC_HEADERS,
-                headers={"User-Agent": "forebay"},
-            )
-        return self._session
-
-    def _repeatable(self, request: ReceiveMessageRequest) -> ReceiveMessageRequest:
+    def _named(self, request: ReceiveMessageRequest) -> ReceiveMessageRequest:
         if request.receive_request_attempt_id or not request.queue_url.endswith(FIFO_SUFFIX):
             return request
         return replace(request, receive_request_attempt_id=message_id(self._entropy(16)))
+
+
+def _is_repeatable(request: AnyRequest) -> bool:
+    """Whether a request that was perhaps carried out may be made again without being asked.
+
+    Any but sending: to a standard queue that would send twice.
+    """
+    if isinstance(request, SendMessageRequest | SendMessageBatchRequest):
+        return request.queue_url.endswith(FIFO_SUFFIX)
+    return True
 
 
 def _encode(request: AnyRequest) -> tuple[str, bytes]:
@@ -201,12 +204,16 @@ def _encode(request: AnyRequest) -> tuple[str, bytes]:
 def _unreachable(
     endpoint: Endpoint, action: str, timeout_s: float, error: Exception
 ) -> ServiceUnreachable:
-    reason = f"no answer in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
+    what = f"{action} at {endpoint.url} failed: "
+    if isinstance(error, ssl.SSLError):
+        return ServiceUnreachable(
+            f"{what}no trusted TLS connection: {error}. Name the certificate's authority with"
+            " SSL_CERT_FILE, or check that the endpoint speaks TLS."
+        )
+    reason = f"{error} in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
     advice = (
         "Check that the broker runs (`forebay serve`) and that this is its URL."
         if endpoint.local
         else "Check the endpoint URL, the region and the network."
     )
-    return ServiceUnreachable(
-        f"{action} at {endpoint.url} failed: {reason or type(error).__name__}. {advice}"
-    )
+    return ServiceUnreachable(f"{what}{reason or type(error).__name__}. {advice}")

@@ -27,6 +27,9 @@ SERVICE = "sqs"
 #: What ends a credential scope.
 TERMINATION = "aws4_request"
 
+#: Stands where the time will be. No header can hold it.
+_HOLE = "\0"
+
 #: Headers as they were or will be sent. A name may come more than once.
 Headers = Iterable[tuple[str, str]]
 
@@ -52,6 +55,68 @@ class Scope(Struct, frozen=True):
         return f"{self.date}/{self.region}/{self.service}/{TERMINATION}"
 
 
+class Signer:
+    """Signs requests that differ in their bodies and times alone, as those of one action do.
+
+    What stays the same is put together once, and what goes with the time once a second.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        method: str,
+        path: str,
+        query: str,
+        headers: Headers,
+        region: str,
+        service: str = SERVICE,
+    ) -> None:
+        """`path` and `query` are as in the URL.
+
+        All of `headers` are signed, and `host` must be among them; a proxy that changes a signed
+        header breaks the signature.
+        """
+        self._credentials = credentials
+        self._region = region
+        self._service = service
+        to_sign = [*headers, ("X-Amz-Date", _HOLE)]
+        if credentials.session_token is not None:
+            to_sign.append(("X-Amz-Security-Token", credentials.session_token))
+        self._signed_headers = signed_headers(to_sign)
+        canonical = canonical_request(method, path, query, to_sign, "")
+        self._before_date, _, self._after_date = canonical.encode().partition(_HOLE.encode())
+        self._second = -1
+        self._date = self._to_sign = self._authorization = ""
+        self._key = b""
+        self._canonical = sha256()
+
+    def sign(self, body: bytes, wall_ms: int) -> tuple[str, str]:
+        """The values of the headers X-Amz-Date and Authorization.
+
+        `wall_ms` is the time since the Unix epoch; AWS takes a signature for five minutes.
+        """
+        second = wall_ms // 1000
+        if second != self._second:
+            self._begin_second(second)
+        canonical = self._canonical.copy()
+        canonical.update(sha256(body).hexdigest().encode())
+        string = self._to_sign + canonical.hexdigest()
+        return self._date, self._authorization + signature(self._key, string)
+
+    def _begin_second(self, second: int) -> None:
+        self._second = second
+        self._date = _amz_date_of_second(second)
+        scope = Scope(self._date[:8], self._region, self._service)
+        self._key = signing_key(self._credentials.secret_access_key, scope)
+        self._canonical = sha256(self._before_date + self._date.encode() + self._after_date)
+        self._to_sign = f"{ALGORITHM}\n{self._date}\n{scope}\n"
+        self._authorization = (
+            f"{ALGORITHM} Credential={self._credentials.access_key_id}/{scope},"
+            f" SignedHeaders={self._signed_headers}, Signature="
+        )
+
+
 def sign(
     credentials: Credentials,
     *,
@@ -64,26 +129,21 @@ def sign(
     wall_ms: int,
     service: str = SERVICE,
 ) -> dict[str, str]:
-    """The headers that sign a request: add them to it.
-
-    `path` and `query` are as in the URL. All of `headers` are signed, and `host` must be among
-    them; a proxy that changes a signed header breaks the signature. `wall_ms` is the time since the
-    Unix epoch; AWS takes a signature for five minutes.
-    """
-    moment = amz_date(wall_ms)
-    added = {"X-Amz-Date": moment}
+    """The headers that sign one request: add them to it. Arguments are as a Signer's."""
+    signer = Signer(
+        credentials,
+        method=method,
+        path=path,
+        query=query,
+        headers=headers,
+        region=region,
+        service=service,
+    )
+    date, authorization = signer.sign(body, wall_ms)
+    added = {"X-Amz-Date": date}
     if credentials.session_token is not None:
         added["X-Amz-Security-Token"] = credentials.session_token
-    scope = Scope(moment[:8], region, service)
-    to_sign = [*headers, *added.items()]
-    canonical = canonical_request(method, path, query, to_sign, sha256(body).hexdigest())
-    key = signing_key(credentials.secret_access_key, scope)
-    added["Authorization"] = (
-        f"{ALGORITHM} Credential={credentials.access_key_id}/{scope},"
-        f" SignedHeaders={signed_headers(to_sign)},"
-        f" Signature={signature(key, string_to_sign(moment, scope, canonical))}"
-    )
-    return added
+    return added | {"Authorization": authorization}
 
 
 def canonical_request(
