@@ -81,8 +81,22 @@ Drawn by `make docs` from `TRANSITIONS` in `src/forebay/worker/lease.py`, the ta
 that a worker does with a received message goes through. A pair of state and event that is not here
 cannot happen. The five states in which a life ends are the columns of the worker's ledger.
 
-A message that is `LOST` is not gone: its lease was over, or SQS could not be told while it lasted,
-so SQS delivers it again.
+- A message that is `LOST` is not gone: its lease was over, or SQS could not be told while it
+  lasted, so SQS delivers it again.
+- While it is `WAITING`, `RUNNING` or `COPYING` it is kept hidden: by the queue's visibility timeout
+  at first, then by extensions of half the time since its receive, up to `heartbeat_max_s`. When a
+  worker is killed, its messages come back when the latest extension is over.
+- `POSTPONED` is what a failure leads to, or a `Retry`. After the nth failure it comes back within
+  `backoff_base_s` × 2ⁿ⁻¹ seconds, at most `backoff_max_s`.
+- `INTERRUPTED` is no failure: a drain, or a failure before it in its group. It comes back at once.
+  SQS counts it as a receive nevertheless, so give the queue a `maxReceiveCount` that leaves room
+  for some interruptions beside the failures that you allow.
+- `Queue(failures_max=3)` rejects a message at the third failure that one worker has seen. SQS tells
+  a worker how often a message was received and not why it came back, so failures in other
+  processes are not counted: with four of them it may fail nine times, but it is never rejected
+  before the third. `maxReceiveCount` bounds them all together.
+- In its state `LEFT` a handler is over its `timeout_s` and could not be stopped. Its message is
+  never deleted for that; when the handler ends after all, what it says counts.
 """,
     lease.TRANSITIONS,
     "RECEIVED",
