@@ -13,7 +13,7 @@ import msgspec
 import pydantic
 import pytest
 
-from forebay import App, Producer, Received, Reject, Retry, Router, WorkerSettings
+from forebay import App, Producer, Queue, Received, Reject, Retry, Router, WorkerSettings
 from forebay.testing import Drained, WorkerHarness
 from forebay.testing.worker import NotDrained
 from forebay.worker.middleware import CallNext
@@ -345,6 +345,21 @@ async def test_an_app_is_run_with_the_harness_s_client_and_its_own_middleware() 
     assert await harness.drain("mails") == Drained(done=1, retried=1)
     assert seen == ["orders", "mails", "mails"]
     await app.close()
+
+
+async def test_a_queue_may_be_given_by_its_url_and_have_settings_of_its_own() -> None:
+    app = App()
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+
+    @app.consume(Queue(url, failures_max=2, dead_letter_queue="rejected"), Order)
+    async def take(received: Received[Order]) -> None:
+        raise Retry(1) if received.payload.seat else ValueError
+
+    harness = WorkerHarness(app)
+    harness.enqueue(url, None, Order(0))
+    harness.enqueue("orders", None, Order(1))
+    assert await harness.drain(url) == Drained(failed=1, retried=4, rejected=1)
+    harness.assert_enqueued(None, {"seat": 0}, queue="rejected", count=1)
 
 
 def test_a_test_without_an_event_loop_runs_it_with_asyncio() -> None:

@@ -124,12 +124,14 @@ def test_the_attributes_of_a_notification_are_in_its_body() -> None:
         tries={"Type": "Number", "Value": "3"},
         tags={"Type": "String.Array", "Value": '["a", "b"]'},
         blob={"Type": "Binary", "Value": "AAEC"},
+        broken={"Type": "Binary", "Value": "A$"},
     )
     assert ENVELOPE_OR_RAW(message(body=body)).attributes == {
         "city": MessageAttributeValue(data_type="String", string_value="Basel"),
         "tries": MessageAttributeValue(data_type="Number", string_value="3"),
         "tags": MessageAttributeValue(data_type="String.Array", string_value='["a", "b"]'),
         "blob": MessageAttributeValue(data_type="Binary", binary_value=b"\x00\x01\x02"),
+        "broken": MessageAttributeValue(data_type="Binary", string_value="A$"),
     }
     assert ENVELOPE_OR_RAW(message(body=notification("hello"))).attributes is None
 

@@ -162,7 +162,7 @@ class WorkerHarness:
             self._router = handlers
         else:
             handlers.client = self.client
-            self._queues = {queue.name: queue for queue in handlers.queues}
+            self._queues = {_name(queue.name): queue for queue in handlers.queues}
             settings = settings or handlers.settings
             middleware = handlers.middleware if middleware is None else middleware
         self._settings = settings or WorkerSettings()
@@ -221,7 +221,8 @@ class WorkerHarness:
 
         For a handler without `batch` it is one call after another.
         """
-        name = queue or next(iter(self._queues), _QUEUE + (FIFO_SUFFIX if group_id else ""))
+        default = next(iter(self._queues), _QUEUE + (FIFO_SUFFIX if group_id else ""))
+        name = _name(queue or default)
         client = self._new_client(self._max_receive_count)
         source = await self._open(name, client)
         for payload in payloads:
@@ -267,7 +268,7 @@ class WorkerHarness:
             group_id = group_id or "group"
             deduplication_id = deduplication_id or f"{number}"
         request = send_request(
-            self.client.url(queue),
+            self.client.url(_name(queue)),
             self._body(message_type, payload, key, number),
             group_id=group_id,
             deduplication_id=deduplication_id,
@@ -282,6 +283,7 @@ class WorkerHarness:
         A message that comes back is handled again after its delay, for which the clock is put
         forward, until it was received too often. Raises NotDrained after `messages_max` receives.
         """
+        queue = _name(queue)
         source = await self._open(queue, self.client)
         dead_letters = dead_letter_queue(queue)
         dead_before = sum(self.client.counts(dead_letters)) if dead_letters else 0
@@ -301,9 +303,11 @@ class WorkerHarness:
             await self._settled(source)
         ledger = source.ledger
         dead = sum(self.client.counts(dead_letters)) - dead_before if dead_letters else 0
+        if _name(source.queue.dead_letter_queue or dead_letters or "") == dead_letters:
+            dead -= ledger.rejected
         return Drained(
             done=ledger.acked,
-            failed=dead - ledger.rejected,
+            failed=dead,
             retried=ledger.retried,
             rejected=ledger.rejected,
             hanging=hanging,
@@ -331,7 +335,7 @@ class WorkerHarness:
             each
             for each in sent
             if each.type == message_type
-            and (queue is None or each.queue == queue)
+            and (queue is None or each.queue == _name(queue))
             and (key is None or each.key == key)
             and (expected is None or is_subset(expected, each.payload))
         ]
@@ -438,6 +442,11 @@ class WorkerHarness:
         """Put the clock forward until something becomes visible."""
         due_ms = self.client.next_due_ms()
         self.clock.advance(max(1, due_ms - self.clock.monotonic_ms()))
+
+
+def _name(queue: str) -> str:
+    """The name of a queue that is given by name, URL or ARN."""
+    return queue.rpartition("/")[2].rpartition(":")[2]
 
 
 def _receive(client: MemorySqsClient, source: Source) -> list[Message]:

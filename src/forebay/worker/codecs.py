@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal, TypeAlias
 
 from msgspec import MsgspecError, Raw, Struct
@@ -135,9 +136,10 @@ def _notification(body: str) -> _Notification | None:
 
 def _attribute(attribute: _SnsAttribute) -> MessageAttributeValue:
     if attribute.type.startswith("Binary"):
-        return MessageAttributeValue(
-            data_type=attribute.type, binary_value=b64decode(attribute.value)
-        )
+        with suppress(ValueError):
+            return MessageAttributeValue(
+                data_type=attribute.type, binary_value=b64decode(attribute.value, validate=True)
+            )
     return MessageAttributeValue(data_type=attribute.type, string_value=attribute.value)
 
 
