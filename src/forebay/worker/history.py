@@ -9,8 +9,8 @@ from msgspec import Struct
 #: Messages that are remembered at most. The one that was seen longest ago is forgotten first.
 REMEMBERED_MAX = 20_000
 
-#: Interruptions after which a message comes back at once; after more, only after a backoff. A
-#: queue's maxReceiveCount should leave room for as many beside the failures it allows.
+#: Interruptions for which a queue's maxReceiveCount should leave room beside the failures that are
+#: allowed: a message that takes minutes meets this many restarts in a day of many deployments.
 INTERRUPTIONS_MAX = 5
 
 
@@ -18,8 +18,6 @@ class Past(Struct):
     """What became of one message here so far."""
 
     failures: int = 0
-    #: Handlers that were interrupted by a drain.
-    interruptions: int = 0
     #: Receives that ended without its handler having failed: interrupted, behind another message of
     #: its group, or put off by its handler.
     spared: int = 0

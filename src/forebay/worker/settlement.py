@@ -8,10 +8,11 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from forebay.backoff import backoff_s, jitter
+from forebay.errors import ForebayError
 from forebay.worker.acknowledge import Acknowledger
 from forebay.worker.context import Context
 from forebay.worker.heartbeat import Heartbeat
-from forebay.worker.history import INTERRUPTIONS_MAX, History
+from forebay.worker.history import History
 from forebay.worker.lease import Event, Lease, State
 from forebay.worker.outcomes import Done, Failed, Interrupted, Outcome, Reject, Retry, StillRunning
 from forebay.worker.queue import Queue
@@ -89,12 +90,13 @@ class Settlement:
             case Failed():
                 return await self._fail(lease, outcome.error, followed=followed)
             case Interrupted():
-                return self._interrupt(lease)
+                self.release([lease])
+                return Settled(Group.GOES_BACK)
             case StillRunning():
                 return self._leave(lease, timed_out=outcome.timed_out)
 
     def release(self, leases: list[Lease], delay_s: int = 0) -> None:
-        """Let messages come back that did not run."""
+        """Let messages come back that did not run, or not to their end."""
         for lease in leases:
             self._history.of(lease.message_id).spared += 1
             lease.step(Event.INTERRUPTED)
@@ -128,6 +130,7 @@ class Settlement:
                 named,
                 reason,
                 error,
+                exc_info=None if isinstance(error, ForebayError) else error,
             )
         else:
             _log.warning("%s is rejected: %s", named, reason)
@@ -157,17 +160,6 @@ class Settlement:
         if followed and last is not None and lease.receive_count >= last:
             return await self._reject(lease, f"Failed at its last receive: {what}")
         return self._come_back(lease, self._backoff_s(lease))
-
-    def _interrupt(self, lease: Lease) -> Settled:
-        past = self._history.of(lease.message_id)
-        past.spared += 1
-        delay_s = 0
-        if lease.state is not State.WAITING and not lease.lost:
-            past.interruptions += 1
-            delay_s = self._backoff_s(lease) if past.interruptions > INTERRUPTIONS_MAX else 0
-        lease.step(Event.INTERRUPTED)
-        self._releaser.release([lease], delay_s)
-        return Settled(Group.GOES_BACK, delay_s)
 
     def _leave(self, lease: Lease, *, timed_out: bool) -> Settled:
         """Its handler goes on without a place. Settle it again when that ends.
