@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from forebay.broker.embedded import EmbeddedBroker
     from forebay.client.base import SqsClient
     from forebay.client.http import HttpSqsClient
-    from forebay.errors import ForebayError
+    from forebay.client.retry import NO_RETRY, RetryPolicy
+    from forebay.errors import ForebayError, ServiceUnreachable
     from forebay.idempotency.guard import Guard
     from forebay.messages.envelope import Envelope
     from forebay.producer.producer import Producer
@@ -50,6 +51,7 @@ _MODULES = {
     "Limit": "forebay.worker.limits",
     "LittlesLaw": "forebay.worker.scaling.littles_law",
     "MEDIUM": "forebay.worker.queue",
+    "NO_RETRY": "forebay.client.retry",
     "PartlyFailed": "forebay.worker.outcomes",
     "PoolPermit": "forebay.worker.permits",
     "Priority": "forebay.worker.queue",
@@ -59,7 +61,9 @@ _MODULES = {
     "Received": "forebay.worker.received",
     "Reject": "forebay.worker.outcomes",
     "Retry": "forebay.worker.outcomes",
+    "RetryPolicy": "forebay.client.retry",
     "Router": "forebay.worker.routing",
+    "ServiceUnreachable": "forebay.errors",
     "SqsClient": "forebay.client.base",
     "SqsError": "forebay.protocol.errors",
     "Worker": "forebay.worker.worker",
@@ -71,6 +75,7 @@ __all__ = [
     "HIGH",
     "LOW",
     "MEDIUM",
+    "NO_RETRY",
     "App",
     "CircuitBreaker",
     "Document002",
@@ -90,7 +95,9 @@ __all__ = [
     "Received",
     "Reject",
     "Retry",
+    "RetryPolicy",
     "Router",
+    "ServiceUnreachable",
     "SqsClient",
     "SqsError",
     "Worker",

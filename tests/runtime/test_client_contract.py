@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import uvloop
 
 from forebay.broker.broker import Broker
 from forebay.broker.embedded import EmbeddedBroker
@@ -282,6 +285,22 @@ async def test_a_missing_queue_is_named_with_what_to_do(sqs: SqsClient) -> None:
             " `await client.create_queue('kwyjibo')` or `forebay create kwyjibo`, or check the"
             " name, the region and the account."
         )
+
+
+def test_a_client_goes_on_in_another_event_loop(embedded: EmbeddedBroker) -> None:
+    client = HttpSqsClient(
+        embedded.endpoint_url, credentials=Credentials("test", "test"), environment={}
+    )
+    with warnings.catch_warnings():
+        # The first loop ended with the client's connection open.
+        warnings.simplefilter("ignore", ResourceWarning)
+        for loop_factory in (asyncio.new_event_loop, uvloop.new_event_loop):
+            for body in ("a", "b"):
+                with asyncio.Runner(loop_factory=loop_factory) as runner:
+                    runner.run(client.create_queue("loops"))
+                    runner.run(client.send("loops", body))
+                gc.collect()
+        asyncio.run(client.close())
 
 
 async def test_a_long_poll_ends_with_the_message_that_comes(sqs: SqsClient, queue_url: str) -> None:

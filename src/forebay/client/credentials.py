@@ -93,8 +93,8 @@ class CredentialChain:
 
     def _read_again(self) -> asyncio.Future[Credentials]:
         """The reading that is under way, or a new one."""
-        if self._reading is None:
-            loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._reading is None or self._reading.get_loop() is not loop:
             self._reading = loop.run_in_executor(self._executor, self._read)
             self._reading.add_done_callback(self._end_reading)
         return self._reading

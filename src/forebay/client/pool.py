@@ -17,17 +17,22 @@ IDLE_S = 15.0
 class Pool:
     """Makes exchanges, at most `limit` at once; more wait for their turn in order.
 
-    Use it in one event loop.
+    Use it in one event loop at a time. What belonged to one that has ended is forgotten.
     """
 
     def __init__(self, limit: int) -> None:
-        self._free = limit
+        self._limit = limit
+        self._closed = False
+        self._tls: ssl.SSLContext | None = None
+        self._begin(None)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._loop = loop
+        self._free = self._limit
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: dict[Address, deque[Connection]] = defaultdict(deque)
         self._open: set[Connection] = set()
         self._all_ended: asyncio.Future[None] | None = None
-        self._closed = False
-        self._tls: ssl.SSLContext | None = None
 
     async def exchange(
         self, address: Address, request: bytes, *, deadline_s: float, repeatable: bool
@@ -39,12 +44,15 @@ class Pool:
 
         Raises OSError: those of connecting, ssl.SSLError, Disconnected, NotHttp and TimeoutError.
         """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._begin(loop)
         if self._free and not self._waiting:
             self._free -= 1
         else:
             await self._wait_for_turn(deadline_s)
         try:
-            kept = self._take_kept(address)
+            kept = self._take_kept(address, loop.time())
             if kept is not None:
                 try:
                     return await self._ask(address, kept, request, deadline_s)
@@ -59,8 +67,11 @@ class Pool:
     async def close(self) -> None:
         """Close every connection; who still waits for an answer gets Disconnected."""
         self._closed = True
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._begin(loop)
         if self._open and self._all_ended is None:
-            self._all_ended = asyncio.get_running_loop().create_future()
+            self._all_ended = loop.create_future()
             for connection in list(self._open):
                 connection.abort()
         if self._all_ended is not None:
@@ -77,13 +88,12 @@ class Pool:
             else:
                 connection.abort()
 
-    def _take_kept(self, address: Address) -> Connection | None:
+    def _take_kept(self, address: Address, now_s: float) -> Connection | None:
         """The connection that was used last, so that those that are not needed grow old."""
         idle = self._idle[address]
         if not idle:
             return None
-        oldest_s = asyncio.get_running_loop().time() - IDLE_S
-        while idle and idle[0].idle_since_s < oldest_s:
+        while idle and idle[0].idle_since_s < now_s - IDLE_S:
             idle.popleft().abort()
         while idle:
             connection = idle.pop()
