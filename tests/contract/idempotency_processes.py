@@ -8,6 +8,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from forebay.idempotency import (
     Performed,
     SqliteIdempotencyStore,
     Started,
+    Versions,
     advance_in,
     complete_in,
 )
@@ -42,6 +44,9 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS payment (order_id TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS applied (number INTEGER NOT NULL, version INTEGER NOT NULL)",
 )
+
+#: The application's log, in order.
+APPLIED = "SELECT version FROM applied ORDER BY number"
 
 Store = SqliteIdempotencyStore | PostgresIdempotencyStore
 
@@ -209,22 +214,44 @@ def begin_all(
     results.put(asyncio.run(begin_all()))
 
 
-def apply_versions(place: str, seed: int, versions: int, line_up: Barrier) -> None:
-    """Apply every version in an order of its own, at the same time as the other processes."""
+def shuffled(versions: int, seed: int) -> list[int]:
+    """Each version twice, as a standard queue may deliver them."""
     order = [*range(1, versions + 1)] * 2
     random.Random(seed).shuffle(order)
-    log = "INSERT INTO applied SELECT count(*), {} FROM applied"
+    return order
+
+
+def apply_inside(place: str, seed: int, versions: int, log: Path, line_up: Barrier) -> None:
+    """Apply every version in the database of the versions, at the same time as the others."""
+    statement = "INSERT INTO applied SELECT count(*), {} FROM applied"
     line_up.wait()
     if place.startswith("host="):
         with psycopg.connect(place, autocommit=True) as connection:
-            for version in order:
+            for version in shuffled(versions, seed):
                 with connection.transaction():
                     if advance_in(connection, "acct-1", version):
-                        connection.execute(log.format(version).encode())
+                        connection.execute(statement.format(version).encode())
     else:
         database = open_database(place, durable=False)
-        for version in order:
+        for version in shuffled(versions, seed):
             with transaction(database):
                 if advance_in(database, "acct-1", version):
-                    database.execute(log.format(version))
+                    database.execute(statement.format(version))
         database.close()
+
+
+def apply_outside(place: str, seed: int, versions: int, log: Path, line_up: Barrier) -> None:
+    """Append every version to a file, which takes whatever it is given."""
+
+    async def append(version: int, attempt: Attempt) -> None:
+        with log.open("a") as applied:
+            applied.write(f"{version}\n")
+
+    async def apply_all() -> None:
+        async with opened(place) as store:
+            applying = Versions(store, wait_ms=60_000)
+            line_up.wait()
+            for version in shuffled(versions, seed):
+                await applying.apply_if_newer("acct-1", version, partial(append, version))
+
+    asyncio.run(apply_all())

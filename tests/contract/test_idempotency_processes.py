@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Callable
 from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ import pytest
 
 from forebay.idempotency import AlreadyDone, Performed, Status
 from tests.contract.idempotency_processes import (
-    apply_versions,
+    APPLIED,
+    apply_inside,
+    apply_outside,
     begin_all,
     consume_and_die,
     consume_until_done,
@@ -63,12 +66,13 @@ def test_of_several_processes_one_begins_each_key(place: str, spawning: SpawnCon
     assert len(set(tokens)) == len(keys)
 
 
+@pytest.mark.parametrize("apply", [apply_inside, apply_outside])
 def test_several_processes_apply_versions_in_rising_order(
-    place: str, spawning: SpawnContext
+    place: str, apply: Callable[..., None], spawning: SpawnContext, tmp_path: Path
 ) -> None:
-    line_up = spawning.Barrier(PROCESSES)
+    log, line_up = tmp_path / "applied", spawning.Barrier(PROCESSES)
     processes = [
-        spawning.Process(target=apply_versions, args=(place, seed, 30, line_up))
+        spawning.Process(target=apply, args=(place, seed, 30, log, line_up))
         for seed in range(PROCESSES)
     ]
     for process in processes:
@@ -76,8 +80,10 @@ def test_several_processes_apply_versions_in_rising_order(
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * PROCESSES
-    applied = execute(place, "SELECT version FROM applied ORDER BY number")
-    versions = [version for (version,) in applied]
+    if apply is apply_outside:
+        versions = [int(line) for line in log.read_text().splitlines()]
+    else:
+        versions = [version for (version,) in execute(place, APPLIED)]
     assert versions == sorted(set(versions))
     assert versions[-1] == 30
 

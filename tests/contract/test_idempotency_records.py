@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from itertools import permutations
 
 import pytest
 
-from forebay.idempotency import MessageStatus, PayloadDiffers, SideEffect, Status
+from forebay.idempotency import (
+    AlreadyDone,
+    Applied,
+    Attempt,
+    Guard,
+    MessageStatus,
+    PayloadDiffers,
+    Performed,
+    SideEffect,
+    Status,
+    Versions,
+)
 from tests.contract.conftest import AnyStore
 
 NOW = 1_700_000_000_000
@@ -159,3 +171,42 @@ async def test_a_purge_takes_each_kind_of_record_when_its_time_has_come(store: A
         await store.find("k1"),
     ]
     assert None not in kept
+
+
+async def test_of_many_at_once_the_guard_lets_one_do_it_and_gives_all_its_result(
+    store: AnyStore,
+) -> None:
+    guard = Guard(store, wait_ms=30_000)
+    performed: list[str] = []
+
+    async def effect(attempt: Attempt) -> bytes:
+        await asyncio.sleep(0)
+        performed.append(attempt.key)
+        return b"r"
+
+    outcomes = await asyncio.gather(
+        *(guard.run((f"delivery {number}", "order 7"), effect) for number in range(20))
+    )
+    assert performed == ["order 7"]
+    assert outcomes.count(Performed(b"r")) == 1
+    assert outcomes.count(AlreadyDone(b"r")) == 19
+
+
+async def test_of_many_versions_at_once_those_that_are_applied_rise(store: AnyStore) -> None:
+    versions = Versions(store, wait_ms=30_000)
+    applied: list[int] = []
+
+    async def take(version: int) -> object:
+        async def apply(attempt: Attempt) -> None:
+            await asyncio.sleep(0)
+            applied.append(version)
+
+        return await versions.apply_if_newer("acct-1", version, apply)
+
+    order = [*range(1, 16), *range(1, 16)]
+    random.Random(1).shuffle(order)
+    outcomes = await asyncio.gather(*(take(version) for version in order))
+    assert applied == sorted(set(applied))
+    assert applied[-1] == 15
+    assert outcomes.count(Applied()) == len(applied)
+    assert await store.newest_version("acct-1") == 15
