@@ -14,8 +14,8 @@ import pydantic
 import pytest
 
 from forebay import App, Producer, Queue, Received, Reject, Retry, Router, WorkerSettings
-from forebay.testing import Drained, WorkerHarness
-from forebay.testing.worker import NotDrained
+from forebay.errors import SettingsError
+from forebay.testing import Drained, NotDrained, WorkerHarness
 from forebay.worker.middleware import CallNext
 
 
@@ -356,6 +356,8 @@ async def test_a_queue_may_be_given_by_its_url_and_have_settings_of_its_own() ->
         raise Retry(1) if received.payload.seat else ValueError
 
     harness = WorkerHarness(app)
+    with pytest.raises(SettingsError, match="consumes no queue mails"):
+        await harness.perform(None, "text", queue="mails")
     harness.enqueue(url, None, Order(0))
     harness.enqueue("orders", None, Order(1))
     assert await harness.drain(url) == Drained(failed=1, retried=4, rejected=1)

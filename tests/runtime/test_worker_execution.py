@@ -397,6 +397,25 @@ async def test_a_middleware_that_no_longer_waits_does_not_end_the_thread_s_messa
     await execution.close()
 
 
+async def test_a_middleware_may_call_a_plain_function_again() -> None:
+    calls = []
+
+    def fails_once(received: Received[int]) -> None:
+        calls.append(received)
+        if len(calls) == 1:
+            raise ERROR
+
+    async def tries_twice(received: Any, call_next: CallNext) -> None:
+        with contextlib.suppress(ValueError):
+            return await call_next(received)
+        return await call_next(received)
+
+    execution = Execution(middleware=[tries_twice])
+    assert await execution.perform(*received_by(fails_once)) == [Done()]
+    assert len(calls) == 2
+    await execution.close()
+
+
 async def test_closing_waits_for_nothing_that_hangs() -> None:
     go_on = threading.Event()
 

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from forebay.spying import NotAsExpected, Pending, SeenMessage, Status
     from forebay.testing.broker import BrokerForTests
+    from forebay.testing.ended import Drained, Ended, NotDrained
     from forebay.testing.enqueued import Enqueued
-    from forebay.testing.worker import Drained, Ended, WorkerHarness
+    from forebay.testing.worker import WorkerHarness
     from forebay.virtual_clock import VirtualClock
 
 #: Where each public name comes from.
 _MODULES = {
     "BrokerForTests": "forebay.testing.broker",
-    "Drained": "forebay.testing.worker",
-    "Ended": "forebay.testing.worker",
+    "Drained": "forebay.testing.ended",
+    "Ended": "forebay.testing.ended",
     "Enqueued": "forebay.testing.enqueued",
     "NotAsExpected": "forebay.spying",
+    "NotDrained": "forebay.testing.ended",
     "Pending": "forebay.spying",
     "SeenMessage": "forebay.spying",
     "Status": "forebay.spying",
@@ -36,6 +38,7 @@ __all__ = [
     "Ended",
     "Enqueued",
     "NotAsExpected",
+    "NotDrained",
     "Pending",
     "SeenMessage",
     "Status",

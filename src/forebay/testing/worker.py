@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from forebay.client.plain import MessageAttribute, send_request
 from forebay.clock import ManualClock
-from forebay.errors import ForebayError
+from forebay.errors import SettingsError
 from forebay.messages.envelope import encode_envelope, envelope_timestamp
 from forebay.protocol.actions import (
     Message,
@@ -25,6 +25,7 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.identifiers import FIFO_SUFFIX
 from forebay.protocol.limits import BATCH_ENTRIES_MAX
+from forebay.testing.ended import Drained, Ended, NotDrained
 from forebay.testing.enqueued import Enqueued, enqueued, is_subset, not_enqueued, plain
 from forebay.testing.memory import MemorySqsClient, dead_letter_queue
 from forebay.worker.context import Context
@@ -32,7 +33,7 @@ from forebay.worker.execution import Execution
 from forebay.worker.lease import Lease
 from forebay.worker.loop_watch import LoopWatch
 from forebay.worker.middleware import Middleware
-from forebay.worker.outcomes import Done, Failed, Outcome, Reject, Retry, StillRunning
+from forebay.worker.outcomes import Done, Outcome, Reject, StillRunning
 from forebay.worker.queue import Queue
 from forebay.worker.received import Received
 from forebay.worker.routing import Route, Router
@@ -48,70 +49,6 @@ _QUEUE = "queue"
 
 #: How far the clock goes in one step while SQS is told how messages end, in milliseconds.
 _STEP_MS = 10
-
-
-class NotDrained(ForebayError):
-    """The queue does not become empty."""
-
-
-class Ended(Struct, frozen=True):
-    """How a handler ended its message."""
-
-    outcome: Outcome
-
-    @property
-    def is_done(self) -> bool:
-        return isinstance(self.outcome, Done)
-
-    @property
-    def is_retried(self) -> bool:
-        return isinstance(self.outcome, Retry)
-
-    @property
-    def is_rejected(self) -> bool:
-        return isinstance(self.outcome, Reject)
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether it raised something else than Retry or Reject, or was over its timeout_s."""
-        return isinstance(self.outcome, Failed)
-
-    @property
-    def is_hanging(self) -> bool:
-        """Whether it goes on after its timeout_s."""
-        return isinstance(self.outcome, StillRunning)
-
-    @property
-    def delay_s(self) -> float | None:
-        """After how many seconds it wants its message again; None unless it said so."""
-        return self.outcome.delay_s if isinstance(self.outcome, Retry) else None
-
-    @property
-    def error(self) -> BaseException | None:
-        """What it raised or returned; None when it is done."""
-        if isinstance(self.outcome, Failed):
-            return self.outcome.error
-        return self.outcome if isinstance(self.outcome, Retry | Reject) else None
-
-    @property
-    def reason(self) -> str | None:
-        """The text of its error; None when it is done."""
-        return None if self.error is None else str(self.error)
-
-
-class Drained(Struct, frozen=True, kw_only=True):
-    """What became of the messages of a queue."""
-
-    #: Messages whose handler has done its work.
-    done: int = 0
-    #: Messages that went to the dead-letter queue because they were received too often.
-    failed: int = 0
-    #: How often a message came back, because its handler failed or asked for it.
-    retried: int = 0
-    #: Messages that can never be handled; they went to the dead-letter queue at once.
-    rejected: int = 0
-    #: Handlers that went on after their timeout_s.
-    hanging: int = 0
 
 
 class _Job(Struct):
@@ -381,7 +318,8 @@ class WorkerHarness:
     def _jobs(self, source: Source, leases: Sequence[Lease]) -> list[_Job]:
         """The calls of handlers, in the order of the first message of each."""
         router = source.queue.router or self._router
-        assert router is not None
+        if router is None:
+            raise SettingsError(f"The App consumes no queue {source.name}.")
         jobs: list[_Job] = []
         gathering: dict[Route, _Job] = {}
         for lease in leases:

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from forebay.errors import SettingsError
-from forebay.worker.routing import is_async
+from forebay.worker.functions import is_async
 
 #: Goes on to the next middleware, or to the handler, with what was received. It returns None when
 #: the handler is done and raises what the handler raised or returned otherwise.

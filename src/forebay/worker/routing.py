@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar, Unpack, overload
@@ -14,6 +12,7 @@ from forebay.errors import SettingsError
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
 from forebay.worker.breaker import CircuitBreaker
 from forebay.worker.codecs import ENVELOPE_OR_RAW, TEXT, Codec, Parcel
+from forebay.worker.functions import check_handler, innermost, is_async
 from forebay.worker.lease import Lease
 from forebay.worker.limits import Limit
 from forebay.worker.outcomes import Reject, Retry
@@ -380,7 +379,7 @@ def _route(
             f"timeout_s of the handler of {name!r} is {timeout_s}; it must be above 0 and at most"
             f" {VISIBILITY_TIMEOUT_SECONDS_MAX} seconds."
         )
-    _check_function(name, function)
+    check_handler(name, function)
     return Route(
         name=name,
         call=function,
@@ -393,37 +392,3 @@ def _route(
         limits=tuple(options.get("limits", ())),
         breaker=options.get("breaker"),
     )
-
-
-def _check_function(name: str, function: Callable[[Any], Any]) -> None:
-    if not callable(function):
-        raise SettingsError(f"The handler of {name!r} is not a function but {function!r}.")
-    called = innermost(function)
-    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
-        raise SettingsError(f"The handler of {name!r} has a yield, so calling it does nothing.")
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(None)
-    except TypeError as error:
-        raise SettingsError(
-            f"The handler of {name!r} must take one argument, what was received; its arguments are"
-            f" {signature}. Register a method of an object, not of its class."
-        ) from error
-
-
-def is_async(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives something to await."""
-    called = innermost(function)
-    return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(
-        getattr(called, "__call__", None)  # noqa: B004
-    )
-
-
-def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function in partials and static methods."""
-    while isinstance(function, functools.partial | staticmethod):
-        function = function.func if isinstance(function, functools.partial) else function.__func__
-    return function

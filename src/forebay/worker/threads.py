@@ -77,6 +77,7 @@ class ThreadCall:
         cancels = cancels_asked_for()
         while True:
             executor = self._executor = self._threads.current
+            self._thread_id = 0
             context = contextvars.copy_context()
             self._job = executor.submit(context.run, self._run, handed)
             self._result = asyncio.wrap_future(self._job)
