@@ -152,3 +152,21 @@ async def test_a_file_that_cannot_be_opened_is_named_with_what_to_do(tmp_path: P
     text.write_text("not a database, but long enough to look like a header" * 50)
     with pytest.raises(StoreError, match=r"text\.sqlite3.*is an SQLite database"):
         await SharedWriter.open(text)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), StopIteration()])
+async def test_an_operation_that_would_end_the_thread_ends_nothing(
+    writer: SharedWriter, error: BaseException
+) -> None:
+    def breaks(connection: apsw.Connection) -> None:
+        insert(connection, 1)
+        raise error
+
+    broken, done = await asyncio.gather(
+        writer.run(breaks),
+        writer.run(lambda connection: insert(connection, 2)),
+        return_exceptions=True,
+    )
+    assert isinstance(broken, RuntimeError)
+    assert done == 1
+    assert await writer.read(numbers) == [2]

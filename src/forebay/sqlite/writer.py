@@ -119,6 +119,9 @@ class SharedWriter:
                 return operation(self._connection)
         except apsw.Error as error:
             return store_error(self._connection, error)
+        except (StopIteration, SystemExit) as error:
+            # They would end whoever awaits, and the commits of all others.
+            return RuntimeError(f"The operation raised {error!r}.")
         except Exception as error:
             return error
 

@@ -71,8 +71,12 @@ class SqliteIdempotencyStore(SqlIdempotencyStore):
     )
 
     def __init__(self, writer: SharedWriter) -> None:
-        """Keep the records where `writer` writes; `create_tables` has made their tables there."""
+        """Keep the records where an application's `writer` writes, which stays open after `close`.
+
+        `create_tables` has made the tables there.
+        """
         self._writer = writer
+        self._owns_writer = False
 
     @classmethod
     async def open(cls, path: Path | str, *, durable: bool = True) -> SqliteIdempotencyStore:
@@ -89,10 +93,13 @@ class SqliteIdempotencyStore(SqlIdempotencyStore):
             except BaseException:
                 await writer.close()
                 raise
-        return cls(writer)
+        store = cls(writer)
+        store._owns_writer = True
+        return store
 
     async def close(self) -> None:
-        await self._writer.close()
+        if self._owns_writer:
+            await self._writer.close()
 
     async def _run(self, steps: Callable[[], Steps[T]]) -> T:
         with _as_idempotency_error():
