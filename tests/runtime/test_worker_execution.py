@@ -233,6 +233,24 @@ async def test_a_plain_function_that_is_cancelled_goes_on_and_tells_its_end() ->
     await execution.close()
 
 
+async def test_a_plain_function_that_outlives_the_worker_still_hangs() -> None:
+    """So that whoever ends the process knows that Python would wait for its thread."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def works(received: Received[int]) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    execution = Execution()
+    task = asyncio.create_task(execution.perform(*received_by(works)))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await task
+    await execution.close()
+    assert execution.hanging == 1
+    go_on.set()
+
+
 async def test_a_plain_function_that_has_no_thread_yet_is_interrupted() -> None:
     begun, go_on = threading.Event(), threading.Event()
 

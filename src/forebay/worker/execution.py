@@ -64,11 +64,13 @@ class Execution:
         self._clock = clock or SystemClock()
         self._chains: dict[Route, _Call] = {}
         self._left: dict[asyncio.Task[_Error], ThreadCall | None] = {}
+        #: Threads that ran on when this was closed.
+        self._abandoned = 0
 
     @property
     def hanging(self) -> int:
         """Calls that go on without a place: after their timeout_s, or left by the drain."""
-        return len(self._left)
+        return len(self._left) + self._abandoned
 
     async def perform(self, route: Route, received: Sequence[Received[Any]]) -> list[Outcome]:
         """Call the handler, and return one outcome for each message.
@@ -94,9 +96,11 @@ class Execution:
     async def close(self) -> None:
         """Let the free threads of our own pool go. What hangs is abandoned, not awaited."""
         self._threads.close()
-        for job, thread in self._left.items():
+        left, self._left = self._left, {}
+        for job, thread in left.items():
             job.cancel()
             if thread is not None:
+                self._abandoned += thread.is_running
                 thread.abandon()
         await asyncio.sleep(0)
 
@@ -230,7 +234,7 @@ class Execution:
         self._left[job] = thread
 
         def tell(job: asyncio.Task[_Error]) -> None:
-            del self._left[job]
+            self._left.pop(job, None)
             if job.cancelled() or (thread is not None and thread.is_running):
                 for future in finished:
                     future.cancel()
