@@ -12,6 +12,7 @@ from time import monotonic
 import pytest
 
 from tests.acceptance.serve_process import ServeProcess, free_port
+from tests.acceptance.worker_process import ALONE, SUPERVISED
 from tests.acceptance.worker_program import Job
 from tests.acceptance.worker_shop import Shop
 
@@ -168,15 +169,24 @@ async def test_credentials_that_cannot_be_read_for_a_while(
     assert shop.count("began") == 5
 
 
-async def test_a_worker_that_has_no_credentials_ends_with_one_line(tmp_path: Path) -> None:
-    """Nothing that it could wait for would bring them."""
+@pytest.mark.parametrize("command", [ALONE, SUPERVISED], ids=["alone", "supervised"])
+async def test_a_worker_that_has_no_credentials_says_what_to_do(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Nothing that it could wait for would bring them, so it ends; but it may be started again."""
     environment = {
         "HOME": str(tmp_path),
         "AWS_CONFIG_FILE": str(tmp_path / "none"),
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    with Shop(f"http://{HOST}:{free_port()}", tmp_path).worker(environment) as worker:
-        assert await asyncio.to_thread(worker.end) == 1
-        [line] = worker.output.splitlines()
-    assert "No AWS credentials were found" in line
+    shop = Shop(f"http://{HOST}:{free_port()}", tmp_path, command)
+    with shop.worker(environment) as worker:
+        if command == ALONE:
+            assert await asyncio.to_thread(worker.end) == 1
+            assert len(worker.output.splitlines()) == 1
+        else:
+            await worker.says("No AWS credentials were found")
+            await asyncio.to_thread(worker.stop, STOPPED_WITHIN_S)
+        assert "No AWS credentials were found. Run `aws configure`" in worker.output
+        assert "Traceback" not in worker.output

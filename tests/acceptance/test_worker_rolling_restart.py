@@ -18,6 +18,8 @@ import pytest
 from forebay import HttpSqsClient, Producer
 from tests.acceptance.serve_process import ServeProcess
 from tests.acceptance.worker_process import (
+    ALONE,
+    SUPERVISED,
     Fleet,
     WorkerProcess,
     events,
@@ -55,8 +57,10 @@ FAILS_EVERY = 20
 class Rolling(Fleet):
     """Workers that are replaced one after the other."""
 
-    def __init__(self, place: Place, directory: Path, stack: ExitStack) -> None:
-        super().__init__(place, directory, stack, Path(place.journal), WORKERS)
+    def __init__(
+        self, place: Place, directory: Path, stack: ExitStack, command: tuple[str, ...]
+    ) -> None:
+        super().__init__(place, directory, stack, Path(place.journal), WORKERS, command)
         self._leaving: list[WorkerProcess] = []
 
     async def replace_one(self, index: int, rng: random.Random) -> None:
@@ -73,7 +77,7 @@ class Rolling(Fleet):
 
 
 async def restart_again_and_again(
-    directory: Path, queue: str, rng: random.Random
+    directory: Path, queue: str, command: tuple[str, ...], rng: random.Random
 ) -> tuple[dict[str, Job], list[Event]]:
     """The messages sent, and what handlers noted."""
     journal = directory / "journal"
@@ -94,7 +98,7 @@ async def restart_again_and_again(
             stop = asyncio.Event()
             async with Producer(client, created.queue_url, node="shop") as producer:
                 sending = asyncio.create_task(_send(producer, sent, rng, stop, fifo=fifo))
-                fleet = Rolling(place, directory, stack)
+                fleet = Rolling(place, directory, stack, command)
                 for number in range(RESTARTS):
                     await fleet.replace_one(number % WORKERS, rng)
                 await fleet.all_at_work()
@@ -127,11 +131,12 @@ async def _send(
         await asyncio.sleep(EVERY_S)
 
 
-@pytest.fixture(params=["jobs", "jobs.fifo"])
+@pytest.fixture(params=[("jobs", ALONE), ("jobs.fifo", SUPERVISED)], ids=["standard", "fifo"])
 async def played(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> tuple[dict[str, Job], list[Event]]:
-    return await restart_again_and_again(tmp_path, request.param, random.Random(40))
+    queue, command = request.param
+    return await restart_again_and_again(tmp_path, queue, command, random.Random(40))
 
 
 def test_every_message_is_handled_once_soon_and_in_order(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.serve_process import ServeProcess
+from tests.acceptance.worker_process import ALONE, SUPERVISED
 from tests.acceptance.worker_program import Job
 from tests.acceptance.worker_shop import Shop
 
@@ -20,10 +21,10 @@ VISIBILITY_TIMEOUT_S = 600
 AT_ONCE_S = 8.0
 
 
-@pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+@pytest.fixture(params=[ALONE, SUPERVISED], ids=["alone", "supervised"])
+async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shop]:
     with ServeProcess("--port", "0", "--durability", "memory") as broker:
-        shop = Shop(broker.endpoint_url, tmp_path)
+        shop = Shop(broker.endpoint_url, tmp_path, request.param)
         await shop.open(VISIBILITY_TIMEOUT_S)
         yield shop
 
@@ -69,3 +70,17 @@ async def test_a_plain_function_that_ends_after_the_drain_is_acknowledged(shop: 
         assert await asyncio.to_thread(worker.stop) == 0, worker.output
     assert shop.count("ended") == 1
     assert await shop.messages() == (0, 0)
+
+
+@pytest.mark.parametrize("shop", [SUPERVISED], indirect=True, ids=["supervised"])
+async def test_a_plain_function_that_does_not_end_is_said_and_fails_the_process(shop: Shop) -> None:
+    await shop.send("plain_job", Job("hanging", work_ms=60_000))
+    with shop.worker(drain_timeout_s=0.5, thread_timeout_s=1) as worker:
+        await shop.wait_for(worker, "began")
+        worker.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.end, 2 * AT_ONCE_S) > 0
+        said = worker.output
+    assert shop.count("ended") == 0
+    assert sum(await shop.messages()) == 1
+    assert "plain_job" in said
+    assert "Traceback" not in said

@@ -26,17 +26,29 @@ PATIENCE_S = 60.0
 _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 
 
+#: The program by itself, and under `forebay worker run`, which starts it as another process.
+ALONE = ("tests.acceptance.worker_program",)
+SUPERVISED = (
+    *("forebay", "worker", "run", "--port", "0"),
+    "tests.acceptance.worker_program:worker",
+)
+
+
 class WorkerProcess:
-    """One process, and what it logs. SIGKILL ends it with the block if it still runs."""
+    """One worker, and what it logs. SIGKILL ends it with the block if it still runs."""
 
     def __init__(
-        self, place: Place, log: Path, environment: Mapping[str, str] | None = None
+        self,
+        place: Place,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        command: tuple[str, ...] = ALONE,
     ) -> None:
         self._log = log
         variables = {"WORKER_PLACE": msgspec.json.encode(place).decode()}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.acceptance.worker_program"],
+                [sys.executable, "-m", *command],
                 env={**os.environ, **variables, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -117,11 +129,18 @@ class Fleet:
     """
 
     def __init__(
-        self, place: Place, directory: Path, stack: ExitStack, signs: Path, size: int
+        self,
+        place: Place,
+        directory: Path,
+        stack: ExitStack,
+        signs: Path,
+        size: int,
+        command: tuple[str, ...] = ALONE,
     ) -> None:
         self._place = place
         self._directory = directory
         self._stack = stack
+        self._command = command
         self._numbers = count()
         self._signs = Lines(signs)
         #: The processes that have done anything.
@@ -143,7 +162,8 @@ class Fleet:
             assert monotonic() < deadline, self.workers[index].output
             await asyncio.sleep(0.01)
             for line in self._signs.new():
-                self._at_work.add(msgspec.json.decode(line, type=_Sign).process_id)
+                sign = msgspec.json.decode(line, type=_Sign)
+                self._at_work |= {sign.process_id, sign.parent_id}
 
     async def all_at_work(self) -> None:
         """Wait until every worker does something."""
@@ -163,11 +183,12 @@ class Fleet:
 
     def _start(self) -> WorkerProcess:
         log = self._directory / f"worker-{next(self._numbers)}.log"
-        return self._stack.enter_context(WorkerProcess(self._place, log))
+        return self._stack.enter_context(WorkerProcess(self._place, log, command=self._command))
 
 
 class _Sign(msgspec.Struct):
     process_id: int
+    parent_id: int = 0
 
 
 def events(journal: Path) -> list[Event]:

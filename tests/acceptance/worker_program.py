@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,8 @@ class Event(Struct):
     event: str
     name: str
     process_id: int
+    #: The process that started it: a test's, or `forebay worker run`.
+    parent_id: int
     receive_count: int
     age_ms: int
     group_id: str | None = None
@@ -137,6 +141,7 @@ class Handlers:
             event,
             received.payload.name,
             os.getpid(),
+            os.getppid(),
             received.receive_count,
             time.time_ns() // 1_000_000 - received.sent_at_ms,
             received.group_id,
@@ -145,15 +150,23 @@ class Handlers:
         os.write(self._journal, msgspec.json.encode(line) + b"\n")
 
 
-async def work(place: Place) -> None:
-    """Work until SIGTERM."""
+@asynccontextmanager
+async def worker() -> AsyncIterator[Worker]:
+    """The worker, for `forebay worker run` and for this program itself."""
+    place = msgspec.json.decode(os.environ["WORKER_PLACE"], type=Place)
     handlers, router = Handlers(place), Router()
     router.handler("job", Job)(handlers.job)
     router.handler("plain_job", Job)(handlers.plain_job)
     router.handler("effect", Job)(handlers.effect)
+    settings = WorkerSettings(**place.settings)
     async with HttpSqsClient(place.endpoint_url) as client:
-        settings = WorkerSettings(**place.settings)
-        await run_until_signalled(Worker(client, place.queue_url, router, settings=settings))
+        yield Worker(client, place.queue_url, router, settings=settings)
+
+
+async def work() -> None:
+    """Work until SIGTERM."""
+    async with worker() as made:
+        await run_until_signalled(made)
 
 
 def main() -> None:
@@ -161,7 +174,7 @@ def main() -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        uvloop.run(work(msgspec.json.decode(os.environ["WORKER_PLACE"], type=Place)))
+        uvloop.run(work())
     except ForebayError as error:
         sys.exit(str(error))
 

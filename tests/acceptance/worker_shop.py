@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from forebay import HttpSqsClient, Producer
-from tests.acceptance.worker_process import PATIENCE_S, WorkerProcess, events, messages_in
+from tests.acceptance.worker_process import ALONE, PATIENCE_S, WorkerProcess, events, messages_in
 from tests.acceptance.worker_program import Job, Place
 
 QUEUE = "jobs"
@@ -17,10 +17,13 @@ QUEUE = "jobs"
 class Shop:
     """The queue at an endpoint, and a directory for the journal and the log."""
 
-    def __init__(self, endpoint_url: str, directory: Path) -> None:
+    def __init__(
+        self, endpoint_url: str, directory: Path, command: tuple[str, ...] = ALONE
+    ) -> None:
         self._endpoint_url = endpoint_url
         self._queue_url = f"{endpoint_url}/000000000000/{QUEUE}"
         self._directory = directory
+        self._command = command
         self._journal = directory / "journal"
 
     async def open(self, visibility_timeout_s: int) -> None:
@@ -41,7 +44,7 @@ class Shop:
         place = Place(
             self._endpoint_url, self._queue_url, str(self._journal), {"wait_s": 1, **settings}
         )
-        return WorkerProcess(place, self._directory / "log", environment)
+        return WorkerProcess(place, self._directory / "log", environment, self._command)
 
     async def wait_for(self, worker: WorkerProcess, event: str, times: int = 1) -> None:
         """Wait until handlers have noted an event so often."""
