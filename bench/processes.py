@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-#: Where a process's session and times stand behind its name, counted from 0.
+#: Where a process's parent and times stand behind its name, counted from 0.
 #: Source: proc_pid_stat(5).
-_SESSION, _UTIME, _CSTIME = 3, 11, 14
+_PARENT, _UTIME, _CSTIME = 1, 11, 14
 
 
 class Server(NamedTuple):
@@ -82,33 +82,42 @@ def resident_mb(server: Server) -> float:
     return int(line.split()[1]) / 1000
 
 
-def cpu_s(session: int) -> float:
-    """The processor time, user and system, of all processes of a session, in seconds.
+def cpu_s(pid: int) -> float:
+    """The processor time, user and system, of a process and its descendants, in seconds.
 
     Those that have ended count once their parent has waited for them.
     """
-    ticks = 0
-    for _, fields in _session(session):
-        ticks += sum(map(int, fields[_UTIME : _CSTIME + 1]))
+    ticks = sum(sum(map(int, fields[_UTIME : _CSTIME + 1])) for fields in _family(pid).values())
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def kill_session(session: int) -> None:
-    """SIGKILL to every process of a session."""
-    for pid, _ in _session(session):
+def end_family(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    """SIGTERM to a process, and SIGKILL to what is left of it and its descendants after a time."""
+    family = list(_family(process.pid))
+    process.send_signal(signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(patience_s)
+    for member in {*family, *_family(process.pid)}:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(member, signal.SIGKILL)
+    process.wait()
 
 
-def _session(session: int) -> Iterator[tuple[int, list[str]]]:
-    """Each process of a session, with the fields of its stat file behind its name. Linux only."""
+def _family(pid: int) -> dict[int, list[str]]:
+    """A process and its descendants, with the fields of their stat files behind their names.
+
+    Linux only.
+    """
+    everybody = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[_SESSION]) == session:
-            yield int(stat.parent.name), fields
+        with suppress(FileNotFoundError, ProcessLookupError):
+            everybody[int(stat.parent.name)] = stat.read_text().rpartition(")")[2].split()
+    members = {pid}
+    size = 0
+    while size < len(members):
+        size = len(members)
+        members |= {one for one, fields in everybody.items() if int(fields[_PARENT]) in members}
+    return {member: everybody[member] for member in members if member in everybody}
 
 
 @contextmanager

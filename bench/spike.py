@@ -8,7 +8,6 @@ messages begins for long although some wait: its longest gap tells.
 from __future__ import annotations
 
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -80,7 +79,6 @@ def run(messages: int, work_ms: float, console: Console) -> Report:
         process = subprocess.Popen(
             [sys.executable, str(APPS / "spike_app.py")],
             env=environment(server.url, "", "") | variables,
-            start_new_session=True,
         )
         try:
             with console.status("the worker starts"):
@@ -91,11 +89,8 @@ def run(messages: int, work_ms: float, console: Console) -> Report:
             burst_s = time.monotonic() - started_s
             with console.status("the rest of the work"):
                 _wait(lambda: sum(count.deleted for count in _counts(server)) >= messages, WORK_S)
-            process.send_signal(signal.SIGTERM)
-            process.wait(START_S)
         finally:
-            processes.kill_session(process.pid)
-            process.wait()
+            processes.end_family(process, START_S)
         handled = [
             one
             for notes in Path(directory).glob("*.json")

@@ -9,7 +9,6 @@ that has not emptied its queue after `seconds` is measured by what it had delete
 from __future__ import annotations
 
 import re
-import signal
 import statistics
 import subprocess
 import tempfile
@@ -34,6 +33,9 @@ VISIBILITY_TIMEOUT_S = 3600
 
 #: How long a worker may take to its first receive, in seconds.
 START_S = 60
+
+#: How long it is given to end, in seconds.
+END_S = 5
 
 #: How often the processor time of a worker that starts is read, and the broker's counts of one
 #: that works, in seconds.
@@ -208,12 +210,11 @@ def _measure(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
         try:
             measured = _watch(server, process.pid, queue, messages, seconds, before)
         finally:
-            _end(process)
+            processes.end_family(process, END_S)
             uvloop.run(http_load.delete_queue(server.url, queue_url))
         if measured is None or not measured.messages:
             raise NotMeasured(f"it deleted nothing; it said:\n{log.read_text()[-2000:]}")
@@ -222,7 +223,7 @@ def _measure(
 
 def _watch(
     server: processes.Server,
-    session: int,
+    pid: int,
     queue: str,
     messages: int,
     seconds: float,
@@ -235,7 +236,7 @@ def _watch(
     cpu_before_s = 0.0
     start_by_s = time.monotonic() + START_S
     while True:
-        sampled_s, cpu_s = time.monotonic(), processes.cpu_s(session)
+        sampled_s, cpu_s = time.monotonic(), processes.cpu_s(pid)
         started_s = broker_counts.read(server.url, queue).first_receive_s
         if started_s is None or sampled_s <= started_s:
             cpu_before_s = cpu_s
@@ -246,12 +247,12 @@ def _watch(
         time.sleep(_STARTING_EVERY_S)
     deadline_s = started_s + seconds
     while True:
-        now_s, cpu_s = time.monotonic(), processes.cpu_s(session)
+        now_s, cpu_s = time.monotonic(), processes.cpu_s(pid)
         counts = broker_counts.read(server.url, queue)
         if counts.deleted >= messages:
             assert counts.last_delete_s is not None
             ended_s = counts.last_delete_s
-            cpu_s = processes.cpu_s(session)
+            cpu_s = processes.cpu_s(pid)
             break
         if now_s >= deadline_s:
             ended_s = now_s
@@ -263,18 +264,6 @@ def _watch(
         if count > before.calls.get(action, 0)
     }
     return Run(counts.deleted, ended_s - started_s, cpu_s - cpu_before_s, calls)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and SIGKILL to who does not heed it."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        processes.kill_session(process.pid)
-        process.wait()
 
 
 def _row(subject: Subject, runs: list[Run]) -> Row:
@@ -290,18 +279,15 @@ def _row(subject: Subject, runs: list[Run]) -> Row:
 
 
 def _bars(rows: list[Row]) -> list[Bar]:
-    """Every family is represented by its best."""
-    best: dict[str, float] = {}
-    for row in rows:
-        best[row.family] = max(best.get(row.family, 0), row.per_second)
+    """Forebay as it is without options, beside the best of each peer."""
+    own = next((row.per_second for row in rows if row.subject == FOREBAY), None)
 
     def ratio_to(family: str) -> float | None:
-        if FOREBAY not in best or family not in best:
-            return None
-        return best[FOREBAY] / best[family]
+        best = max((row.per_second for row in rows if row.family == family), default=None)
+        return None if own is None or best is None else own / best
 
     return [
-        Bar("Forebay, messages/s", 10_000, best.get(FOREBAY)),
+        Bar("Forebay, messages/s", 10_000, own),
         Bar(f"Forebay to the best {SQS_CONSUMER}", 3, ratio_to(SQS_CONSUMER)),
         Bar(f"Forebay to the best {CELERY}", 10, ratio_to(CELERY)),
     ]

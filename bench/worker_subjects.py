@@ -76,8 +76,19 @@ def environment(endpoint_url: str, queue: str, queue_url: str) -> dict[str, str]
 
 
 def _forebay() -> list[Subject]:
-    command = [sys.executable, str(APPS / "forebay_app.py")]
-    return [Subject(FOREBAY, "Forebay", "defaults", command, body=envelope("nothing"))]
+    cores = str(os.cpu_count() or 1)
+    run = (sys.executable, "-m", "forebay", "worker", "run", "forebay_app:worker", "--port", "0")
+    commands = {
+        FOREBAY: ("defaults, one process", [sys.executable, str(APPS / "forebay_app.py")]),
+        f"{FOREBAY}, {cores} processes": (
+            f"forebay worker run --processes {cores}, its own process included",
+            [*run, "--processes", cores],
+        ),
+    }
+    return [
+        Subject(FOREBAY, name, settings, command, body=envelope("nothing"))
+        for name, (settings, command) in commands.items()
+    ]
 
 
 def _celery() -> list[Subject]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import uvloop
 from msgspec import Struct
@@ -26,10 +28,17 @@ async def nothing(received: Received[Nothing]) -> None:
     """Does nothing."""
 
 
+@asynccontextmanager
+async def worker() -> AsyncIterator[Worker]:
+    """The worker of the queue QUEUE, for this script and for `forebay worker run`."""
+    async with HttpSqsClient() as client:
+        yield Worker(client, os.environ["QUEUE"], router)
+
+
 async def main() -> None:
     """Work until SIGTERM."""
-    async with HttpSqsClient(os.environ["AWS_ENDPOINT_URL_SQS"]) as client:
-        await run_until_signalled(Worker(client, os.environ["QUEUE_URL"], router))
+    async with worker() as made:
+        await run_until_signalled(made)
 
 
 if __name__ == "__main__":
