@@ -77,7 +77,7 @@ async def test_an_app_has_one_worker_and_tells_what_comes_too_late() -> None:
     app.consume("orders", int, message_type="late")(take)
     with pytest.raises(SettingsError, match="which does not serve mails"):
         app.consume("mails", Order)(take)
-    with pytest.raises(SettingsError, match="uses its client already"):
+    with pytest.raises(SettingsError, match="has its client already"):
         app.client = ScriptedSqsClient(unanswered)
     await app.close()
     assert app.worker() is not worker

@@ -364,6 +364,20 @@ async def test_a_queue_may_be_given_by_its_url_and_have_settings_of_its_own() ->
     harness.assert_enqueued(None, {"seat": 0}, queue="rejected", count=1)
 
 
+def test_an_app_of_a_module_has_a_harness_in_each_of_its_tests() -> None:
+    app = App()
+
+    @app.consume("orders", Order)
+    async def take(received: Received[Order]) -> None:
+        await app.publish("mails", "mail", {"seat": received.payload.seat})
+
+    for seat in range(3):
+        harness = WorkerHarness(app)
+        assert asyncio.run(harness.perform(None, Order(seat))).is_done
+        [mail] = harness.assert_enqueued("mail")
+        assert mail.payload == {"seat": seat}
+
+
 def test_a_test_without_an_event_loop_runs_it_with_asyncio() -> None:
     router = Router()
 

@@ -135,15 +135,17 @@ class App:
 
     @property
     def client(self) -> SqsClient:
-        """The client that all of it uses. Assign another one before it is used."""
+        """The client that all of it uses. Assign another one before its worker is made."""
         if self._client is None:
             self._client = self._made_client = HttpSqsClient(self._endpoint_url)
         return self._client
 
     @client.setter
     def client(self, client: SqsClient) -> None:
-        if self._worker is not None or self._producers:
-            raise SettingsError("The App uses its client already. Assign another one before.")
+        if self._worker is not None:
+            raise SettingsError("The App's worker has its client already. Assign another before.")
+        # What they were given is sent: `publish` waits for that.
+        self._producers.clear()
         self._client = client
 
     def worker(self) -> Worker:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forebay.errors import SettingsError
 from forebay.worker import Received, Reject, Router
@@ -211,6 +213,38 @@ def test_a_router_may_read_bodies_in_one_way_only() -> None:
         envelopes.route(lease(body='{"seat": 1}'))
     envelopes.default(an_async_function)
     assert envelopes.route(lease(body="{}")).received.payload == "{}"
+
+
+BODIES = (
+    st.text(min_size=1)
+    | st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ).map(lambda payload: envelope("order", payload))
+    | st.just('{"seat": 1}')
+)
+
+
+@given(BODIES, st.sets(st.sampled_from(["handler", "raw", "every", "default"])))
+def test_a_message_of_any_kind_has_a_handler_or_a_reason(body: str, kinds: set[str]) -> None:
+    router = Router()
+    if "handler" in kinds:
+        router.handler("order", Order)(an_async_function)
+    if "every" in kinds:
+        router.every(dict)(an_async_function)
+    elif "raw" in kinds:
+        router.raw(Order)(an_async_function)
+    if "default" in kinds:
+        router.default(an_async_function)
+    try:
+        routed = router.route(lease(body=body))
+    except Reject as rejection:
+        reason = rejection.reason
+    else:
+        reason = ""
+        assert routed.route in router.routes
+        assert routed.received.id
+    assert not reason or "default" not in kinds or "does not fit" in reason
 
 
 def test_a_codec_that_fails_rejects_the_message() -> None:
