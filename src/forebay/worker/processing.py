@@ -285,6 +285,10 @@ class Processing:
             if parked is None:
                 parked = self._parked[place] = deque()
             parked.appendleft(job)
+            for other in job.places:
+                # Whatever woke it is for the next one, where it is free.
+                if other is not place and self._limiters.wait_ms(other, now_ms) == 0:
+                    self._unpark(other)
             return False
         for place in job.places:
             self._limiters.started(place, now_ms)
