@@ -192,7 +192,12 @@ def test_which_receives_start(
 
 def test_an_empty_high_queue_never_holds_back_a_low_one() -> None:
     lines = [line("high", HIGH, polls=1, quiet=True), line("low", LOW, polls=1)]
-    assert asked(lines, stock()) == [("low", 10, False), ("low", 10, False)]
+    assert asked(lines, stock(most=100)) == [("low", 10, False)] * 3
+
+
+def test_long_polls_of_empty_queues_take_no_poller_from_a_busy_one() -> None:
+    lines = [*(line(f"empty {n}", polls=1, quiet=True) for n in range(20)), line("busy", polls=1)]
+    assert asked(lines, stock(most=1_000)) == [("busy", 10, False)] * 3
 
 
 def test_every_queue_is_watched_even_beyond_the_pollers() -> None:
@@ -251,13 +256,14 @@ def test_receives_stay_inside_every_bound_and_no_place_stays_free_for_nothing(
     in_hand = stock(free, ready, waiting=waiting, most=most)
     starts = asked(lines, in_hand, pollers)
     by_name = {each.name: each for each in lines}
-    polls = sum(each.polls for each in lines)
+    polls = sum(each.polls for each in lines if not each.quiet)
+    busy = [name for name, _, _ in starts if not by_name[name].quiet]
     assert all(1 <= count <= 10 for _, count, _ in starts)
     for each in lines:
         count = sum(count for name, count, _ in starts if name == each.name)
         assert not count or each.free is None or each.requested + count <= each.free
     extra = [name for name, _, waits in starts if not waits]
-    assert polls + len(starts) <= pollers or not extra
+    assert polls + len(busy) <= pollers or not extra
     assert not any(by_name[name].quiet for name in extra)
     requested = sum(each.requested for each in lines) + sum(count for _, count, _ in starts)
     for priority in Priority:
@@ -266,7 +272,7 @@ def test_receives_stay_inside_every_bound_and_no_place_stays_free_for_nothing(
         added = sum(count for name, count, _ in starts if by_name[name].priority is priority)
         bound = most + max(0, free - ready)
         assert not added or waiting + before + added <= bound
-        may_start = polls + len(starts) < pollers and any(
+        may_start = polls + len(busy) < pollers and any(
             each.free is None and not each.quiet for each in of_class
         )
         if may_start and waiting + before + added < most:

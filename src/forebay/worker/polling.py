@@ -189,12 +189,13 @@ def receives_to_start(
         requested[line.priority] += count
         hungry_for -= count
 
-    polls = sum(line.polls for line in lines)
+    # A long poll of an empty queue is no poller that another queue could have.
+    polls = sum(line.polls for line in lines if not line.quiet)
     for line in sorted(lines, key=lambda line: -line.priority):
         if not line.polls and (count := worth(line)):
             scheduler.polled(line.name, now_ms)
             ask(line, count, waits=True)
-            polls += 1
+            polls += not line.quiet
     while polls < pollers:
         busy = {line.name: (line, worth(line)) for line in lines if not line.quiet}
         chosen = scheduler.next_queue(

@@ -280,7 +280,9 @@ class Worker:
             clock=self._clock,
             scheduler=Scheduler(
                 SchedulerSettings(
-                    share_medium=self.settings.poll_share, share_low=self.settings.poll_share
+                    share_medium=self.settings.poll_share,
+                    share_low=self.settings.poll_share,
+                    boost_step=self.settings.boost_step,
                 )
             ),
             stock=self._measures.stock,
