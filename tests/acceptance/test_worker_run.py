@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.serve_process import free_port
 from tests.acceptance.worker_run_process import WorkerRun, get, runs, until
 
 TARGET = "fake_worker:worker"
@@ -244,3 +247,36 @@ def test_in_json_every_line_is_an_object_with_its_process() -> None:
     assert lines[0]["url"].startswith("http://127.0.0.1:")
     (said,) = [line for line in lines if line["message"].startswith("working on")]
     assert (said["process"], said["logger"]) == (1, "shop")
+
+
+def test_a_watch_waits_for_workers_outlives_them_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    page = tmp_path / "run.html"
+    port = free_port()
+    log = (tmp_path / "watch.log").open("w+")
+    command = ["worker", "watch", f"127.0.0.1:{port}", "--every", "0.2", "--plot", str(page)]
+    with (
+        log,
+        subprocess.Popen(
+            [sys.executable, "-m", "forebay", *command], stdout=log, stderr=subprocess.STDOUT
+        ) as watch,
+    ):
+        try:
+
+            def said() -> str:
+                log.seek(0)
+                return log.read()
+
+            until(lambda: "No workers answer at" in said())
+            with WorkerRun(TARGET, "--port", str(port)) as run:
+                until(lambda: "orders: 5 visible" in said())
+                run.signal(signal.SIGTERM)
+                run.end()
+            count = said().count("No workers answer at")
+            until(lambda: said().count("No workers answer at") > count)
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(20) == 0
+        finally:
+            watch.kill()
+        assert "Traceback" not in said()
+        assert f"Wrote {page}" in said()
+    assert "<h2>Depth</h2>" in page.read_text()

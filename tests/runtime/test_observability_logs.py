@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from forebay.cli.logs import LogFormat, set_up_logs
+from forebay.cli.logs import LogFormat, LogLevel
+from forebay.cli.worker.logs import set_up_worker_logs
 from forebay.worker import Received, Router, Worker
 from tests.runtime.engine_client import EngineClient
 from tests.runtime.virtual_time import LoopClock, run
@@ -61,7 +62,7 @@ def test_in_json_every_line_of_a_handler_has_its_fields(
     def send(received: Received[dict[str, object]]) -> None:
         log.warning("plain")
 
-    set_up_logs(LogFormat.JSON, process=3)
+    set_up_worker_logs(LogFormat.JSON, LogLevel.INFO, 3)
     run(work_on(router, envelope("order", {}), envelope("mail", {}, identifier="e-2")))
     said = {line["message"]: line for line in lines(capfd.readouterr().err, "shop")}
     deep, plain = said["deep"], said["plain"]
@@ -82,7 +83,7 @@ def test_a_batch_shows_how_many_messages_it_has_and_their_ids(
     async def write(batch: list[Received[dict[str, object]]]) -> None:
         log.warning("writes")
 
-    set_up_logs(LogFormat.JSON, process=1)
+    set_up_worker_logs(LogFormat.JSON, LogLevel.INFO, 1)
     bodies = [envelope("log", {}, identifier=f"e-{number}") for number in range(12)]
     run(work_on(router, *bodies))
     (line,) = lines(capfd.readouterr().err, "shop")
@@ -101,7 +102,7 @@ def test_a_failure_is_logged_with_the_ids_and_other_lines_have_none(
     async def fail(received: Received[str]) -> None:
         raise RuntimeError("bad luck")
 
-    set_up_logs(LogFormat.TEXT, process=1)
+    set_up_worker_logs(LogFormat.TEXT, LogLevel.INFO, 1)
     run(work_on(router, "hello"))
     errors = [line for line in capfd.readouterr().err.splitlines() if " ERROR " in line]
     assert errors

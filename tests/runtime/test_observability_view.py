@@ -81,9 +81,9 @@ def test_no_count_goes_down_and_none_is_below_zero_however_often_a_process_dies(
 
 
 def test_the_depth_of_a_queue_is_what_was_said_last() -> None:
-    old = worker(queue(visible=90), at_ms=1_000)
-    new = worker(queue(visible=80), at_ms=2_000)
-    unknown = worker(queue(visible=None), at_ms=3_000)
+    old = worker(queue(visible=90, counted_ago_s=4.0), at_ms=9_000)
+    new = worker(queue(visible=80, counted_ago_s=0.5), at_ms=8_000)
+    unknown = worker(queue(visible=None), at_ms=9_000)
     seen = view(*(process(each) for each in (new, unknown, old)))
     newest = seen.newest("orders")
     assert newest is not None

@@ -13,22 +13,11 @@ from types import TracebackType
 from pythonjsonlogger.json import JsonFormatter
 from rich.console import Console
 
-from forebay.observability.log_context import MessageContext
 from forebay.settings import variable_of
 
 _log = logging.getLogger("forebay")
 
 _OPTION = "--log-format"
-
-#: What a worker's line for people shows of its message, by the field of the record.
-_ABOUT = {
-    "queue": "queue",
-    "message_id": "message",
-    "envelope_id": "id",
-    "messages": "messages",
-    "handler": "handler",
-    "receive_count": "receive",
-}
 
 
 class LogFormat(StrEnum):
@@ -47,29 +36,18 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class _WorkerText(logging.Formatter):
-    """A line for people, with what a worker's handler has behind it."""
-
-    def __init__(self, process: int) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-        self._process = process
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        about = [f"process {self._process}"]
-        about += [
-            f"{name} {getattr(record, field)}"
-            for field, name in _ABOUT.items()
-            if hasattr(record, field)
-        ]
-        return f"{super().formatMessage(record)} [{', '.join(about)}]"
-
-
 def set_up_logs(
-    log_format: LogFormat, level: LogLevel = LogLevel.INFO, process: int | None = None
+    log_format: LogFormat,
+    level: LogLevel = LogLevel.INFO,
+    *,
+    text: logging.Formatter | None = None,
+    fields: Mapping[str, object] | None = None,
+    context: logging.Filter | None = None,
 ) -> None:
     """Log what is at least as important as `level`; of others' libraries nothing below INFO.
 
-    With the number of a worker's process each line shows it, and what its handler has.
+    `text` makes the lines for people, `fields` are in every JSON object, and `context` adds to the
+    records.
     """
     handler = logging.StreamHandler()
     if log_format is LogFormat.JSON:
@@ -77,16 +55,14 @@ def set_up_logs(
             JsonFormatter(
                 ["levelname", "name", "message"],
                 rename_fields={"levelname": "level", "name": "logger"},
-                static_fields={} if process is None else {"process": process},
+                static_fields=fields,
                 timestamp=True,
             )
         )
-    elif process is not None:
-        handler.setFormatter(_WorkerText(process))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    if process is not None:
-        handler.addFilter(MessageContext())
+        handler.setFormatter(text or logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    if context is not None:
+        handler.addFilter(context)
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(level=max(number, logging.INFO), handlers=[handler], force=True)
     _log.setLevel(number)

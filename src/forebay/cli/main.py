@@ -43,7 +43,7 @@ COMMANDS = (
 #: function of its name in the module of its name in the package of the group's name.
 GROUPS = {
     "worker": (
-        ("run", "check"),
+        ("run", "check", "watch"),
         """Run workers, and look at them.
 
         The worker that the module shop.py has under the name worker, in four processes:

@@ -61,15 +61,14 @@ class WorkersView(Struct, kw_only=True):
         return sorted(queues, key=lambda name: (-queues[name], name))
 
     def newest(self, queue: str) -> QueueSnapshot | None:
-        """What the worker that spoke last, of those that know, says of a queue's depth."""
+        """What the worker that asked SQS last says of a queue; it may not know its depth."""
         told = [
-            (snapshot.at_ms, one)
+            (one.visible is not None, snapshot.at_ms - (one.counted_ago_s or 0) * 1000, one)
             for snapshot in self.snapshots()
             for one in snapshot.queues
             if one.name == queue
         ]
-        told.sort(key=lambda pair: (pair[1].visible is not None, pair[0]))
-        return told[-1][1] if told else None
+        return max(told, key=lambda each: each[:2])[2] if told else None
 
 
 def left_behind(snapshot: WorkerSnapshot) -> WorkerSnapshot:

@@ -30,12 +30,15 @@ class Depth:
         self.visible: int | None = None
         self.in_flight: int | None = None
         self.delayed: int | None = None
+        #: When SQS was asked last, in monotonic milliseconds.
+        self.asked_ms: int | None = None
         #: How often SQS has told them.
         self.answers = 0
 
     async def run(self, clock: Clock, interval_s: float) -> None:
         """Ask at every interval until cancelled, or until SQS says that asking is forbidden."""
         while await self.ask():
+            self.asked_ms = clock.monotonic_ms()
             await clock.sleep(interval_s)
 
     async def ask(self) -> bool:

@@ -213,6 +213,7 @@ class Measures:
             visible=depth.visible,
             in_flight=depth.in_flight,
             delayed=depth.delayed,
+            counted_ago_s=None if depth.asked_ms is None else (now_ms - depth.asked_ms) / 1000,
             polls=receiver.polls,
             wait_s=self.settings.wait_s,
             answered_ago_s=None if answered_ms is None else (now_ms - answered_ms) / 1000,

@@ -43,6 +43,8 @@ class QueueSnapshot(Struct, kw_only=True):
     visible: int | None = None
     in_flight: int | None = None
     delayed: int | None = None
+    #: How long ago it said so.
+    counted_ago_s: float | None = None
     #: Receives in flight, and how long one waits for a message.
     polls: int = 0
     wait_s: float = 0.0

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from forebay.cli.logs import LogFormat, LogLevel, log_what_nobody_catches, set_up_logs
+from forebay.cli.logs import LogFormat, LogLevel, log_what_nobody_catches
+from forebay.cli.worker.logs import set_up_worker_logs
 from forebay.supervisor.child import ChildSettings, run_child
 from forebay.supervisor.supervisor import Command
 
@@ -40,7 +41,7 @@ def command_of(settings: ProcessSettings) -> Command:
 
 def main() -> None:
     settings = msgspec.json.decode(sys.argv[1], type=ProcessSettings)
-    set_up_logs(settings.log_format, settings.log_level, settings.child.number)
+    set_up_worker_logs(settings.log_format, settings.log_level, settings.child.number)
     log_what_nobody_catches()
     sys.exit(run_child(settings.child, socket.socket(fileno=settings.descriptor)))
 
