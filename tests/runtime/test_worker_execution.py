@@ -133,10 +133,17 @@ async def test_what_is_the_opposite_of_done_is_not_taken_for_done() -> None:
     async def falls_through(received: Received[int]) -> bool:
         return False
 
-    outcome = await performed(falls_through)
-    assert isinstance(outcome, Failed)
-    assert isinstance(outcome.error, HandlerReturned)
-    assert "falls_through returned False" in str(outcome.error)
+    async def forgets_the_call(received: Received[int]) -> type[Retry]:
+        return Retry
+
+    for function, problem in (
+        (falls_through, "falls_through returned False"),
+        (forgets_the_call, "forgets_the_call returned the class Retry"),
+    ):
+        outcome = await performed(function)
+        assert isinstance(outcome, Failed)
+        assert isinstance(outcome.error, HandlerReturned)
+        assert problem in str(outcome.error)
 
 
 @pytest.mark.parametrize("middleware", [[], [passes_on]])

@@ -338,6 +338,7 @@ async def an_async_generator(received: object) -> AsyncIterator[object]:
     ("handler", "problem"),
     [
         (17, "not a function"),
+        (AsyncCallable, "is the class AsyncCallable.*Register an object of it"),
         (no_arguments, "must take one argument"),
         (two_arguments, "must take one argument"),
         (Methods.in_the_loop, "Register a method of an object, not of its class"),

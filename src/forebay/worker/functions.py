@@ -15,6 +15,11 @@ def check_handler(name: str, function: Callable[[Any], Any]) -> None:
     if not callable(function):
         raise SettingsError(f"The handler of {name!r} is not a function but {function!r}.")
     called = innermost(function)
+    if isinstance(called, type):
+        raise SettingsError(
+            f"The handler of {name!r} is the class {called.__name__}, so a call handles nothing."
+            " Register an object of it."
+        )
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise SettingsError(f"The handler of {name!r} has a yield, so calling it does nothing.")
     try:

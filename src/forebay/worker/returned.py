@@ -33,6 +33,11 @@ def said(route: Route, value: object) -> BaseException | None:
         return None
     if isinstance(value, BaseException):
         return value
+    if isinstance(value, type) and issubclass(value, BaseException):
+        return HandlerReturned(
+            f"{route.handler_name} returned the class {value.__name__}. Return one of it, or raise"
+            " it."
+        )
     if route.batch:
         return _said_of_batch(route, value)
     if value is False:
