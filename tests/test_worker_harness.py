@@ -149,7 +149,8 @@ async def test_a_batch_is_one_call() -> None:
     ended = await harness.perform_batch("log", range(25), group_id="g", queue="logs.fifo")
     assert calls == [25]
     assert [each.is_done for each in ended[:8]] == [True] * 7 + [False]
-    assert not any(each.is_done for each in ended[7:])
+    assert ended[7].is_retried
+    assert all(each.is_given_back for each in ended[8:])
 
 
 async def test_middleware_and_executor_are_as_with_the_worker() -> None:

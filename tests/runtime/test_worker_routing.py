@@ -392,6 +392,22 @@ def test_a_route_says_how_its_messages_are_gathered(
     assert (router.routes[0].batch, router.routes[0].within_ms) == (batch, within_ms)
 
 
+def test_the_default_handler_has_options_too() -> None:
+    router = Router()
+
+    @router.default(timeout_s=5, batch=10)
+    async def keep(batch: list[Received[str]]) -> None: ...
+
+    [route] = router.routes
+    assert (route.call, route.timeout_s, route.batch, route.within_ms) == (keep, 5, 10, 200)
+    single = Router()
+
+    @single.default(timeout_s=5)
+    async def keep_one(received: Received[str]) -> None: ...
+
+    assert single.route(lease(body="text")).received.payload == "text"
+
+
 def test_a_handler_has_a_type_that_an_envelope_can_name() -> None:
     with pytest.raises(SettingsError, match="message type of a handler is empty"):
         Router().handler("", Order)

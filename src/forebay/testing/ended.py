@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from forebay.errors import ForebayError
-from forebay.worker.outcomes import Done, Failed, Outcome, Reject, Retry, StillRunning
+from forebay.worker.outcomes import Done, Failed, Interrupted, Outcome, Reject, Retry, StillRunning
 
 
 class NotDrained(ForebayError):
@@ -33,6 +33,11 @@ class Ended(Struct, frozen=True):
     def is_failed(self) -> bool:
         """Whether it raised something else than Retry or Reject, or was over its timeout_s."""
         return isinstance(self.outcome, Failed)
+
+    @property
+    def is_given_back(self) -> bool:
+        """Whether it comes back at once, behind an earlier message of its group in the batch."""
+        return isinstance(self.outcome, Interrupted)
 
     @property
     def is_hanging(self) -> bool:

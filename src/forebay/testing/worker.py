@@ -218,7 +218,8 @@ class WorkerHarness:
         """Handle the messages of a queue, those that come meanwhile too, until it is empty.
 
         A message that comes back is handled again after its delay, for which the clock is put
-        forward, until it was received too often. Raises NotDrained after `messages_max` receives.
+        forward, until it was received too often. Limits and breakers keep nothing waiting. Raises
+        NotDrained after `messages_max` receives.
         """
         queue = _name(queue)
         source = await self._open(queue, self.client)

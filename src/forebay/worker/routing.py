@@ -210,15 +210,39 @@ class Router:
         """
         return self._registering((_Other.RAW, _Other.TYPE), "(every)", payload_type, options)
 
-    def default(self, function: Handler[str, R]) -> Handler[str, R]:
+    @overload
+    def default(self, function: Handler[str, R], /) -> Handler[str, R]: ...
+
+    @overload
+    def default(
+        self, function: None = None, /, **options: Unpack[RouteOptions]
+    ) -> Callable[[Handler[str, R]], Handler[str, R]]: ...
+
+    @overload
+    def default(
+        self,
+        function: None = None,
+        /,
+        *,
+        batch: int,
+        within_ms: int = WITHIN_MS_DEFAULT,
+        **options: Unpack[RouteOptions],
+    ) -> Callable[[BatchHandler[str, BatchR]], BatchHandler[str, BatchR]]: ...
+
+    def default(self, function: Any = None, /, **options: Any) -> Any:
         """Register the decorated function for what no other handler takes.
 
         That is text, plain JSON without a raw handler, and an envelope of a type that is not
         registered. The payload is the body as text, or the message in an SNS notification. Without
-        a default handler such messages are rejected.
+        a default handler such messages are rejected. It may be used with options, as `handler` has
+        them, or without parentheses.
         """
-        self._add((_Other.DEFAULT,), _route("(default)", function, {}))
-        return function
+
+        def register(function: _Function) -> _Function:
+            self._add((_Other.DEFAULT,), _route("(default)", function, options))
+            return function
+
+        return register if function is None else register(function)
 
     def include(self, other: Router) -> None:
         """Take the handlers of another router too, those that it gets later as well.
