@@ -280,3 +280,19 @@ def test_a_watch_waits_for_workers_outlives_them_and_ends_with_ctrl_c(tmp_path: 
         assert "Traceback" not in said()
         assert f"Wrote {page}" in said()
     assert "<h2>Depth</h2>" in page.read_text()
+
+
+def test_a_cloudwatch_that_is_away_holds_up_neither_work_nor_stop() -> None:
+    with WorkerRun(
+        *(TARGET, "--port", "0", "--cloudwatch"),
+        AWS_REGION="eu-west-1",
+        AWS_ACCESS_KEY_ID="x",
+        AWS_SECRET_ACCESS_KEY="x",
+        AWS_ENDPOINT_URL_CLOUDWATCH="http://127.0.0.1:1",
+    ) as run:
+        run.working()
+        until(lambda: "CloudWatch is not reached" in run.errors())
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 0, errors
+    assert errors.count("CloudWatch is not reached") == 1

@@ -251,6 +251,20 @@ class TestStillRunning:
     def outcome(*, timed_out: bool) -> StillRunning:
         return StillRunning(asyncio.get_running_loop().create_future(), timed_out)
 
+    def test_over_its_time_it_is_a_failure_and_one_only_however_it_ends(self) -> None:
+        async def scenario() -> None:
+            for ending in (Done(), Failed(ValueError("late"))):
+                world = World()
+                _, left = await world.end(self.outcome(timed_out=True))
+                assert world.source.failures == 1
+                await world.source.settle(left, ending)
+                assert world.source.failures == 1
+            world = World()
+            await world.end(self.outcome(timed_out=False))
+            assert world.source.failures == 0
+
+        run(scenario())
+
     def test_over_its_time_it_is_no_longer_extended_and_never_deleted_for_that(self) -> None:
         async def scenario() -> None:
             world = World()

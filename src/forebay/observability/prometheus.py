@@ -68,7 +68,7 @@ _QUEUE_COUNTERS: list[tuple[str, str, Callable[[QueueSnapshot], int]]] = [
     ("received_messages", "Messages received", lambda queue: queue.ledger.received),
     (
         "failures",
-        "Handlers that failed: an exception that is no Retry or Reject",
+        "Handlers that raised something else than Retry or Reject, or were over their time",
         lambda queue: queue.failures,
     ),
 ]

@@ -68,7 +68,7 @@ class Settlement:
             context.client, facts.arn, queue.dead_letter_queue or facts.dead_letter_arn
         )
         self._history = History()
-        #: Handlers that failed.
+        #: Handlers that failed, those that were over their time included, each once.
         self.failures = 0
 
     async def settle(self, lease: Lease, outcome: Outcome, *, followed: bool = False) -> Settled:
@@ -149,7 +149,8 @@ class Settlement:
         queue would move them to the dead-letter queue although none of them has run. So then this
         one is rejected at once, and they go on.
         """
-        self.failures += 1
+        if lease.state is not State.LEFT:
+            self.failures += 1
         past = self._history.of(lease.message_id)
         past.failures += 1
         what = f"{type(error).__name__}: {error}"
@@ -168,6 +169,7 @@ class Settlement:
         over; one that a drain waits for is.
         """
         if timed_out and lease.state is State.RUNNING:
+            self.failures += 1
             lease.step(Event.OVERRAN)
             self._heartbeat.let_go(lease)
         return _WAITS

@@ -60,7 +60,7 @@ class QueueSnapshot(Struct, kw_only=True):
     #: sent. 0 when nothing came.
     age_s: float = 0.0
     ledger: WorkerLedger = WorkerLedger()
-    #: Handlers that raised something else than Retry or Reject.
+    #: Handlers that raised something else than Retry or Reject, or were over their time.
     failures: int = 0
     #: From the take of a handler to its end.
     handling: Histogram

@@ -16,10 +16,12 @@ from forebay.cli.logs import LogFormat, LogLevel, say_error, set_up_logs
 from forebay.cli.worker.process import ProcessSettings, command_of
 from forebay.cli.worker.target import Target, WorkerEndpoint, give_endpoint
 from forebay.errors import SettingsError
+from forebay.observability.cloudwatch import NAMESPACE, CloudWatchPublisher, publishing
+from forebay.observability.put_metric_data import BotocoreSender
 from forebay.stop_signals import stop_signals
 from forebay.supervisor.child import ChildSettings
 from forebay.supervisor.endpoint import DEFAULT_PORT, serving
-from forebay.supervisor.supervisor import Command, Stopped, Supervisor
+from forebay.supervisor.supervisor import Stopped, Supervisor
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,13 @@ def run(
         ),
     ] = None,
     endpoint_url: WorkerEndpoint = None,
+    cloudwatch: Annotated[
+        bool,
+        typer.Option("--cloudwatch", help="Publish metrics to Amazon CloudWatch every minute."),
+    ] = False,
+    cloudwatch_namespace: Annotated[
+        str, typer.Option(metavar="NAME", help="The namespace of these metrics.")
+    ] = NAMESPACE,
 ) -> None:
     """Run a worker in one process or several, until Ctrl-C or SIGTERM.
 
@@ -94,7 +103,14 @@ def run(
         log_format=log_format,
         log_level=log_level,
     )
-    stopped = asyncio.run(_run(command_of(settings), processes, host, port, log_format))
+    supervisor = Supervisor(command_of(settings), processes)
+    publisher = None
+    if cloudwatch:
+        sender = BotocoreSender()
+        publisher = CloudWatchPublisher(
+            supervisor.view, sender, region=sender.region, namespace=cloudwatch_namespace
+        )
+    stopped = asyncio.run(_run(supervisor, publisher, host, port, log_format))
     if stopped.refused is not None:
         raise SettingsError(stopped.refused)
     _log.info("Stopped: %s.", _in_words(stopped))
@@ -104,9 +120,12 @@ def run(
 
 
 async def _run(
-    command: Command, processes: int, host: str, port: int | None, log_format: LogFormat
+    supervisor: Supervisor,
+    publisher: CloudWatchPublisher | None,
+    host: str,
+    port: int | None,
+    log_format: LogFormat,
 ) -> Stopped:
-    supervisor = Supervisor(command, processes)
     loop = asyncio.get_running_loop()
 
     def stop(*_: object) -> None:
@@ -120,7 +139,10 @@ async def _run(
         signal.signal(number, stop)
     async with serving(supervisor.view, host, port) as url:
         _announce(url, log_format)
-        return await supervisor.run()
+        if publisher is None:
+            return await supervisor.run()
+        async with publishing(publisher):
+            return await supervisor.run()
 
 
 def _stop(supervisor: Supervisor) -> None:
