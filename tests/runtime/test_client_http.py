@@ -450,6 +450,36 @@ async def test_a_closed_client_says_so(server: ScriptedServer, client: HttpSqsCl
         await client.create_queue(CreateQueueRequest(queue_name="jobs"))
 
 
+async def test_closing_ends_the_calls_under_way_and_those_that_wait_to_try_again(
+    server: ScriptedServer,
+) -> None:
+    arrived = asyncio.Event()
+
+    async def arrives(request: web.BaseRequest) -> web.StreamResponse:
+        arrived.set()
+        return await says_nothing(request)
+
+    patient = RetryPolicy(base_delay_ms=60_000, max_delay_ms=60_000, deadline_ms=60_000)
+    clock = ManualClock()
+    async with HttpSqsClient(
+        server.url, credentials=CREDENTIALS, retry=patient, clock=clock, environment={}
+    ) as client:
+        server.script = [is_a_broken_proxy, arrives]
+        waiting = asyncio.create_task(client.list_queues(ListQueuesRequest()))
+        while not server.requests:  # noqa: ASYNC110 - the server is no task of ours
+            await asyncio.sleep(0.001)
+        under_way = asyncio.create_task(client.list_queues(ListQueuesRequest()))
+        await arrived.wait()
+    with pytest.raises(Closed):
+        await under_way
+    while not waiting.done():
+        clock.advance(60_000)
+        await asyncio.sleep(0.001)
+    with pytest.raises(Closed):
+        await waiting
+    assert len(server.requests) == 2
+
+
 async def test_a_local_endpoint_works_without_an_account(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:

@@ -107,12 +107,12 @@ class HttpSqsClient(SqsClient):
         attempt = 0
         failing_since_ms: int | None = None
         while True:
-            if self._closed:
-                raise Closed("The SQS client was closed; make a new one.")
+            self._check_open()
             attempt += 1
             try:
                 return await self._attempt(endpoint, action, body, timeout_s, repeatable=repeatable)
             except ForebayError as error:
+                self._check_open()
                 now_ms = self._clock.monotonic_ms()
                 if failing_since_ms is None:
                     failing_since_ms = now_ms
@@ -130,6 +130,10 @@ class HttpSqsClient(SqsClient):
     async def close(self) -> None:
         self._closed = True
         await self._pool.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("The SQS client was closed; make a new one.")
 
     async def _attempt(
         self,
