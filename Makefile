@@ -23,7 +23,7 @@ serve: $(VENV)/.demo ## the broker on 127.0.0.1:9324 (ARGS="--port 9400 --data D
 
 test: $(VENV)/.dev ## every test but those that need foreign clients (ARGS="-k fifo")
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --ignore tests/clients $(ARGS)
-	$(BIN)/pytest -n 0 --timeout 600 README.md CONTRIBUTING.md docs
+	$(BIN)/pytest -n 0 --timeout 600 README.md CONTRIBUTING.md docs examples
 
 test-clients: $(VENV)/.dev ## foreign clients against the broker, each in an environment of its own
 	$(BIN)/pytest -n 0 --timeout 900 tests/clients $(ARGS)
@@ -61,6 +61,7 @@ bench-spike: $(VENV)/.dev ## a burst of messages over three priorities (ARGS="--
 
 docs: $(VENV)/.dev ## draw the pages that are made from the code
 	$(BIN)/python -m docs.draw_life_cycle
+	$(BIN)/python -m docs.draw_settings
 
 lock: ## resolve the lock files anew
 	$(PYTHON) -m venv .venv-lock

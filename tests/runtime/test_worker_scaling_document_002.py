@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from forebay.errors import SettingsError
 from forebay.worker.scaling import Document002
 from forebay.worker.scaling.document_002 import pollers_wanted
 from tests.runtime.scaling_inputs import load, pool, seen
@@ -139,3 +140,9 @@ def test_a_backlog_makes_it_grow() -> None:
     assert max(worker.processors_after(0)) > 60
     assert turns(worker.pollers_after(0)) <= 1
     assert turns(worker.processors_after(0)) <= 1
+
+
+@pytest.mark.parametrize("threshold", [0, -0.1, 1.1, 70, float("nan")])
+def test_a_threshold_that_no_usage_can_pass_is_refused(threshold: float) -> None:
+    with pytest.raises(SettingsError, match="at most 1"):
+        Document002(threshold=threshold)

@@ -32,6 +32,8 @@ class Limit(Struct, frozen=True, eq=False):
     Raises SettingsError when a value is out of range.
     """
 
+    #: What counts together: None every message, a text all limits with this text and these numbers,
+    #: a function the messages that it makes the same key of.
     key: str | Callable[[Received[Any]], Hashable | None] | None = None
     #: Most handlers at a time.
     running: int | None = None

@@ -35,6 +35,7 @@ class Queue(Struct, frozen=True):
 
     #: The queue's name, or its URL.
     name: str
+    #: Its class: messages of a higher one are polled for and handled first.
     priority: Priority = MEDIUM
     #: How much its messages count beside those of other queues of its class, above 0 to 1.
     weight: float = 1.0

@@ -74,6 +74,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     #: Most receives in flight at the same time. Each queue has one waiting for messages in any
     #: case; the others go where messages are known to be.
     pollers: int = 16
+    #: As many may be in flight however little there is to do.
     pollers_min: int = 1
     #: Most messages asked for in one receive.
     batch: int = limits.BATCH_ENTRIES_MAX
@@ -140,7 +141,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
             if value is None:
                 continue
             if not low <= value <= high or math.isnan(value):
-                raise SettingsError(f"{name} is {value}; it must be from {low:g} to {high:g}.")
+                raise SettingsError(f"{name} is {value}; it must be from {low:,} to {high:,}.")
         for low_name, high_name in _ORDERED:
             low_value, high_value = getattr(self, low_name), getattr(self, high_name)
             if low_value is not None and low_value > high_value:

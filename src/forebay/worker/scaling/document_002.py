@@ -11,6 +11,7 @@ from math import ceil
 
 from msgspec import Struct
 
+from forebay.errors import SettingsError
 from forebay.worker.scaling.base import Load, ScalingInput, Steps, Target, known, stepped
 
 #: A buffer used to this part makes pollers fewer. The document says above 0.9 and gives 10 pollers
@@ -33,6 +34,10 @@ class Document002(Struct, frozen=True, kw_only=True):
     #: Processors grow when a channel's usage and their own utilisation are above this, and shrink
     #: when their utilisation is below half of it.
     threshold: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold <= 1:
+            raise SettingsError(f"threshold is {self.threshold}; it must be above 0, at most 1.")
 
     def pollers(self, seen: ScalingInput) -> Target:
         pool, load = seen.pollers, seen.load

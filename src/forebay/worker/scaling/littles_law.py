@@ -41,6 +41,7 @@ class LittlesLaw(Struct, frozen=True, kw_only=True):
     headroom: float = 1.25
     #: A target rises at most this many times at once, and by at least four.
     growth_max: float = 4.0
+    #: Time from one step up to the next, in seconds.
     cooldown_up_s: float = 0.0
     #: Time from a change to a step down, in seconds. A step down is a tenth of the target.
     cooldown_down_s: float = 10.0
