@@ -18,6 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from forebay.client.base import attempt_timeout_s
+from forebay.client.credentials import CredentialChain
 from forebay.client.http import HttpSqsClient
 from forebay.client.pool import Pool
 from forebay.client.retry import NO_RETRY, RetryPolicy
@@ -298,6 +299,21 @@ async def test_only_what_cannot_be_sent_twice_is_made_again_behind_the_callers_b
     else:
         await client.call(request_, retry=NO_RETRY)
     assert len(server.requests) == 1 + requests
+
+
+async def test_new_credentials_sign_from_then_on(server: ScriptedServer) -> None:
+    server.script = [says({})] * 3
+    keys = [Credentials("first", "s", "t"), Credentials("second", "s"), Credentials("second", "s")]
+    with mock.patch.object(CredentialChain, "current", side_effect=keys):
+        async with HttpSqsClient(server.url, environment={}) as client:
+            for _ in keys:
+                await client.list_queues(ListQueuesRequest())
+    signed = [request.headers for request in server.requests]
+    assert [
+        "Credential=" + key.access_key_id in headers["Authorization"]
+        for key, headers in zip(keys, signed, strict=True)
+    ] == [True] * 3
+    assert [headers.get("X-Amz-Security-Token") for headers in signed] == ["t", None, None]
 
 
 @pytest.mark.parametrize("path", ["/sqs", "/a b/ü"])

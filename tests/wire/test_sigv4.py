@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from unittest import mock
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from forebay.protocol.sigv4 import (
     Credentials,
     Scope,
+    Signer,
     amz_date,
     canonical_path,
     canonical_query,
@@ -134,6 +136,25 @@ def test_a_session_token_is_sent_and_signed() -> None:
         "SignedHeaders=host;x-amz-date;x-amz-security-token,"
         " Signature=07ec1639c89043aa0e3e2de82b96708f198cceab042d4a97044c66dd9f74e7f8"
     )
+
+
+@pytest.mark.parametrize("token", [None, "token"])
+def test_one_signer_signs_many_bodies_at_many_times(token: str | None) -> None:
+    credentials = Credentials("key", "secret", token)
+    request = {"method": "POST", "path": "/a b", "query": "x=1", "region": "eu-west-1"}
+    signer = Signer(credentials, headers=[HOST, ("X-Zulu", " a  b ")], **request)
+    moments = [0, 1, 999, 1_000, 1_001, 86_399_999, 86_400_000, 1_000, 0]
+    for moment_ms, body in itertools.product(moments, (b"", b"{}", b"{}")):
+        alone = sign(
+            credentials,
+            headers=[HOST, ("X-Zulu", " a  b ")],
+            body=body,
+            wall_ms=moment_ms,
+            **request,
+        )
+        expected = (alone["X-Amz-Date"], alone["Authorization"])
+        assert signer.sign(body, moment_ms) == expected
+    assert expected[0] == amz_date(0)
 
 
 def test_the_canonical_request_is_the_text_of_the_guide() -> None:
