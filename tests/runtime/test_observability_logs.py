@@ -21,11 +21,12 @@ log = logging.getLogger("shop")
 
 @pytest.fixture(autouse=True)
 def root_handlers() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    root, ours = logging.getLogger(), logging.getLogger("forebay")
+    handlers, level, our_level = list(root.handlers), root.level, ours.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    ours.setLevel(our_level)
 
 
 async def work_on(router: Router, *bodies: str) -> None:
