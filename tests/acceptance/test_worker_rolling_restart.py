@@ -35,10 +35,11 @@ RESTARTS = 20
 WORKERS = 3
 VISIBILITY_TIMEOUT_S = 60
 
-#: No message may be older when its last handler begins, in milliseconds.
-AGE_MAX_MS = 20_000
+#: No message may be older when its last handler begins, in milliseconds. Most of it is how long a
+#: busy machine takes to start the first workers.
+AGE_MAX_MS = 30_000
 
-#: The most time from the first message of a worker to its SIGTERM, in seconds.
+#: The most time from the first message of a new worker to the SIGTERM of the next, in seconds.
 TERMINATE_WITHIN_S = 0.2
 
 #: Messages that come at once, and how often, in seconds.
@@ -65,10 +66,10 @@ class Rolling(Fleet):
 
     async def replace_one(self, index: int, rng: random.Random) -> None:
         """SIGTERM to a worker that is at work; another begins while it drains."""
-        await self.at_work(index)
         await asyncio.sleep(rng.uniform(0, TERMINATE_WITHIN_S))
         self.workers[index].signal(signal.SIGTERM)
         self._leaving.append(self.replace(index))
+        await self.at_work(index)
 
     async def stop(self) -> None:
         for worker in self._leaving:
@@ -99,9 +100,9 @@ async def restart_again_and_again(
             async with Producer(client, created.queue_url, node="shop") as producer:
                 sending = asyncio.create_task(_send(producer, sent, rng, stop, fifo=fifo))
                 fleet = Rolling(place, directory, stack, command)
+                await fleet.all_at_work()
                 for number in range(RESTARTS):
                     await fleet.replace_one(number % WORKERS, rng)
-                await fleet.all_at_work()
                 stop.set()
                 await sending
             assert producer.ledger.sent == len(sent)

@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
-import aiohttp
 import msgspec
 import uvloop
 from msgspec import Struct
@@ -82,7 +82,6 @@ class Handlers:
         self._place = place
         self._journal = os.open(place.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._guard: Guard | None = None
-        self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
 
     async def job(self, received: Received[Job]) -> None:
@@ -113,14 +112,12 @@ class Handlers:
             raise Retry(outcome.remaining_s)
 
     async def _ask(self, received: Received[Job], key: str | None) -> None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
         headers = {"Process-Id": str(os.getpid())}
         if key is not None:
             headers["Idempotency-Key"] = key
         name = received.payload.name
-        async with self._session.post(f"{self._place.effects_url}/{name}", headers=headers):
-            pass
+        request = Request(f"{self._place.effects_url}/{name}", headers=headers, method="POST")
+        await asyncio.to_thread(lambda: urlopen(request).close())
         if name == self._place.die_after and received.receive_count == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
