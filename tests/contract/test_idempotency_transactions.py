@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +27,7 @@ from forebay.idempotency import (
     Performed,
     SideEffect,
     SqliteIdempotencyStore,
+    Started,
     advance_in,
     complete_in,
     record_effect_in,
@@ -202,6 +205,41 @@ async def test_a_transaction_that_was_rolled_back_in_silence_is_noticed(
     record = await application.store.find("k")
     assert record is not None
     assert record.error == "the transaction was not committed"
+
+
+async def test_what_another_attempt_completed_is_not_taken_for_ours(
+    application: Application,
+) -> None:
+    store: IdempotencyStore = application.store
+
+    async def rolls_back_and_is_taken_over(attempt: Attempt) -> None:
+        connection = application.connection
+        with contextlib.suppress(ZeroDivisionError):
+            async with application.transaction():
+                await settled(complete_in(connection, attempt))
+                raise ZeroDivisionError
+        later_ms = attempt.clock.wall_ms() + 60_000
+        other = await store.begin(attempt.keys, 10_000, later_ms)
+        assert isinstance(other, Started)
+        await store.complete(attempt.keys, other.token, b"theirs", later_ms)
+
+    with pytest.raises(NotCommitted):
+        await Guard(store).run("k", rolls_back_and_is_taken_over)
+
+
+async def test_an_effect_that_goes_on_after_its_commit_has_lost_nothing(
+    application: Application,
+) -> None:
+    told: list[bool] = []
+
+    async def goes_on(attempt: Attempt) -> None:
+        async with application.transaction():
+            await settled(complete_in(application.connection, attempt))
+        await asyncio.sleep(0.7)
+        told.append(attempt.lease_lost)
+
+    await Guard(application.store, lease_ms=600).run("k", goes_on)
+    assert told == [False]
 
 
 async def test_outside_of_a_transaction_nothing_is_done(application: Application) -> None:

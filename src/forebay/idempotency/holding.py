@@ -41,6 +41,10 @@ _LEASE_PART_OF_RUN = 4
 _LOOK_MS, _LOOK_MAX_MS = 5, 100
 
 
+#: When a key that is done is free for others.
+_FOREVER_MS = 2**63
+
+
 class LeaseLost(ForebayError):
     """The effect ran, but somebody else has taken its key over; its result was not stored."""
 
@@ -197,7 +201,9 @@ class Leases(Struct, frozen=True):
                 _log.warning("The lease of %r was not extended: %s", attempt.key, error)
                 continue
             if not extended:
-                if not attempt.completed_inside:
+                if attempt.completed_inside:
+                    attempt.extended(_FOREVER_MS)
+                else:
                     attempt.taken_over()
                 return
             lease_ms = grown_ms
