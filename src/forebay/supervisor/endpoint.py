@@ -1,13 +1,19 @@
-"""The one port of `forebay worker run`: health, metrics and the snapshot of all processes."""
+"""The one port of `forebay worker run`: health, metrics and the snapshot of all processes.
+
+Three pages for a probe, a scraper and a watcher, a few times a second at most. So each connection
+carries one request, and no library is needed for it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
+from msgspec import Struct
 
 from forebay.errors import AddressInUse, SettingsError
 from forebay.observability.health import reasons
@@ -17,8 +23,19 @@ from forebay.observability.view import WorkersView
 #: Where health and metrics are unless the user says otherwise: beside the broker's port.
 DEFAULT_PORT = 9325
 
-#: How long an answer that is under way may take when the port closes, in seconds.
-_SHUTDOWN_S = 1.0
+#: Longest head of a request, in bytes. What probes and browsers send is far below it.
+_HEAD_BYTES_MAX = 16 * 1024
+
+#: How long a request may take to come and an answer to leave, in seconds.
+_PATIENCE_S = 10.0
+
+_JSON = "application/json"
+
+
+class _Answer(Struct):
+    status: HTTPStatus
+    content_type: str
+    body: bytes
 
 
 @asynccontextmanager
@@ -30,37 +47,36 @@ async def serving(
     Port None is DEFAULT_PORT, or a free one while that is taken. Raises AddressInUse when another
     port is taken, and SettingsError when nobody can listen on `host`.
     """
+    connections: set[asyncio.Task[None]] = set()
 
-    async def health(_: web.Request) -> web.Response:
-        return _health(view())
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        connections.add(connection)
+        try:
+            await _serve(view, reader, writer)
+        finally:
+            connections.discard(connection)
 
-    async def metrics(_: web.Request) -> web.Response:
-        text = worker_metrics_text(view())
-        return web.Response(body=text, headers={"Content-Type": WORKER_METRICS_CONTENT_TYPE})
-
-    async def snapshot(_: web.Request) -> web.Response:
-        return _json(view(), 200)
-
-    application = web.Application()
-    application.add_routes(
-        [
-            web.get("/health", health),
-            web.get("/metrics", metrics),
-            web.get("/snapshot", snapshot),
-        ]
-    )
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_S)
-    await runner.setup()
+    server = await _listen(serve, host, port)
+    name, number = server.sockets[0].getsockname()[:2]
     try:
-        yield await _listen(runner, host, port)
+        yield f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
     finally:
-        await runner.cleanup()
+        server.close()
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int | None) -> str:
-    site = web.TCPSite(runner, host, DEFAULT_PORT if port is None else port)
+async def _listen(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    host: str,
+    port: int | None,
+) -> asyncio.Server:
+    number = DEFAULT_PORT if port is None else port
     try:
-        await site.start()
+        return await asyncio.start_server(serve, host, number, limit=_HEAD_BYTES_MAX)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise SettingsError(
@@ -70,13 +86,59 @@ async def _listen(runner: web.AppRunner, host: str, port: int | None) -> str:
             raise AddressInUse(
                 f"{host}:{port} is taken by another process. Choose another --port."
             ) from error
-        await site.stop()
-        return await _listen(runner, host, 0)
-    name, number = runner.addresses[0][:2]
-    return f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
+        return await _listen(serve, host, 0)
 
 
-def _health(view: WorkersView) -> web.Response:
+async def _serve(
+    view: Callable[[], WorkersView], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Read one request and answer it."""
+    try:
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(_PATIENCE_S):
+                try:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                except asyncio.LimitOverrunError:
+                    head = b""
+                writer.write(_response(head, view))
+                await writer.drain()
+    finally:
+        writer.close()
+
+
+def _response(head: bytes, view: Callable[[], WorkersView]) -> bytes:
+    method, _, rest = head.partition(b" ")
+    target, _, rest = rest.partition(b" ")
+    if not rest.startswith(b"HTTP/1."):
+        answer = _text(HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request.")
+    elif method not in (b"GET", b"HEAD"):
+        answer = _text(HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.")
+    else:
+        answer = _page(target.partition(b"?")[0], view)
+    lines = (
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
+        f"Content-Type: {answer.content_type}",
+        f"Content-Length: {len(answer.body)}",
+        "Cache-Control: no-store",
+        "Connection: close",
+        "\r\n",
+    )
+    return "\r\n".join(lines).encode() + (b"" if method == b"HEAD" else answer.body)
+
+
+def _page(path: bytes, view: Callable[[], WorkersView]) -> _Answer:
+    match path:
+        case b"/health":
+            return _health(view())
+        case b"/metrics":
+            text = worker_metrics_text(view())
+            return _Answer(HTTPStatus.OK, WORKER_METRICS_CONTENT_TYPE, text)
+        case b"/snapshot":
+            return _json(HTTPStatus.OK, view())
+    return _text(HTTPStatus.NOT_FOUND, "There are /health, /metrics and /snapshot.")
+
+
+def _health(view: WorkersView) -> _Answer:
     why = reasons(view)
     answer = {
         "status": "failing" if why else "ok",
@@ -86,9 +148,12 @@ def _health(view: WorkersView) -> web.Response:
             for process in view.processes
         ],
     }
-    return _json(answer, 503 if why else 200)
+    return _json(HTTPStatus.SERVICE_UNAVAILABLE if why else HTTPStatus.OK, answer)
 
 
-def _json(answer: object, status: int) -> web.Response:
-    body = msgspec.json.encode(answer) + b"\n"
-    return web.Response(body=body, status=status, content_type="application/json")
+def _json(status: HTTPStatus, answer: object) -> _Answer:
+    return _Answer(status, _JSON, msgspec.json.encode(answer) + b"\n")
+
+
+def _text(status: HTTPStatus, text: str) -> _Answer:
+    return _Answer(status, "text/plain; charset=utf-8", f"{text}\n".encode())
