@@ -17,6 +17,9 @@ import pytest
 
 from forebay.apps.sale.readback import Stores
 
+#: What the demo needs and nothing else does.
+EXTRA = ["aiohttp", "starlette", "uvicorn"]
+
 #: Large enough for every kind of buyer to come.
 BUYERS = 300
 
@@ -144,13 +147,27 @@ def test_a_demo_that_cannot_be_says_so_before_it_begins(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+def forebay_without(packages: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command where these packages are not installed."""
     without = (
-        "import sys; sys.modules['uvicorn'] = None; sys.argv = ['forebay', 'demo'];"
+        f"import sys; sys.modules |= dict.fromkeys({packages!r});"
+        f"sys.argv = ['forebay', *{arguments!r}];"
         "from forebay.cli.main import main; main()"
     )
-    run = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", without], capture_output=True, text=True, timeout=30, check=False
     )
+
+
+@pytest.mark.parametrize("package", EXTRA)
+def test_a_demo_without_its_extra_says_what_to_install(package: str) -> None:
+    run = forebay_without([package], "demo")
     assert run.returncode == 1
-    assert "pip install starlette uvicorn" in run.stderr
+    assert "pip install aiohttp starlette uvicorn" in run.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
+def test_the_command_needs_no_extra_to_show_what_there_is(arguments: list[str]) -> None:
+    run = forebay_without(EXTRA, *arguments)
+    assert run.returncode == 0, run.stderr
+    assert "demo" in run.stdout

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.apps.sale.catalogue import divide_seats
-from forebay.apps.sale.domain import SectionKind
-from forebay.apps.sale.load import BUG_MARKER, Purchase, plan_purchases
+from forebay.apps.sale.domain import BUG_MARKER, SectionKind
+from forebay.apps.sale.load import Purchase, plan_purchases
 from forebay.apps.sale.requests import PurchaseRequest
 
 

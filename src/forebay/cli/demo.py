@@ -18,12 +18,12 @@ from forebay.apps.sale.report import json_report, print_report
 from forebay.errors import ForebayError, SettingsError
 from forebay.stop_signals import INTERRUPTED
 
-#: What the sale's API needs and the broker does not.
-_EXTRA = ("starlette", "uvicorn")
+#: What the sale and its buyers need and the broker does not.
+_EXTRA = ("aiohttp", "starlette", "uvicorn")
 
 
 class DemoExtraMissing(ForebayError):
-    """The demo needs more than the broker. Run: pip install starlette uvicorn"""
+    """The demo needs more than the broker. Run: pip install aiohttp starlette uvicorn"""
 
 
 def demo(

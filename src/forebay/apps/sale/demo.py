@@ -15,8 +15,8 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from forebay.apps.sale.catalogue import divide_seats
+from forebay.apps.sale.domain import BUG_MARKER
 from forebay.apps.sale.ledger import SaleFacts, SaleLedger, Verdict, balance, judge
-from forebay.apps.sale.load import BUG_MARKER
 from forebay.apps.sale.notifications import NOTIFICATIONS_FILE, SqliteNotificationLog
 from forebay.apps.sale.processes import Crew, free_ports, python
 from forebay.apps.sale.queues import declare_queues, find_queues

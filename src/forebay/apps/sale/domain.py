@@ -16,6 +16,9 @@ _ORDER_NAMESPACE = UUID("5f0c7a4e-6f3b-5d86-9a53-0d1f6a2c9b17")
 #: The envelope type of an order on its way to a worker.
 ORDER_TYPE = "sale.order"
 
+#: The note on an order that the demo's workers cannot handle.
+BUG_MARKER = "POISON"
+
 
 class SectionKind(StrEnum):
     """How the places of a section are sold."""

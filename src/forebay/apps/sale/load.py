@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from forebay.apps.sale.domain import Section, SectionKind
+from forebay.apps.sale.domain import BUG_MARKER, Section, SectionKind
 from forebay.clock import Clock, SystemClock
 
 #: How fast buyers come, in buyers a second. 50,000 in 30 s is the rush that the sale was built for.
@@ -34,9 +34,6 @@ LOOKS_ONE_IN = 10
 #: … orders a seat that does not exist, or something that the workers have a bug with.
 IMPOSSIBLE_ONE_IN = 200
 BUG_ONE_IN = 1_000
-
-#: The note that the demo's workers cannot handle.
-BUG_MARKER = "POISON"
 
 #: Sockets that all buyers share. As many as a small server accepts without tuning.
 _SOCKETS = 200
