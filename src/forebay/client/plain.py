@@ -13,6 +13,7 @@ from forebay.protocol.actions import (
     MessageAttributeValue,
     SendMessageRequest,
 )
+from forebay.protocol.errors import INVALID_PARAMETER_VALUE, SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX, queue_key_from_arn
 
 #: Receives after which a message goes to the dead-letter queue unless another number is given.
@@ -36,9 +37,9 @@ def create_queue_request(
     """Attributes have SQS's names, and values as Python has them.
 
     A name that ends in .fifo makes a FIFO queue. Raises SettingsError when there are two redrive
-    policies.
+    policies, and SqsError for a value that is no JSON.
     """
-    wanted = {key: _queue_attribute(value) for key, value in attributes.items()}
+    wanted = {key: _queue_attribute(key, value) for key, value in attributes.items()}
     if name.endswith(FIFO_SUFFIX):
         wanted.setdefault("FifoQueue", "true")
     if dead_letter_arn is not None:
@@ -68,10 +69,13 @@ def send_request(
     delay_s: int | None = None,
     attributes: Mapping[str, MessageAttribute] | None = None,
 ) -> SendMessageRequest:
-    """A mapping is sent as JSON. Attributes have values as Python has them."""
+    """A mapping is sent as JSON. Attributes have values as Python has them.
+
+    Raises SqsError for a mapping that is no JSON.
+    """
     return SendMessageRequest(
         queue_url=queue_url,
-        message_body=body if isinstance(body, str) else json.dumps(body),
+        message_body=body if isinstance(body, str) else _json("body", body),
         message_attributes=(
             {name: _message_attribute(value) for name, value in attributes.items()}
             if attributes
@@ -83,11 +87,20 @@ def send_request(
     )
 
 
-def _queue_attribute(value: QueueAttribute) -> str:
+def _queue_attribute(name: str, value: QueueAttribute) -> str:
     """An attribute's value as SQS takes it: a text, whatever it means."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return json.dumps(value) if isinstance(value, Mapping) else str(value)
+    return _json(name, value) if isinstance(value, Mapping) else str(value)
+
+
+def _json(name: str, value: object) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SqsError(
+            INVALID_PARAMETER_VALUE, f"The {name} cannot be written as JSON: {error}."
+        ) from error
 
 
 def _message_attribute(value: MessageAttribute) -> MessageAttributeValue:
