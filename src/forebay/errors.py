@@ -14,6 +14,25 @@ class ForebayError(Exception):
         super().__init__(message or " ".join((type(self).__doc__ or type(self).__name__).split()))
 
 
+def in_words(error: BaseException) -> str:
+    """What an error says, or the name of its type when it says nothing.
+
+    Errors come from handlers and clients of anybody's, and one whose text cannot be made must not
+    stop whoever reports it.
+    """
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    return said or type(error).__name__
+
+
+def with_type(error: BaseException) -> str:
+    """The name of an error's type, and what it says."""
+    name, said = type(error).__name__, in_words(error)
+    return name if said == name else f"{name}: {said}"
+
+
 class SettingsError(ForebayError):
     """A setting is missing or out of range."""
 

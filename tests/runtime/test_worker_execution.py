@@ -55,6 +55,7 @@ async def passes_on(received: Any, call_next: CallNext) -> object:
 
 REJECT, RETRY, ERROR = Reject("never"), Retry(3), ValueError("oops")
 EXIT, INTERRUPT, PARTLY_FAILED = SystemExit(1), KeyboardInterrupt(), PartlyFailed({})
+GENERATOR_EXIT = GeneratorExit()
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -90,6 +91,7 @@ async def test_what_a_handler_returns(plain: bool, returned: object, expected: O
         (ERROR, Failed(ERROR)),
         (EXIT, Failed(EXIT)),
         (INTERRUPT, Failed(INTERRUPT)),
+        (GENERATOR_EXIT, Failed(GENERATOR_EXIT)),
         (PARTLY_FAILED, Failed(PARTLY_FAILED)),
     ],
 )

@@ -151,6 +151,23 @@ def test_the_worker_s_own_failure_budget_counts_failures_and_nothing_else() -> N
     run(scenario())
 
 
+def test_an_error_that_cannot_be_made_a_text_is_a_failure_as_any_other() -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            return str(1 / 0)
+
+    async def scenario() -> None:
+        world = World(failures_max=1)
+        _, ended = await world.end(Failed(Unspeakable()))
+        assert ended.state is State.REJECTED
+        assert world.reasons == ["Failure 1 of 1: Unspeakable"]
+        world.outage = Unspeakable()
+        settled, _ = await world.end(Reject("never"))
+        assert settled.group is Group.GOES_BACK
+
+    run(scenario())
+
+
 def test_receives_that_others_may_have_interrupted_reject_nothing_too_early() -> None:
     async def scenario() -> None:
         world = World(failures_max=3)

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from msgspec import Struct
 
 from forebay.clock import Clock
-from forebay.errors import ForebayError
+from forebay.errors import ForebayError, with_type
 from forebay.idempotency.base import Done, IdempotencyStore, IdempotencyStoreError, InProgress
 
 T = TypeVar("T")
@@ -212,5 +212,4 @@ class Leases(Struct, frozen=True):
 
 def describe(error: BaseException) -> str:
     """An error as the records keep it: its type and its words, cut to 500 characters."""
-    words = str(error)
-    return (f"{type(error).__name__}: {words}" if words else type(error).__name__)[:500]
+    return with_type(error)[:500]

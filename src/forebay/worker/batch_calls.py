@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from forebay.backoff import backoff_s, jitter
 from forebay.client.retry import NO_RETRY, entry_error, is_retryable
+from forebay.errors import in_words
 from forebay.protocol.actions import (
     BatchResult,
     ChangeMessageVisibilityBatchRequest,
@@ -146,7 +147,7 @@ async def _refused(
         failed = {leases[int(entry.id)]: entry_error(entry) for entry in (await call).failed or ()}
     except Exception as error:
         trouble.failed(error)
-        reason = str(error) or type(error).__name__
+        reason = in_words(error)
         return [Refused(lease, _may_pass(error), reason) for lease in leases]
     passing = next(filter(is_retryable, failed.values()), None)
     if passing is None:

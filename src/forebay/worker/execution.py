@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from msgspec.structs import force_setattr
 
 from forebay.clock import Clock, SystemClock
+from forebay.errors import with_type
 from forebay.worker.handled import HANDLED
 from forebay.worker.middleware import Middleware, around, check_middleware
 from forebay.worker.outcomes import (
@@ -244,7 +245,7 @@ class Execution:
                 "%s has ended, %.1f s after it was left: %s.",
                 _named(route, received),
                 (self._clock.monotonic_ms() - left_ms) / 1000,
-                "done" if error is None else repr(error),
+                "done" if error is None else with_type(error),
             )
             if timed_out and isinstance(error, asyncio.CancelledError):
                 error = _timed_out(route, error)
@@ -259,13 +260,17 @@ class Execution:
 
 async def _error_of(route: Route, call: _Call, received: Sequence[Received[Any]]) -> _Error:
     """Await the call to its end, and return what it raised or what its value stands for."""
-    cancels = cancels_asked_for()
+    task = asyncio.current_task()
+    cancels = 0 if task is None else task.cancelling()
     try:
         value = await call(list(received) if route.batch else received[0])
         if value is not None and isawaitable(value):
             value = await value
-    except GeneratorExit:
-        raise
+    except GeneratorExit as raised:
+        if not _runs(task):
+            # Nothing raised it: this coroutine is thrown away.
+            raise
+        return raised
     except (Retry, Reject, PartlyFailed) as said_so:
         return said_so
     except asyncio.CancelledError as cancelled:
@@ -281,6 +286,14 @@ async def _error_of(route: Route, call: _Call, received: Sequence[Received[Any]]
         interruption.__cause__ = raised
         return interruption
     return None if value is None else said(route, value)
+
+
+def _runs(task: asyncio.Task[Any] | None) -> bool:
+    """Whether it is this task that the event loop runs now."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:
+        return False
 
 
 def _timed_out(route: Route, error: _Error) -> BaseException:

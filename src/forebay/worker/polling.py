@@ -13,7 +13,7 @@ from forebay.backoff import backoff_s, jitter
 from forebay.client.base import SqsClient
 from forebay.client.retry import NO_RETRY
 from forebay.clock import Clock
-from forebay.errors import ForebayError, ServiceUnreachable
+from forebay.errors import ForebayError, ServiceUnreachable, in_words, with_type
 from forebay.protocol.actions import Message, ReceiveMessageRequest
 from forebay.protocol.identifiers import message_id
 from forebay.worker.queue import Priority
@@ -338,12 +338,13 @@ class Receiver:
         self._failures += 1
         self.failed_receives += 1
         self.quiet = True
-        if str(error) != self.trouble:
-            self.trouble = str(error)
+        trouble = in_words(error) if isinstance(error, ForebayError) else with_type(error)
+        if trouble != self.trouble:
+            self.trouble = trouble
             _log.error(
                 "Receiving from %s fails, will go on trying: %s",
                 self.source.name,
-                error if isinstance(error, ForebayError) else repr(error),
+                trouble,
                 exc_info=None if isinstance(error, ForebayError) else error,
             )
         if self.source.fifo and isinstance(error, ServiceUnreachable):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar, Unpack, overl
 
 from msgspec import MsgspecError, Struct
 
-from forebay.errors import SettingsError
+from forebay.errors import SettingsError, in_words
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
 from forebay.worker.breaker import CircuitBreaker
 from forebay.worker.codecs import ENVELOPE_OR_RAW, TEXT, Codec, Parcel
@@ -292,7 +292,7 @@ class Router:
             return (self._codec or ENVELOPE_OR_RAW)(lease.message), ""
         except Exception as error:
             # A codec may be anybody's; what it makes of a strange body must not stop the worker.
-            return TEXT(lease.message), str(error) or type(error).__name__
+            return TEXT(lease.message), in_words(error)
 
     def _taker(self, parcel: Parcel) -> Route | None:
         routes = self._routes

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from forebay.backoff import backoff_s, jitter
-from forebay.errors import ForebayError
+from forebay.errors import ForebayError, in_words, with_type
 from forebay.worker.acknowledge import Acknowledger
 from forebay.worker.context import Context
 from forebay.worker.heartbeat import Heartbeat
@@ -129,7 +129,7 @@ class Settlement:
                 "%s is rejected (%s), cannot be copied and will be tried again: %s",
                 named,
                 reason,
-                error,
+                in_words(error),
                 exc_info=None if isinstance(error, ForebayError) else error,
             )
         else:
@@ -153,7 +153,7 @@ class Settlement:
             self.failures += 1
         past = self._history.of(lease.message_id)
         past.failures += 1
-        what = f"{type(error).__name__}: {error}"
+        what = with_type(error)
         most = self._queue.failures_max
         if most is not None and past.failures >= most:
             return await self._reject(lease, f"Failure {past.failures} of {most}: {what}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from forebay.errors import ForebayError
+from forebay.errors import ForebayError, in_words
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Trouble:
 
     def failed(self, error: BaseException) -> None:
         """It failed and will be tried again."""
-        text = str(error) or type(error).__name__
+        text = in_words(error)
         if text != self.said:
             self.said = text
             # What is not ours to raise is a bug of somebody: then the way there matters.
