@@ -56,7 +56,7 @@ bench-path: $(VENV)/.dev ## Python calls and processor instructions of a request
 bench-worker: $(VENV)/.dev ## no-op handlers beside Celery and others (ARGS="--rounds 1 --only celery")
 	$(BIN)/python -m bench worker $(ARGS)
 
-bench-spike: $(VENV)/.dev ## a burst of messages over three priorities (ARGS="--messages 50000")
+bench-spike: $(VENV)/.dev ## a burst of messages over three priorities (ARGS="--plot spike.html")
 	$(BIN)/python -m bench spike $(ARGS)
 
 docs: $(VENV)/.dev ## draw the pages that are made from the code

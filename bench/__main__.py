@@ -74,10 +74,11 @@ def measure_workers(
 def measure_spike(
     messages: Annotated[int, typer.Option(help="How many messages the burst has.")] = 20_000,
     work_ms: Annotated[float, typer.Option(help="How long a handler takes.")] = 5.0,
+    plot: Annotated[Path | None, typer.Option(help="Draw the run into this HTML file.")] = None,
 ) -> None:
     """A burst over three priorities: the age of the high class, and the turns of the low one."""
     console = Console()
-    report = spike.run(messages, work_ms, console)
+    report = spike.run(messages, work_ms, console, plot)
     spike.print_table(report, console)
     _write("spike", report, console)
 

@@ -8,12 +8,14 @@ messages begins for long although some wait: its longest gap tells.
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -27,7 +29,7 @@ from bench.backlog import Template
 from bench.bars import Bar
 from bench.broker_counts import Counts
 from bench.worker_apps.spike_app import Handled
-from bench.worker_subjects import APPS, envelope, environment
+from bench.worker_subjects import envelope, environment
 
 #: The part of the burst that goes to each queue.
 SHARES = {"high": 0.1, "medium": 0.3, "low": 0.6}
@@ -40,6 +42,12 @@ HIGH_AGE_MS, GAP_MS = 1_000, 1_000
 
 #: How long the worker may take to start, and to empty the queues, in seconds.
 START_S, WORK_S = 60, 300
+
+
+#: How often the plot has a point, and how long it goes on before and after the burst, in seconds.
+_LOOK_EVERY_S, _CALM_S = 0.5, 3
+
+_FOREBAY_WORKER = (sys.executable, "-m", "forebay", "worker")
 
 
 class Row(Struct):
@@ -68,29 +76,36 @@ class Report(Struct):
     bars: list[Bar]
 
 
-def run(messages: int, work_ms: float, console: Console) -> Report:
-    """Send the burst to a worker, and look at what it handled when."""
+def run(messages: int, work_ms: float, console: Console, plot: Path | None = None) -> Report:
+    """Send the burst to a worker, and look at what it handled when.
+
+    With `plot`, `forebay worker watch` draws it into that file.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="forebay-spike-") as directory,
         processes.broker("fsync", module="bench.counted_broker") as server,
     ):
         urls = {queue: uvloop.run(http_load.create_queue(server.url, queue)) for queue in SHARES}
         variables = {"SPIKE_WORK_S": str(work_ms / 1000), "SPIKE_NOTES": directory}
+        port = processes.free_port()
         process = subprocess.Popen(
-            [sys.executable, str(APPS / "spike_app.py")],
+            [*_FOREBAY_WORKER, "run", "spike_app:worker", "--port", str(port)],
             env=environment(server.url, "", "") | variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        try:
+        with ExitStack() as stack:
+            stack.callback(processes.end_family, process, START_S)
             with console.status("the worker starts"):
                 _wait(lambda: all(count.first_receive_s for count in _counts(server)), START_S)
+            if plot is not None:
+                stack.enter_context(_watched(port, plot))
             started_s = time.monotonic()
             with console.status("the burst"):
                 uvloop.run(backlog.send(server.url, _burst(urls, messages)))
             burst_s = time.monotonic() - started_s
             with console.status("the rest of the work"):
                 _wait(lambda: sum(count.deleted for count in _counts(server)) >= messages, WORK_S)
-        finally:
-            processes.end_family(process, START_S)
         handled = [
             one
             for notes in Path(directory).glob("*.json")
@@ -117,6 +132,26 @@ def print_table(report: Report, console: Console) -> None:
         console.print(f"{row.queue}: p99 age of each tenth of its messages, ms: {slices}")
     for bar in report.bars:
         console.print(bar.verdict, highlight=False)
+
+
+@contextmanager
+def _watched(port: int, plot: Path) -> Iterator[None]:
+    """Watch the workers until a little after the end of the block, and draw what was seen."""
+    url = f"http://127.0.0.1:{port}"
+    watch = subprocess.Popen(
+        [*_FOREBAY_WORKER, "watch", url, "--every", str(_LOOK_EVERY_S), "--plot", str(plot)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        time.sleep(_CALM_S)
+        yield
+        time.sleep(_CALM_S)
+        # As Ctrl-C does.
+        watch.send_signal(signal.SIGINT)
+        watch.wait(START_S)
+    finally:
+        watch.kill()
+        watch.wait()
 
 
 def _burst(urls: Mapping[str, str], messages: int) -> list[tuple[str, str, Template]]:

@@ -1,5 +1,6 @@
 """A Forebay worker over three queues, whose handler takes a few milliseconds and notes its times.
 
+It runs as `forebay worker run spike_app:worker`.
 SPIKE_WORK_S is how long the handler takes, SPIKE_NOTES the directory for what was noted.
 """
 
@@ -14,11 +15,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-import uvloop
 from msgspec import Struct
 
-from forebay import HttpSqsClient, Received, Router, Worker, run_until_signalled
-from forebay.worker import HIGH, LOW, MEDIUM, Queue
+from forebay import HIGH, LOW, MEDIUM, HttpSqsClient, Queue, Received, Router, Worker
 
 #: The queues, by name.
 PRIORITIES = {"high": HIGH, "medium": MEDIUM, "low": LOW}
@@ -62,14 +61,3 @@ async def worker() -> AsyncIterator[Worker]:
 def _write() -> None:
     path = Path(os.environ["SPIKE_NOTES"], f"{os.getpid()}.json")
     path.write_bytes(msgspec.json.encode(handled))
-
-
-async def main() -> None:
-    """Work until SIGTERM."""
-    async with worker() as made:
-        await run_until_signalled(made)
-
-
-if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
