@@ -20,6 +20,7 @@ from forebay.worker import (
     MEDIUM,
     Queue,
     Received,
+    Reject,
     Retry,
     Router,
     Worker,
@@ -247,6 +248,45 @@ def test_a_batch_handler_gets_what_gathers_and_only_what_fails_comes_back(name: 
             assert (ledger.acked, ledger.retried) == (25, 1)
         else:
             assert ledger == WorkerLedger(received=26, acked=25, retried=1)
+
+    run(scenario())
+
+
+def test_what_is_rejected_in_a_batch_and_has_nowhere_to_go_keeps_its_group_in_order() -> None:
+    async def scenario() -> None:
+        client = EngineClient()
+        url = await filled(client, "logs.fifo", 5)
+        batches: list[list[str]] = []
+
+        async def write(batch: list[Received[str]]) -> dict[Received[str], Exception] | None:
+            batches.append([each.payload for each in batch])
+            return {batch[1]: Reject("never")} if len(batches) == 1 else None
+
+        router = taking(write, batch=5, within_ms=500)  # type: ignore[arg-type]
+        worker = Worker(client, url, router, clock=LoopClock())
+        async with at_work(worker):
+            await asyncio.sleep(10)
+        names = [f"logs.fifo {number}" for number in range(5)]
+        assert batches == [names, names[1:]]
+        assert worker.ledger == WorkerLedger(received=9, acked=5, retried=1, released=3)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("body", ["5", "{}", "null", "plain", '{"a": '])
+def test_who_asks_for_text_gets_any_text(body: str) -> None:
+    async def scenario() -> None:
+        client = EngineClient()
+        url = await client.create("jobs")
+        await client.send(url, body)
+        handled: list[str] = []
+
+        async def handle(received: Received[str]) -> None:
+            handled.append(received.payload)
+
+        async with at_work(Worker(client, url, taking(handle), clock=LoopClock())):
+            await asyncio.sleep(1)
+        assert handled == [body]
 
     run(scenario())
 

@@ -151,12 +151,18 @@ class Jobs:
         processing = self._processing
         back: dict[Lease, int] = {}
         left: list[Lease] = []
+        broken: set[Group | None] = set()
         for lease, outcome in zip(job.leases, outcomes, strict=True):
             source = lease.source
+            if source.fifo and group_of(lease) in broken:
+                # An earlier message goes back although its handler did not fail: it was rejected,
+                # and there is no dead-letter queue.
+                outcome = Interrupted()  # noqa: PLW2901 - the order of a group comes first
             followed = source.fifo and processing.is_followed(lease)
             settled = await source.settle(lease, outcome, followed=followed)
             if settled.group is Following.GOES_BACK:
                 back[lease] = settled.delay_s
+                broken.add(group_of(lease))
             elif settled.group is Following.WAITS:
                 left.append(lease)
                 self._wait_for(lease, cast("StillRunning", outcome))

@@ -182,8 +182,8 @@ class Router:
     def raw(self, payload_type: type[Any], **options: Any) -> Callable[[_Function], _Function]:
         """Register the decorated function for plain JSON, which has no envelope.
 
-        A router has one such handler. With str as its payload type it takes text that is no JSON,
-        too. For the rest it is as `handler`.
+        A router has one such handler. With str as its payload type it takes any text, and of a
+        JSON string what it says. For the rest it is as `handler`.
         """
         return self._registering((_Other.RAW,), "(raw)", payload_type, options)
 
@@ -364,6 +364,9 @@ def _payload(route: Route, read: PayloadReader, parcel: Parcel) -> Any:
     try:
         return read(parcel.json)
     except Exception as error:
+        if parcel.envelope is None and route.payload_type_name == "str":
+            # Who asks for text means the text of a 5 or a {} too.
+            return parcel.text
         # Whatever the type's own checks raise, the same payload would raise it again.
         what = f"this {parcel.envelope.type!r} message" if parcel.envelope else "this message"
         raise Reject(
