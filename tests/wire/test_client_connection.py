@@ -312,7 +312,7 @@ async def test_a_cancelled_request_frees_its_place_wherever_it_was(server: RawSe
 async def test_each_wait_ends_in_time_and_says_what_for(server: RawServer) -> None:
     pool = Pool(1)
     server.script = [says_nothing, says(OK)]
-    holding = asyncio.create_task(ask(pool, server, timeout_s=0.1))
+    holding = asyncio.create_task(ask(pool, server, timeout_s=0.5))
     await asyncio.sleep(0)
     with pytest.raises(TimeoutError, match="no connection was free"):
         await ask(pool, server, timeout_s=0.01)
