@@ -11,7 +11,7 @@ from forebay.client.http import CALL_TIMEOUT_S
 from forebay.client.retry import NO_RETRY, RetryPolicy
 from forebay.producer.producer import Producer
 from forebay.producer.settings import ProducerSettings
-from forebay.worker import batch_calls, polling, queue_facts
+from forebay.worker import batch_calls, queue_facts, receiving
 from forebay.worker.settings import WorkerSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "retries.md"
@@ -46,7 +46,7 @@ def rows() -> dict[str, str]:
             "worker, finding its queue",
             (bounds(queue_facts._PAUSE_BASE_S, queue_facts._PAUSE_MAX_S),),
         ),
-        ("worker, receiving", (bounds(polling._PAUSE_BASE_S, polling._PAUSE_MAX_S),)),
+        ("worker, receiving", (bounds(receiving._PAUSE_BASE_S, receiving._PAUSE_MAX_S),)),
         (
             "worker, deleting and hiding messages",
             (bounds(batch_calls._PAUSE_BASE_S, batch_calls._PAUSE_MAX_S),),

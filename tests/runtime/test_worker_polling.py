@@ -23,7 +23,6 @@ from forebay.worker.polling import (
     UNCONFIRMED_MAX,
     Line,
     Polling,
-    Receiver,
     Stock,
     behind_others,
     capacity,
@@ -32,6 +31,7 @@ from forebay.worker.polling import (
 )
 from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority, Queue
 from forebay.worker.queue_facts import queue_facts
+from forebay.worker.receiving import Receiver
 from forebay.worker.scheduler import Scheduler
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.source import Source

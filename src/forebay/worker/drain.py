@@ -20,17 +20,29 @@ A stop that is to be at once begins with the third step.
 from __future__ import annotations
 
 import asyncio
+import logging
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from forebay.clock import Clock
 from forebay.stop_signals import stop_signals
+from forebay.worker.jobs import Jobs
+from forebay.worker.lease import Lease
+from forebay.worker.polling import Polling
+from forebay.worker.processing import Processing
+from forebay.worker.services import Services
+from forebay.worker.settings import WorkerSettings
+from forebay.worker.source import Source
+from forebay.worker.waiting import wait_at_most
 
 if TYPE_CHECKING:
     from forebay.worker.ledger import WorkerLedger
     from forebay.worker.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 #: How long deletions and releases may take to be confirmed after the deadline, in milliseconds.
 CONFIRM_MS = 5_000
@@ -111,6 +123,100 @@ def drain_step(
     if remaining.left and now_ms < deadlines.threads_ms:
         return DrainStep.WAIT
     return DrainStep.LEAVE if now_ms >= deadlines.leave_ms else DrainStep.WAIT
+
+
+class Drain:
+    """Takes a worker through the steps, from the moment that no receive starts any more."""
+
+    def __init__(
+        self,
+        names: str,
+        services: Services,
+        processing: Processing,
+        jobs: Jobs,
+        polling: Polling,
+        *,
+        settings: WorkerSettings,
+        clock: Clock,
+        changed: asyncio.Event,
+    ) -> None:
+        self._names = names
+        self._services = services
+        self._processing = processing
+        self._jobs = jobs
+        self._polling = polling
+        self._clock = clock
+        self._changed = changed
+        self._deadlines = Deadlines.after(
+            settings.drain_timeout_s, settings.thread_timeout_s, clock.monotonic_ms()
+        )
+        self._given_up = False
+
+    def hurry(self) -> None:
+        """Wait no longer for any handler."""
+        self._deadlines = self._deadlines.at_once(self._clock.monotonic_ms())
+
+    async def run(self) -> None:
+        """Return once everything in hand has ended, or has been given up."""
+        while True:
+            self._changed.clear()
+            now_ms = self._clock.monotonic_ms()
+            if not self._polling.polls:
+                self._processing.close_batches(now_ms)
+                self._jobs.start()
+            if self._processing.is_idle:
+                self._services.flush()
+            if now_ms >= self._deadlines.give_up_ms:
+                self._processing.concurrency = 0
+            remaining = self._remaining()
+            if remaining.left and now_ms < self._deadlines.threads_ms:
+                # What such a function has done is yet to be confirmed when it ends.
+                self._deadlines = self._deadlines.given_up(now_ms)
+            match drain_step(remaining, self._deadlines, now_ms, given_up=self._given_up):
+                case DrainStep.DONE:
+                    return
+                case DrainStep.LEAVE:
+                    self._leave()
+                    return
+                case DrainStep.GIVE_UP:
+                    self._give_up()
+                    self._deadlines = self._deadlines.given_up(now_ms)
+                case DrainStep.WAIT:
+                    wait_ms = self._deadlines.wait_ms(now_ms)
+                    await wait_at_most(self._clock, wait_ms / 1000, self._changed)
+
+    def _remaining(self) -> Remaining:
+        return Remaining(
+            polls=self._polling.polls,
+            running=self._processing.running,
+            waiting=self._processing.waiting,
+            left=self._jobs.left,
+            in_hand=self._services.in_hand,
+        )
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        waiting = self._processing.give_up()
+        _log.warning(
+            "The drain of %s is at its deadline: %d waiting and %d running messages are given up.",
+            self._names,
+            len(waiting),
+            self._processing.running_messages,
+        )
+        by_source: dict[Source, list[Lease]] = {}
+        for lease in waiting:
+            by_source.setdefault(lease.source, []).append(lease)
+        for source, leases in by_source.items():
+            source.release_all(leases)
+        self._jobs.interrupt()
+
+    def _leave(self) -> None:
+        _log.error(
+            "SQS has not confirmed the ending of %d messages of %s, or their handlers still run;"
+            " they will be delivered again.",
+            self._services.lose_all(),
+            self._names,
+        )
 
 
 async def run_until_signalled(*workers: Worker) -> list[WorkerLedger]:

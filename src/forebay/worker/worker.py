@@ -16,29 +16,28 @@ from forebay.protocol.actions import Message
 from forebay.worker.autoscaler import Autoscaler
 from forebay.worker.context import Context
 from forebay.worker.depths import Depth
-from forebay.worker.drain import Deadlines, DrainStep, Remaining, drain_step
+from forebay.worker.drain import Drain
 from forebay.worker.execution import Execution
 from forebay.worker.gate import Gate
 from forebay.worker.jobs import Jobs
-from forebay.worker.lease import Lease
 from forebay.worker.ledger import WorkerLedger
 from forebay.worker.limits import Limiters
 from forebay.worker.loop_watch import LoopWatch
-from forebay.worker.measures import Measures, Service
 from forebay.worker.middleware import Middleware
 from forebay.worker.outcomes import Failed, Reject
 from forebay.worker.permits import Permit
-from forebay.worker.polling import Line, Polling, Receiver
+from forebay.worker.polling import Line, Polling
 from forebay.worker.priority_buffer import Capacities, PriorityBuffer
 from forebay.worker.processing import Job, Processing
 from forebay.worker.queue import HIGH, LOW, MEDIUM, Queue
+from forebay.worker.receiving import Receiver
 from forebay.worker.routing import Router
 from forebay.worker.scaling import LittlesLaw, ScalingPolicy
 from forebay.worker.scheduler import Scheduler, SchedulerSettings, require_queues
+from forebay.worker.services import Service, Services
 from forebay.worker.settings import ADJUSTABLE, WorkerSettings
 from forebay.worker.snapshot import Histogram, WorkerSnapshot
 from forebay.worker.source import Source
-from forebay.worker.waiting import wait_at_most
 
 _log = logging.getLogger(__name__)
 
@@ -112,14 +111,14 @@ class Worker:
         self._processing = Processing(settings.concurrency, self._buffer, Limiters())
         self._services: list[Service] = []
         self._by_source: dict[Source, Service] = {}
-        self._measures = Measures((), self._processing, self._buffer, settings, clock)
+        self._served = Services((), self._processing, self._buffer, settings, clock)
         self._autoscaler = Autoscaler(
             scaling or LittlesLaw(),
             pollers=(settings.pollers_min, settings.pollers),
             processors=(settings.fewest_processors, settings.concurrency),
             interval_s=settings.scale_interval_s,
             clock=clock,
-            load=lambda: self._measures.load(),  # noqa: PLW0108 - the measures change when queues open
+            load=lambda: self._served.load(),  # noqa: PLW0108 - what is served changes when queues open
             busy=lambda: (self._polls, self._processing.running),
             changed=self._rescaled,
         )
@@ -131,12 +130,12 @@ class Worker:
             spawn=self._spawn,
             ran=self._ran,
             changed=self._look_again,
-            idle=self._flush,
+            idle=lambda: self._served.flush(),  # noqa: PLW0108 - as above
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._state = "starting"
         self._started = False
-        self._given_up = False
+        self._drain: Drain | None = None
         self._stop_requested = asyncio.Event()
         self._stop_now = False
         self._woken = asyncio.Event()
@@ -155,7 +154,7 @@ class Worker:
 
     def snapshot(self) -> WorkerSnapshot:
         """The worker at this moment. Call it in the event loop's thread."""
-        return self._measures.snapshot(
+        return self._served.snapshot(
             self._autoscaler,
             state=self._state,
             hanging=self._execution.hanging,
@@ -174,9 +173,9 @@ class Worker:
                 f"Only {', '.join(ADJUSTABLE)} can be changed while a worker is at work. Make a new"
                 " worker for the rest."
             )
-        self.settings = self._measures.settings = settings
+        self.settings = self._served.settings = settings
         self._buffer.resize(_capacities(settings))
-        self._measures.reckon_capacities()
+        self._served.reckon_capacities()
         self._autoscaler.resize(
             (settings.pollers_min, settings.pollers),
             (settings.fewest_processors, settings.concurrency),
@@ -190,8 +189,9 @@ class Worker:
         """
         self._stop_now = self._stop_now or now
         self._stop_requested.set()
-        self._woken.set()
-        self._changed.set()
+        if now and self._drain is not None:
+            self._drain.hurry()
+        self._look_again()
 
     async def run(self) -> WorkerLedger:
         """Work until `stop`, drain, and return the ledger.
@@ -210,8 +210,7 @@ class Worker:
         finally:
             self._state = "stopped"
             await self._cancel_all()
-            for service in self._services:
-                service.source.lose_all()
+            self._served.lose_all()
             await self._execution.close()
         ledger = self.ledger
         _log.info("The worker of %s has stopped: %s", self._names, ledger)
@@ -241,13 +240,20 @@ class Worker:
             opening.cancel()
         self._services = [self._service(source) for source in sources]
         self._by_source = {service.source: service for service in self._services}
-        self._measures = Measures(
+        self._served = Services(
             self._services, self._processing, self._buffer, self.settings, self._clock
         )
         return True
 
     async def _open_sources(self) -> list[Source]:
-        return [await Source.open(self._context, queue) for queue in self.queues]
+        opening = [
+            asyncio.ensure_future(Source.open(self._context, queue)) for queue in self.queues
+        ]
+        try:
+            return await asyncio.gather(*opening)
+        finally:
+            for each in opening:
+                each.cancel()
 
     def _service(self, source: Source) -> Service:
         receiver = Receiver(
@@ -285,7 +291,7 @@ class Worker:
                     boost_step=self.settings.boost_step,
                 )
             ),
-            stock=self._measures.stock,
+            stock=self._served.stock,
             lines=self._lines,
             woken=self._woken,
             stopped=self._stop_requested,
@@ -299,7 +305,19 @@ class Worker:
         await self._stop_requested.wait()
         self._state = "draining"
         scaling.cancel()
-        await self._drain()
+        self._drain = Drain(
+            self._names,
+            self._served,
+            self._processing,
+            self._jobs,
+            polling,
+            settings=self.settings,
+            clock=self._clock,
+            changed=self._changed,
+        )
+        if self._stop_now:
+            self._drain.hurry()
+        await self._drain.run()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(coroutine))
@@ -329,7 +347,7 @@ class Worker:
 
     def _rescaled(self) -> None:
         """The policy has decided; and permits are looked at again, since none tells of itself."""
-        if not self._given_up:
+        if self._drain is None:
             self._processing.concurrency = self._autoscaler.processors
         if self._polling is not None:
             self._polling.pollers = self._autoscaler.pollers
@@ -340,7 +358,7 @@ class Worker:
     def _lines(self) -> list[Line]:
         now_ms = self._clock.monotonic_ms()
         return [
-            self._measures.line(service, free=self._gate.free(service.source.name, now_ms))
+            self._served.line(service, free=self._gate.free(service.source.name, now_ms))
             for service in self._services
         ]
 
@@ -364,77 +382,6 @@ class Worker:
 
     def _ran(self, job: Job, took_s: float) -> None:
         self._by_source[job.leases[0].source].handled(took_s, len(job.leases))
-
-    def _flush(self) -> None:
-        for service in self._services:
-            service.source.flush()
-
-    async def _drain(self) -> None:
-        now_ms = self._clock.monotonic_ms()
-        settings = self.settings
-        deadlines = Deadlines.after(settings.drain_timeout_s, settings.thread_timeout_s, now_ms)
-        while True:
-            self._changed.clear()
-            now_ms = self._clock.monotonic_ms()
-            if self._stop_now:
-                deadlines = deadlines.at_once(now_ms)
-            if not self._polls:
-                self._processing.close_batches(now_ms)
-                self._jobs.start()
-            if self._processing.is_idle:
-                self._flush()
-            if now_ms >= deadlines.give_up_ms:
-                self._processing.concurrency = 0
-            remaining = self._remaining()
-            if remaining.left and now_ms < deadlines.threads_ms:
-                # What such a function has done is yet to be confirmed when it ends.
-                deadlines = deadlines.given_up(now_ms)
-            step = drain_step(remaining, deadlines, now_ms, given_up=self._given_up)
-            if step is DrainStep.DONE:
-                return
-            if step is DrainStep.LEAVE:
-                self._leave()
-                return
-            if step is DrainStep.GIVE_UP:
-                self._give_up()
-                deadlines = deadlines.given_up(now_ms)
-            else:
-                wait_ms = deadlines.wait_ms(now_ms)
-                await wait_at_most(self._clock, wait_ms / 1000, self._changed)
-
-    def _remaining(self) -> Remaining:
-        return Remaining(
-            polls=self._polls,
-            running=self._processing.running,
-            waiting=self._processing.waiting,
-            left=self._jobs.left,
-            in_hand=self._measures.in_hand,
-        )
-
-    def _give_up(self) -> None:
-        self._given_up = True
-        waiting = self._processing.give_up()
-        _log.warning(
-            "The drain of %s is at its deadline: %d waiting and %d running messages are given up.",
-            self._names,
-            len(waiting),
-            self._processing.running_messages,
-        )
-        by_source: dict[Source, list[Lease]] = {}
-        for lease in waiting:
-            by_source.setdefault(lease.source, []).append(lease)
-        for source, leases in by_source.items():
-            source.release_all(leases)
-        self._jobs.interrupt()
-
-    def _leave(self) -> None:
-        lost = sum(service.source.lose_all() for service in self._services)
-        _log.error(
-            "SQS has not confirmed the ending of %d messages of %s, or their handlers still run;"
-            " they will be delivered again.",
-            lost,
-            self._names,
-        )
 
 
 def _capacities(settings: WorkerSettings) -> Capacities:

@@ -12,7 +12,6 @@ from forebay.worker.autoscaler import Autoscaler
 from forebay.worker.depths import Depth
 from forebay.worker.polling import (
     Line,
-    Receiver,
     Stock,
     behind_others,
     capacity,
@@ -21,6 +20,7 @@ from forebay.worker.polling import (
 from forebay.worker.priority_buffer import PriorityBuffer
 from forebay.worker.processing import Job, Processing
 from forebay.worker.queue import Priority
+from forebay.worker.receiving import Receiver
 from forebay.worker.scaling import Load, Rate
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.snapshot import (
@@ -63,8 +63,8 @@ class Service(Struct, eq=False):
         return 0 if self.receiver.quiet else self.depth.visible
 
 
-class Measures:
-    """Reads the worker's parts. It changes nothing but what it remembers of its last look."""
+class Services:
+    """All queues of a worker together, and what they, its buffer and its places look like."""
 
     def __init__(
         self,
@@ -88,6 +88,15 @@ class Measures:
     def in_hand(self) -> int:
         """Messages whose ending SQS has not confirmed, those that wait or run included."""
         return sum(service.source.in_hand for service in self._services)
+
+    def flush(self) -> None:
+        """Delete now what is gathered for deletion."""
+        for service in self._services:
+            service.source.flush()
+
+    def lose_all(self) -> int:
+        """Give up everything in hand. Returns how much that was."""
+        return sum(service.source.lose_all() for service in self._services)
 
     def reckon_capacities(self) -> None:
         """Reckon anew how many messages of each class may wait, from what handlers take now."""
