@@ -19,6 +19,7 @@ from forebay.client.pool import Pool
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
 from forebay.errors import Closed, ForebayError, ServiceUnreachable, SettingsError
+from forebay.number_settings import require_number
 from forebay.protocol import awsjson
 from forebay.protocol.actions import (
     AnyRequest,
@@ -70,6 +71,7 @@ class HttpSqsClient(SqsClient):
     ) -> None:
         """Raises SettingsError when a setting is out of range or `endpoint_url` is no URL."""
         for name, value in (("timeout_s", timeout_s), ("connections", connections)):
+            require_number(f"HttpSqsClient {name}", value)
             if value <= 0:
                 raise SettingsError(f"HttpSqsClient {name} is {value}; it must be above 0.")
         self._endpoint_url = endpoint_url

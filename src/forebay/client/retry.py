@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from forebay.backoff import backoff_s
 from forebay.errors import CredentialsUnreachable, ForebayError, ServiceUnreachable, SettingsError
+from forebay.number_settings import require_numbers
 from forebay.protocol.actions import BatchResultErrorEntry
 from forebay.protocol.errors import FAULTS, Fault, SqsError
 
@@ -51,6 +52,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     deadline_ms: int = 15_000
 
     def __post_init__(self) -> None:
+        require_numbers(self, "RetryPolicy.")
         for name, least in (("base_delay_ms", 1), ("max_delay_ms", 1), ("deadline_ms", 0)):
             if getattr(self, name) < least:
                 raise SettingsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from forebay.errors import SettingsError
+from forebay.number_settings import require_numbers
 from forebay.protocol import limits
 
 
@@ -23,6 +24,7 @@ class ProducerSettings(Struct, frozen=True, kw_only=True):
     concurrency: int = 16
 
     def __post_init__(self) -> None:
+        require_numbers(self, "ProducerSettings.")
         for name in ("batch_size", "flush_ms", "buffer_size", "timeout_ms", "concurrency"):
             value = getattr(self, name)
             if value < 1:

@@ -11,6 +11,7 @@ from enum import Enum
 from math import ceil
 
 from forebay.errors import InvalidTransition, SettingsError
+from forebay.number_settings import require_number
 from forebay.worker.outcomes import Done, Failed, Outcome, Reject, StillRunning
 
 
@@ -82,11 +83,14 @@ class CircuitBreaker:
         probes: int = 1,
         name: str = "circuit breaker",
     ) -> None:
+        for setting, number in (("failure_rate", failure_rate), ("open_s", open_s)):
+            require_number(setting, number)
         if not 0 < failure_rate <= 1:
             raise SettingsError(f"failure_rate is {failure_rate}; it must be above 0, at most 1.")
         if not 0 < open_s < float("inf"):
             raise SettingsError(f"open_s is {open_s}; it must be above 0.")
         for setting, value in (("of", of), ("probes", probes)):
+            require_number(setting, value, whole=True)
             if value < 1:
                 raise SettingsError(f"{setting} is {value}; it must be at least 1.")
         self.name = name

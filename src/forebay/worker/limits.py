@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from forebay.errors import SettingsError
+from forebay.number_settings import require_numbers
 from forebay.worker.breaker import CircuitBreaker
 from forebay.worker.received import Received
 
@@ -51,6 +52,7 @@ class Limit(Struct, frozen=True, eq=False):
             )
         if self.running is None and self.per_s is None:
             raise SettingsError("A Limit limits nothing; give running, per_s or both.")
+        require_numbers(self, "Limit: ")
         if self.running is not None and self.running < 1:
             raise SettingsError(f"running of a Limit is {self.running}; it must be at least 1.")
         if self.per_s is not None and not 0 < self.per_s < float("inf"):

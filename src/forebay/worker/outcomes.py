@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from forebay.errors import ForebayError, SettingsError
+from forebay.number_settings import require_number
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
 
 
@@ -24,7 +25,8 @@ class Reject(ForebayError):
     """
 
     def __init__(self, reason: str) -> None:
-        if not reason or not reason.strip():
+        said: object = reason
+        if not isinstance(said, str) or not said.strip():
             raise SettingsError(f"Reject({reason!r}): say in words why the message is rejected.")
         super().__init__(reason)
 
@@ -42,6 +44,7 @@ class Retry(ForebayError):
     """
 
     def __init__(self, delay_s: float = 0.0, message: str | None = None) -> None:
+        require_number("Retry: delay_s", delay_s)
         if not 0 <= delay_s <= VISIBILITY_TIMEOUT_SECONDS_MAX:
             raise SettingsError(
                 f"Retry: delay_s is {delay_s!r}; it must be from 0 to"

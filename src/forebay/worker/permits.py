@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from forebay.errors import SettingsError
+from forebay.number_settings import require_number
 
 
 class Permit(Protocol):
@@ -66,6 +67,7 @@ class PoolPermit:
             )
         if isinstance(queues, str):
             raise SettingsError(f"queues of permit {name} is a text; give a list of names.")
+        require_number(f"keep of permit {name}", keep, whole=True)
         if keep < 0:
             raise SettingsError(f"keep of permit {name} is {keep}; it must be at least 0.")
         self.name = name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from forebay.errors import SettingsError
+from forebay.number_settings import require_numbers
 from forebay.protocol import limits
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class Queue(Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.name:
             raise SettingsError("A queue's name is empty; give its name or its URL.")
+        if not isinstance(self.name, str):
+            raise SettingsError(f"A queue's name is {self.name!r}; give its name or its URL.")
+        require_numbers(self, f"Queue {self.name}: ")
         if not 0 < self.weight <= 1:
             raise self._wrong("weight", self.weight, "above 0 and at most 1")
         if self.priority not in tuple(Priority):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar, Unpack, overl
 from msgspec import MsgspecError, Struct
 
 from forebay.errors import SettingsError, in_words
+from forebay.number_settings import require_number
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
 from forebay.worker.breaker import CircuitBreaker
 from forebay.worker.codecs import ENVELOPE_OR_RAW, TEXT, Codec, Parcel
@@ -398,9 +399,11 @@ def _route(
     ):
         if value is not None and not (isinstance(value, int) and low <= value <= high):
             raise SettingsError(
-                f"{option} of the handler of {name!r} is {value}; it must be a whole number from"
+                f"{option} of the handler of {name!r} is {value!r}; it must be a whole number from"
                 f" {low} to {high}."
             )
+    if timeout_s is not None:
+        require_number(f"timeout_s of the handler of {name!r}", timeout_s)
     if timeout_s is not None and not 0 < timeout_s <= VISIBILITY_TIMEOUT_SECONDS_MAX:
         raise SettingsError(
             f"timeout_s of the handler of {name!r} is {timeout_s}; it must be above 0 and at most"

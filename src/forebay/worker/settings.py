@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from forebay.errors import SettingsError
+from forebay.number_settings import require_numbers
 from forebay.protocol import limits
 from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority
 
@@ -136,6 +137,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
         return sizes[priority] or 2 * self.concurrency
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is None:

@@ -12,6 +12,7 @@ from math import ceil
 from msgspec import Struct
 
 from forebay.errors import SettingsError
+from forebay.number_settings import require_numbers
 from forebay.worker.scaling.base import Load, ScalingInput, Steps, Target, known, stepped
 
 #: A buffer used to this part makes pollers fewer. The document says above 0.9 and gives 10 pollers
@@ -36,6 +37,7 @@ class Document002(Struct, frozen=True, kw_only=True):
     threshold: float = 0.7
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if not 0 < self.threshold <= 1:
             raise SettingsError(f"threshold is {self.threshold}; it must be above 0, at most 1.")
 

@@ -11,6 +11,7 @@ from math import ceil, isfinite
 from msgspec import Struct
 
 from forebay.errors import SettingsError
+from forebay.number_settings import require_numbers
 from forebay.worker.scaling.base import Load, Pool, ScalingInput, Steps, Target, known, stepped
 
 #: What waits already is to be gone by the end of the objective; when less than this part of it is
@@ -47,6 +48,7 @@ class LittlesLaw(Struct, frozen=True, kw_only=True):
     cooldown_down_s: float = 10.0
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         for name, value, low in (
             ("age_objective_s", self.age_objective_s, 0.1),
             ("headroom", self.headroom, 1.0),
