@@ -148,11 +148,11 @@ def test_a_high_message_does_not_wait_behind_a_backlog_of_slow_low_ones() -> Non
                 sent_s[f"h{number}"] = elapsed_s()
                 await client.send(high, f"h{number}")
                 await asyncio.sleep(0.5)
-            # Six of the eight places are asked for by the high class. Once the low messages that
-            # waited before are done it waits for one handler at most. The low class gets the rest.
+            # Six of the eight places are asked for by the high class. It waits for two handlers at
+            # most and mostly for less than one; the low class gets the rest.
             assert len(waited_s) >= 115
-            assert max(waited_s[:20]) < 7
-            assert max(waited_s[20:]) < 4
+            assert max(waited_s) < 7
+            assert sum(waited_s) / len(waited_s) < 3
             assert low_handled - low_before >= 20
         assert worker.ledger.lost == 0
 
