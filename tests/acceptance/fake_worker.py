@@ -6,7 +6,10 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from forebay.errors import ServiceUnreachable
 from forebay.worker.ledger import WorkerLedger
@@ -17,7 +20,8 @@ from forebay.worker.snapshot import Histogram, PoolSnapshot, QueueSnapshot, Work
 
 _log = logging.getLogger("shop")
 
-#: What goes wrong: `dies`, `killed`, `hangs`, `blocks`, `loses`, `slow`, or nothing.
+#: What goes wrong: `dies`, `killed`, `raises`, `hangs`, `blocks`, `loses`, `slow`, `lingers` (a
+#: thread goes on behind the drain), or nothing.
 FAULT = os.environ.get("FAKE_FAULT", "")
 
 
@@ -74,6 +78,8 @@ class FakeWorker:
             await asyncio.sleep(60)
         if FAULT == "slow":
             await self._told_now.wait()
+        if FAULT == "lingers":
+            threading.Thread(target=time.sleep, args=(60,)).start()
         ending = "lost" if FAULT == "loses" else "released" if self._told_now.is_set() else "acked"
         self._ended, self._in_hand, self._state = {ending: 3}, 0, "stopped"
         return self._ledger()
@@ -114,3 +120,9 @@ class FakeWorker:
 
 def worker() -> FakeWorker:
     return FakeWorker()
+
+
+@asynccontextmanager
+async def closing_badly() -> AsyncIterator[FakeWorker]:
+    yield FakeWorker()
+    raise RuntimeError("a bug behind the drain")

@@ -56,8 +56,7 @@ def test_what_is_lost_makes_one_line_and_an_exit_code() -> None:
         code, errors = run.end()
     assert code == 1
     assert errors.splitlines()[-1] == (
-        "Error: Process 1 lost 3 messages, which are delivered again after their visibility"
-        " timeout."
+        "Error: Process 1 lost 3 messages, to be delivered again after the visibility timeout."
     )
 
 
@@ -86,7 +85,7 @@ def test_a_process_that_dies_is_started_again_and_its_death_explained(
     if fault == "raises":
         assert "RuntimeError: a bug" in errors
     else:
-        assert "The 3 messages it had in hand come back" in errors
+        assert "It had 3 messages in hand, which come back" in errors
         assert code == 1
 
 
@@ -127,6 +126,29 @@ def test_a_process_that_hangs_is_killed_after_its_deadline_and_reported(fault: s
     assert "Process 1 has not ended" in errors
     assert "Error: Process 1 hung and was killed." in errors.splitlines()[-1]
     assert not runs(process["process_id"])
+
+
+def test_a_thread_that_goes_on_behind_the_drain_is_no_loss_and_holds_up_no_stop() -> None:
+    with WorkerRun(TARGET, "--port", "0", FAKE_FAULT="lingers") as run:
+        run.working()
+        begun = time.monotonic()
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 0, errors
+    assert time.monotonic() - begun < 15
+    assert "Process 1 has drained, but has not ended 5 s later, and is killed" in errors
+
+
+def test_a_failure_behind_the_drain_is_said() -> None:
+    with WorkerRun("fake_worker:closing_badly", "--port", "0") as run:
+        run.working()
+        run.signal(signal.SIGTERM)
+        code, errors = run.end()
+    assert code == 1
+    assert "RuntimeError: a bug behind the drain" in errors
+    assert errors.splitlines()[-1] == (
+        "Error: Process 1 failed after its drain, with exit code 1; see the log."
+    )
 
 
 def test_children_drain_and_end_when_the_parent_is_killed() -> None:

@@ -18,7 +18,7 @@ from tests.acceptance.worker_run_process import WorkerRun, get, until
 
 SHOP = """
 import asyncio, logging, time
-from forebay import HttpSqsClient, Received, Router, Worker, WorkerSettings
+from forebay import App, HttpSqsClient, Received, Router, Worker, WorkerSettings
 from forebay.worker.queue import HIGH, LOW, Queue
 
 router = Router()
@@ -35,6 +35,13 @@ async def take(received: Received[str]) -> None:
 def worker() -> Worker:
     queues = [Queue("orders", priority=HIGH), Queue("mail", priority=LOW)]
     return Worker(HttpSqsClient(), queues, router, settings=WorkerSettings(wait_s=1))
+
+app = App()
+
+@app.consume("orders", str)
+async def consume(received: Received[str]) -> None:
+    logging.getLogger("shop").info("consumes %s", received.payload)
+    await app.publish("mail", "welcome", {"to": received.payload})
 
 stubborn_router = Router()
 
@@ -132,6 +139,18 @@ def test_a_plain_function_that_cannot_be_stopped_is_lost_and_said(
     assert code == 1
     assert time.monotonic() - begun < 15, "nobody waits for the thread"
     assert "Error: Process 1 lost 1 message" in errors
+
+
+def test_an_app_is_run_and_what_it_publishes_is_sent(broker: EmbeddedBroker, shop: Path) -> None:
+    with run(broker, shop, target="app") as workers:
+        workers.working()
+        send(broker.endpoint_url, "orders", *['"a"', '"b"', '"c"'])
+        until(lambda: counts(broker.endpoint_url, "mail") == (3, 0))
+        workers.signal(signal.SIGTERM)
+        code, errors = workers.end()
+    assert code == 0, errors
+    assert "Unclosed" not in errors
+    assert counts(broker.endpoint_url, "orders") == (0, 0)
 
 
 def test_mistakes_are_warnings_at_the_start(broker: EmbeddedBroker, shop: Path) -> None:

@@ -75,6 +75,7 @@ def test_a_flag_takes_no_value_and_is_shown_without_a_type(
 
 def test_without_a_command_it_explains_itself(run: Run) -> None:
     assert run() == run("--help")
+    assert run("worker") == run("worker", "--help")
     for command in COMMANDS:
         assert command in run().out
 
@@ -83,6 +84,8 @@ def test_without_a_command_it_explains_itself(run: Run) -> None:
     ("arguments", "complaint"),
     [
         (("recieve", "orders"), "There is no command recieve. Did you mean receive?"),
+        (("worker", "rnu", "x"), "There is no command rnu. Did you mean run?"),
+        (("worker", "zebra"), "No such command 'zebra'. See forebay worker -h."),
         (("zebra",), "No such command 'zebra'. See forebay -h."),
         (("send",), "Missing argument 'QUEUE'. See forebay send -h."),
         (("send", "orders", "x", "--cuont", "5"), "No such option: --cuont"),

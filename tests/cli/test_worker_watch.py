@@ -53,9 +53,9 @@ def test_the_picture_shows_all_of_it() -> None:
     assert any(line.startswith("buffer high █████") and line.endswith(" 2 of 8") for line in lines)
     assert any(line.endswith("3 of 4 (1 to 8)") for line in lines)
     assert any("process 1: processors 4 → 8: the backlog grows" in line for line in lines)
-    assert "mail: No SQS answers" in lines
-    assert "process 1: database holds back receives: no connection is free" in lines
-    assert "process 1: 1 handlers hang" in lines
+    assert "Process 1: mail: No SQS answers" in lines
+    assert "Process 1: database holds back receives: no connection is free." in lines
+    assert "Process 1: 1 handlers go on though their time is over." in lines
     assert any("Process 2 has died (SIGKILL)" in line for line in lines)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forebay.observability.health import reasons
+from forebay.observability.health import reasons, warnings
 from forebay.observability.view import ProcessState, ProcessView
 from forebay.worker.snapshot import PoolSnapshot
 from tests.runtime.snapshots import buffer, process, queue, view, worker
@@ -41,8 +41,9 @@ FULL = PoolSnapshot(target=4, busy=4, least=1, most=8)
             "nobody has received from orders",
         ),
         (process(worker(queue(polls=0, answered_ago_s=60.0), held_back={"pool": "full"})), None),
-        (process(worker(loop_blocked_s=5.1)), "the event loop was held up for 5.1 s"),
-        (process(worker(loop_blocked_s=4.9)), None),
+        # What is over, and what a restart would not mend, is no reason.
+        (process(worker(loop_blocked_s=9.0)), None),
+        (process(worker(hanging=3)), None),
         (process(heard_ago_s=5.1), "has said nothing for 5 s"),
         (process(state=ProcessState.STARTING), "Process 1 is starting, and"),
         (process(state=ProcessState.DEAD, died="exit code 7"), "has died (exit code 7)"),
@@ -61,3 +62,19 @@ def test_one_sick_process_of_several_is_enough() -> None:
     sick = process(number=2, state=ProcessState.DEAD, died="SIGSEGV")
     (why,) = reasons(view(process(), sick))
     assert why.startswith("Process 2 ")
+
+
+@pytest.mark.parametrize(
+    ("seen", "warning"),
+    [
+        (process(worker(loop_blocked_s=1.5)), "the event loop was held up for 1.5 s lately."),
+        (process(worker(hanging=2)), "2 handlers go on though their time is over."),
+        (process(worker(held_back={"pool": "full"})), "pool holds back receives: full."),
+        (process(worker(queue(trouble="No answer"))), "orders: No answer"),
+    ],
+)
+def test_what_somebody_should_look_at_is_a_warning(seen: ProcessView, warning: str) -> None:
+    assert reasons(view(seen)) == []
+    (said,) = warnings(view(seen))
+    assert said.startswith(f"Process 1: {warning}")
+    assert warnings(view(process())) == []

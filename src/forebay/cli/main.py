@@ -124,7 +124,6 @@ def _group(name: str) -> TyperCommand:
         cls=kind,
         help=text,
         add_completion=False,
-        no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings=_CONTEXT,
     )
@@ -170,7 +169,7 @@ def main() -> None:
     if arguments[:1] == [_SERVER] and format_asked_for(arguments) is LogFormat.JSON:
         set_up_logs(LogFormat.JSON)
     try:
-        code = app(arguments or ["--help"], prog_name="forebay", standalone_mode=False) or 0
+        code = app(_asked(arguments), prog_name="forebay", standalone_mode=False) or 0
         sys.stdout.flush()
     except typer.Abort as error:
         # A question that Ctrl-C answered ends so, as one that was answered with no does.
@@ -199,6 +198,12 @@ def main() -> None:
         say_error(f"{error}")
         code = 2 if isinstance(error, SettingsError) else 1
     sys.exit(code)
+
+
+def _asked(arguments: list[str]) -> list[str]:
+    """The command line; a command that only has others explains itself."""
+    alone = not arguments or (len(arguments) == 1 and arguments[0] in GROUPS)
+    return [*arguments, "--help"] if alone else arguments
 
 
 def _give_streams() -> None:

@@ -11,11 +11,9 @@ from forebay.worker.snapshot import QueueSnapshot, WorkerSnapshot
 #: fails is tried again within this time; one that says nothing any more is not.
 GRACE_S = 10.0
 
-#: How long a process may say nothing, in seconds. It reports every second.
+#: How long a process may say nothing, in seconds. It reports every second, unless its event loop is
+#: held up; heartbeats wait meanwhile, and leases end.
 SILENCE_S = 5.0
-
-#: How long an event loop may be held up, in seconds. Heartbeats wait meanwhile, and leases end.
-LOOP_BLOCKED_S = 5.0
 
 
 def reasons(view: WorkersView) -> list[str]:
@@ -24,6 +22,29 @@ def reasons(view: WorkersView) -> list[str]:
     Workers that drain are healthy: they do what they were told.
     """
     return [reason for process in view.processes for reason in _of_process(process)]
+
+
+def warnings(view: WorkersView) -> list[str]:
+    """What somebody should look at though the workers are healthy: a restart would not mend it."""
+    return [warning for process in view.processes for warning in _warnings_of(process)]
+
+
+def _warnings_of(process: ProcessView) -> Iterator[str]:
+    name, snapshot = f"Process {process.number}", process.snapshot
+    if snapshot is None:
+        return
+    if snapshot.loop_blocked_s:
+        yield (
+            f"{name}: the event loop was held up for {snapshot.loop_blocked_s:.1f} s lately. Make"
+            " the handler that blocks a plain function, or let it await."
+        )
+    if snapshot.hanging:
+        yield f"{name}: {snapshot.hanging} handlers go on though their time is over."
+    for permit, reason in snapshot.held_back.items():
+        yield f"{name}: {permit} holds back receives: {reason}."
+    for queue in snapshot.queues:
+        if queue.trouble:
+            yield f"{name}: {queue.name}: {queue.trouble}"
 
 
 def _of_process(process: ProcessView) -> Iterator[str]:
@@ -41,11 +62,6 @@ def _of_process(process: ProcessView) -> Iterator[str]:
             " loop, or it is stopped."
         )
     elif process.state is ProcessState.WORKING and snapshot is not None:
-        if snapshot.loop_blocked_s > LOOP_BLOCKED_S:
-            yield (
-                f"{name}: the event loop was held up for {snapshot.loop_blocked_s:.1f} s. Make the"
-                " handler that blocks a plain function, or let it await."
-            )
         for queue in snapshot.queues:
             stalled = _stall(queue, snapshot, process.up_s)
             if stalled:

@@ -16,10 +16,9 @@ from forebay.client.endpoint import REGION_VARIABLES
 from forebay.errors import SettingsError
 from forebay.observability.cloudwatch import Datum, MetricsRefused, MetricsUnsent
 
-#: How long a call may take, and how often it is tried: the next minute tries again anyway.
-_CONFIG = Config(
-    connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 2, "mode": "standard"}
-)
+#: How long a call may take: a stop of the process waits for one that is under way. It is tried
+#: once, since the next minute tries again.
+_CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
 
 #: Errors that the same data would bring again. Source: API PutMetricData.
 _REFUSALS = {

@@ -21,9 +21,10 @@ from msgspec.structs import replace
 from forebay.errors import ForebayError, SettingsError
 from forebay.supervisor.reports import Ended, Loaded, Order, Refused, Report, Seen, encode
 from forebay.supervisor.target import opened
-from forebay.worker.check import Severity, drain_s, problems
+from forebay.worker.check import Severity, drain_s, problems, short
 from forebay.worker.inspection import has_plain, inspected
 from forebay.worker.ledger import WorkerLedger
+from forebay.worker.queue import Queue
 from forebay.worker.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class ChildSettings(Struct, frozen=True, kw_only=True):
 def run_child(settings: ChildSettings, parent: socket.socket) -> int:
     """Run the worker until an order, SIGTERM or the death of the parent ends it.
 
-    Returns the exit code. Does not return while a handler hangs: it ends the process.
+    Returns the exit code. Ends the process itself when a handler hangs.
     """
     # Ctrl-C means the process above, which drains this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -72,21 +73,18 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
     try:
         async with opened(settings.target, Path(settings.directory)) as found:
             worker = _adjusted(found, settings)
-            try:
-                ledger = await _run(worker, line, check=settings.number == 1)
-            finally:
-                await worker.client.close()
+            ledger = await _run(worker, line, check=settings.number == 1)
             snapshot = worker.snapshot()
             await line.say(Ended(snapshot, ledger))
-            if snapshot.hanging:
-                # Python would wait for its threads, and nothing can stop them.
-                logging.shutdown()
-                os._exit(FAILED)
-        return FAILED if ledger.lost else CLEAN
     except ForebayError as error:
         for_good = isinstance(error, SettingsError)
         await line.say(Refused(f"{error}", for_good))
         return REFUSED if for_good else FAILED
+    if snapshot.hanging:
+        # Python would wait for its threads, and nothing can stop them.
+        logging.shutdown()
+        os._exit(FAILED)
+    return FAILED if ledger.lost else CLEAN
 
 
 async def _run(worker: Worker, line: _ParentLine, *, check: bool) -> WorkerLedger:
@@ -125,13 +123,14 @@ def _adjusted(worker: Worker, settings: ChildSettings) -> Worker:
     """The worker with what the command line says otherwise."""
     queues = worker.queues
     if settings.queues:
-        known = [queue.name for queue in queues]
-        for name in settings.queues:
+        known = [short(queue) for queue in queues]
+        asked = [short(Queue(name)) for name in settings.queues]
+        for name in asked:
             if name not in known:
                 raise SettingsError(
                     f"--queue {name}: {settings.target} serves {', '.join(known)} only."
                 )
-        queues = tuple(queue for queue in queues if queue.name in settings.queues)
+        queues = tuple(queue for queue in queues if short(queue) in asked)
     own = worker.settings
     if settings.drain_timeout_s is not None:
         own = replace(own, drain_timeout_s=settings.drain_timeout_s)

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from forebay.errors import AddressInUse, SettingsError
-from forebay.observability.health import reasons
+from forebay.observability.health import reasons, warnings
 from forebay.observability.prometheus import WORKER_METRICS_CONTENT_TYPE, worker_metrics_text
 from forebay.observability.view import WorkersView
 
@@ -143,6 +143,7 @@ def _health(view: WorkersView) -> _Answer:
     answer = {
         "status": "failing" if why else "ok",
         "reasons": why,
+        "warnings": warnings(view),
         "processes": [
             {"number": process.number, "process_id": process.process_id, "state": process.state}
             for process in view.processes

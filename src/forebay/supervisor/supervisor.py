@@ -157,7 +157,7 @@ class _Process:
         self._clock = clock
         self._grace_s = grace_s
         self.order: Order | None = None
-        self._ordered = asyncio.Event()
+        self._look_again = asyncio.Event()
         self.ever_loaded = False
         self._state = ProcessState.STARTING
         self._child: asyncio.subprocess.Process | None = None
@@ -173,7 +173,8 @@ class _Process:
         #: The counts of those before this one, and of all with this one.
         self._past: WorkerSnapshot | None = None
         self._snapshot: WorkerSnapshot | None = None
-        self._hung = False
+        #: What was wrong with its end though it was told to end; empty when nothing was.
+        self._failure = ""
 
     def view(self) -> ProcessView:
         now_ms = self._clock.monotonic_ms()
@@ -191,11 +192,11 @@ class _Process:
     def troubles(self) -> list[str]:
         """What a user must know of the end, beside the log."""
         lost = 0 if self._snapshot is None else ledger_of(self._snapshot).lost
-        troubles = [f"Process {self._number} hung and was killed."] if self._hung else []
+        troubles = [f"Process {self._number} {self._failure}."] if self._failure else []
         if lost:
             troubles.append(
-                f"Process {self._number} lost {lost:,} messages, which are delivered again after"
-                " their visibility timeout."
+                f"Process {self._number} lost {messages(lost)}, to be delivered again after the"
+                " visibility timeout."
             )
         return troubles
 
@@ -204,7 +205,7 @@ class _Process:
         if self.order in (order, Order.RELEASE):
             return
         self.order = order
-        self._ordered.set()
+        self._look_again.set()
         self._tell(order)
 
     def _tell(self, order: Order) -> None:
@@ -213,8 +214,9 @@ class _Process:
 
     async def rest(self) -> None:
         """Wait until the next one may be started, or an order comes."""
+        self._look_again.clear()
         if self.order is None:
-            await wait_at_most(self._clock, pause_s(self._in_a_row), self._ordered)
+            await wait_at_most(self._clock, pause_s(self._in_a_row), self._look_again)
 
     async def live(self) -> None:
         """Start a process and wait for its end."""
@@ -252,6 +254,7 @@ class _Process:
                 await child.wait()
         assert child.returncode is not None
         self._finish(child.pid, self._cause(child.returncode))
+        self._judge(child.returncode)
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError, ValueError, DecodeError):
@@ -271,6 +274,7 @@ class _Process:
                 self._state = _STATES[report.snapshot.state]
             case Ended():
                 self._ended = report
+                self._look_again.set()
                 self._snapshot = carried_on(self._past, report.snapshot)
                 self._state = ProcessState.DRAINING
 
@@ -278,35 +282,47 @@ class _Process:
         """Wait until the process has ended; kill it when it does not end though it was told to."""
         ending = asyncio.ensure_future(child.wait())
         while not ending.done():
-            patience_s = None if self.order is None else self._patience_s()
-            self._ordered.clear()
-            ordered = asyncio.ensure_future(self._ordered.wait())
+            patience_s = self._patience_s()
+            self._look_again.clear()
+            told = asyncio.ensure_future(self._look_again.wait())
             await asyncio.wait(
-                (ending, ordered), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
+                (ending, told), timeout=patience_s, return_when=asyncio.FIRST_COMPLETED
             )
-            told_again = ordered.done()
-            ordered.cancel()
-            if patience_s is not None and not ending.done() and not told_again:
+            in_time = told.done() or ending.done()
+            told.cancel()
+            if not in_time and patience_s is not None:
                 self._report_hanging(patience_s)
                 _kill(child)
                 await ending
 
-    def _patience_s(self) -> float:
+    def _patience_s(self) -> float | None:
+        """How long the process may still take to end; None for ever."""
+        if self._ended is not None:
+            return self._grace_s
+        if self.order is None:
+            return None
         if self.order is Order.RELEASE:
             return RELEASE_S
         drain_s = _UNLOADED_DRAIN_S if self._drain_s is None else self._drain_s
         return drain_s + self._grace_s
 
     def _report_hanging(self, patience_s: float) -> None:
-        self._hung = self._ended is None
-        if self._hung:
-            _log.error(
-                "Process %d has not ended %.0f s after it was told to, and is killed. The %d"
-                " messages it has in hand come back after their visibility timeout.",
+        if self._ended is not None:
+            _log.warning(
+                "Process %d has drained, but has not ended %g s later, and is killed: a thread of"
+                " it goes on.",
                 self._number,
                 patience_s,
-                self._in_hand(),
             )
+            return
+        self._failure = "hung and was killed"
+        _log.error(
+            "Process %d has not ended %.0f s after it was told to, and is killed. It has %s in"
+            " hand, which come back after their visibility timeout.",
+            self._number,
+            patience_s,
+            messages(self._in_hand()),
+        )
 
     def _in_hand(self) -> int:
         return 0 if self._snapshot is None else ledger_of(self._snapshot).in_hand
@@ -331,12 +347,21 @@ class _Process:
             "" if process_id is None else f" (pid {process_id})",
             lived_s,
             cause,
-            f" The {in_hand:,} messages it had in hand come back after their visibility timeout."
+            f" It had {messages(in_hand)} in hand, which come back after their visibility timeout."
             if in_hand
             else "",
             pause_s(self._in_a_row),
             f"; it has died {self._in_a_row} times in a row" if self._in_a_row > 1 else "",
         )
+
+    def _judge(self, exit_code: int) -> None:
+        """Note when a worker that was told to end has ended badly in another way than by a loss."""
+        if self.order is None or self._drain_s is None or self._failure:
+            return
+        if self._ended is None and exit_code != 0:
+            self._failure = f"ended with {death(exit_code)} before it had drained"
+        elif self._ended is not None and not self._ended.ledger.lost and exit_code > 0:
+            self._failure = f"failed after its drain, with {death(exit_code)}; see the log"
 
     def _cause(self, exit_code: int) -> str:
         refusal = self._refusal
@@ -353,3 +378,8 @@ def _kill(child: asyncio.subprocess.Process) -> None:
     """SIGKILL to the process and to whatever it started."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
+
+
+def messages(count: int) -> str:
+    """How many messages, in words."""
+    return f"{count:,} message{'' if count == 1 else 's'}"

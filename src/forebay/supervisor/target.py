@@ -8,15 +8,16 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from forebay.errors import ForebayError, SettingsError
 
 if TYPE_CHECKING:
+    from forebay.app import App
     from forebay.worker.worker import Worker
 
 #: What a worker and an app are known by. Not by their classes: the module may bring fakes.
@@ -57,17 +58,23 @@ async def opened(target: str, directory: Path) -> AsyncIterator[Worker]:
     """The worker that `module:object` means, for as long as the block lasts.
 
     The object is a Worker, an App, or a function without arguments that gives one of them: a plain
-    or an async one, or an async context manager, which is left when the worker has stopped. Raises
-    TargetError, in one line.
+    or an async one, or an async context manager, which is left when the worker has stopped. Then
+    the worker's client is closed, too. Raises TargetError, in one line.
     """
     found = find(target, directory)
-    if not _is_worker(found) and not _is_app(found):
-        found = await _made(found, target)
-    if isinstance(found, AbstractAsyncContextManager) and not _is_worker(found):
-        async with cast("AbstractAsyncContextManager[object]", found) as entered:
-            yield _worker(entered, target)
-    else:
-        yield _worker(found, target)
+    async with AsyncExitStack() as stack:
+        if not _is_worker(found) and not _is_app(found):
+            found = await _made(found, target)
+        if isinstance(found, AbstractAsyncContextManager) and not _is_worker(found):
+            manager = cast("AbstractAsyncContextManager[object]", found)
+            # An App is one too. Its client is closed behind the manager, which may need it.
+            clients = await stack.enter_async_context(AsyncExitStack())
+            found = await stack.enter_async_context(manager)
+        else:
+            clients = stack
+        worker = _worker(found, target)
+        clients.push_async_callback(worker.client.close)
+        yield worker
 
 
 def _import(name: str, directory: Path) -> ModuleType:
@@ -135,7 +142,7 @@ def _worker(found: object, target: str) -> Worker:
         return cast("Worker", found)
     if _is_app(found):
         try:
-            return cast("Worker", cast("Any", found).worker())
+            return cast("App", found).worker()
         except ForebayError as error:
             raise TargetError(f"{target}: {error}") from error
     raise _wrong_kind(found, target)

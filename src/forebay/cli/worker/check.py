@@ -83,8 +83,6 @@ async def _look(target: str, offline: bool) -> _Seen:
                 f"{str(error).rstrip('.')}. Name the endpoint with --endpoint-url, or check with"
                 " --offline."
             ) from error
-        finally:
-            await worker.client.close()
         return _Seen(queues, worker.settings)
 
 

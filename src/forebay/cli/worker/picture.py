@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forebay.cli.ages import readable_age
-from forebay.observability.health import reasons
+from forebay.observability.health import reasons, warnings
 from forebay.observability.recording import Made, Rates, decisions, pooled, rates, summaries
 from forebay.observability.view import ProcessState, WorkersView
 from forebay.worker.snapshot import PoolSnapshot
@@ -43,7 +43,7 @@ def picture(before: WorkersView | None, view: WorkersView, url: str) -> Renderab
     parts += [
         Text(_decision(made), style="dim", no_wrap=True, overflow="ellipsis") for made in latest
     ]
-    parts += [Text(trouble, style="yellow") for trouble in _troubles(view)]
+    parts += [Text(trouble, style="yellow") for trouble in warnings(view)]
     parts += [Text(reason, style="red") for reason in reasons(view)]
     return Group(*parts)
 
@@ -69,7 +69,7 @@ def lines(before: WorkersView | None, view: WorkersView, new: Iterable[Made]) ->
             f" processors {processors.busy} of {processors.target}"
         )
     yield from map(_decision, new)
-    yield from (f"{time} {text}" for text in (*_troubles(view), *reasons(view)))
+    yield from (f"{time} {text}" for text in (*warnings(view), *reasons(view)))
 
 
 def _processes(view: WorkersView, url: str) -> Text:
@@ -141,20 +141,6 @@ def _grid(rows: list[tuple[str, Text]]) -> Table:
     for name, bar in rows:
         grid.add_row(Text(name, style="dim"), bar)
     return grid
-
-
-def _troubles(view: WorkersView) -> Iterator[str]:
-    for queue in summaries(view):
-        if queue.trouble:
-            yield f"{queue.name}: {queue.trouble}"
-    for process in view.processes:
-        worker = process.snapshot
-        if worker is None:
-            continue
-        for permit, reason in worker.held_back.items():
-            yield f"process {process.number}: {permit} holds back receives: {reason}"
-        if worker.hanging:
-            yield f"process {process.number}: {worker.hanging} handlers hang"
 
 
 def _decision(made: Made) -> str:
