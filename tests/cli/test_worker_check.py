@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -83,11 +84,14 @@ def test_offline_nothing_is_asked(run: Run, shop: str, monkeypatch: pytest.Monke
     assert "No mistakes were found offline." in ended.out
 
 
-def test_nobody_at_the_endpoint_is_one_line(run: Run, shop: str) -> None:
+def test_nobody_at_the_endpoint_is_one_line_at_once(run: Run, shop: str) -> None:
+    begun_s = time.monotonic()
     ended = run("worker", "check", f"{shop}:worker", "--endpoint-url", "http://127.0.0.1:1")
     assert (ended.code, ended.out) == (1, "")
     assert "check with --offline" in ended.err
     assert ended.err.count("\n") == 1
+    # Much less than a client goes on trying by itself.
+    assert time.monotonic() - begun_s < 10
 
 
 def test_a_wrong_name_is_one_line(run: Run, shop: str) -> None:

@@ -71,6 +71,24 @@ def test_what_a_drain_does_next(
 
 
 @pytest.mark.parametrize(
+    ("in_hand", "now_ms", "step"),
+    [
+        (2, THREADS - 1, DrainStep.WAIT),
+        # No deletion is under way that could be confirmed.
+        (2, THREADS, DrainStep.LEAVE),
+        # One is.
+        (3, THREADS, DrainStep.WAIT),
+    ],
+)
+def test_functions_that_nobody_waits_for_any_longer_hold_up_nothing(
+    in_hand: int, now_ms: int, step: DrainStep
+) -> None:
+    deadlines = Deadlines(give_up_ms=GIVE_UP, threads_ms=THREADS, leave_ms=THREADS + 5_000)
+    remaining = Remaining(left=2, in_hand=in_hand)
+    assert drain_step(remaining, deadlines, now_ms, given_up=True) is step
+
+
+@pytest.mark.parametrize(
     ("now_ms", "wait_ms"), [(0, 20_000), (20_000, 5_000), (25_000, 25_000), (50_000, 5_000)]
 )
 def test_a_drain_looks_again_at_its_next_deadline(now_ms: int, wait_ms: int) -> None:

@@ -68,7 +68,7 @@ class Remaining(Struct, frozen=True, kw_only=True):
     #: Jobs whose handler runs, and messages that have not started.
     running: int = 0
     waiting: int = 0
-    #: Messages whose handler goes on without a place.
+    #: Messages whose handler goes on without a place, and which are still ours.
     left: int = 0
     #: Messages whose ending SQS has not confirmed, all of those included.
     in_hand: int = 0
@@ -122,6 +122,9 @@ def drain_step(
         return DrainStep.GIVE_UP
     if remaining.left and now_ms < deadlines.threads_ms:
         return DrainStep.WAIT
+    if remaining.left == remaining.in_hand:
+        # Nothing is under way that could be confirmed.
+        return DrainStep.LEAVE
     return DrainStep.LEAVE if now_ms >= deadlines.leave_ms else DrainStep.WAIT
 
 

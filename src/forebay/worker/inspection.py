@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forebay.client.base import SqsClient
+from forebay.client.retry import RetryPolicy
 from forebay.protocol.actions import GetQueueAttributesRequest
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.identifiers import queue_key_from_arn
@@ -18,6 +19,9 @@ from forebay.worker.routing import Route
 
 if TYPE_CHECKING:
     from forebay.worker.worker import Worker
+
+#: Somebody waits for what comes of it: a hiccup is passed over, an outage is said at once.
+_RETRY = RetryPolicy(deadline_ms=1_000)
 
 _RETENTION = "MessageRetentionPeriod"
 
@@ -52,7 +56,7 @@ def routes_of(worker: Worker, queue: Queue) -> Sequence[Route]:
 
 async def _inspect(client: SqsClient, queue: Queue, routes: Sequence[Route]) -> CheckedQueue:
     try:
-        url = await find_queue(client, queue.name)
+        url = await find_queue(client, queue.name, retry=_RETRY)
         attributes = await _attributes(client, url)
     except SqsError as error:
         if error.fault == QUEUE_DOES_NOT_EXIST:
@@ -75,7 +79,7 @@ async def _dead_letters(client: SqsClient, named: str) -> DeadLetterFacts:
     key = queue_key_from_arn(named)
     name = named.rpartition("/")[2] if key is None else key.name
     try:
-        attributes = await _attributes(client, await find_queue(client, named))
+        attributes = await _attributes(client, await find_queue(client, named, retry=_RETRY))
     except SqsError as error:
         if error.fault == QUEUE_DOES_NOT_EXIST:
             return DeadLetterFacts(name, exists=False)
@@ -87,7 +91,7 @@ async def _dead_letters(client: SqsClient, named: str) -> DeadLetterFacts:
 
 async def _attributes(client: SqsClient, url: str) -> dict[str, str]:
     request = GetQueueAttributesRequest(queue_url=url, attribute_names=["All"])
-    return (await client.get_queue_attributes(request)).attributes or {}
+    return (await client.get_queue_attributes(request, retry=_RETRY)).attributes or {}
 
 
 def _retention_s(attributes: dict[str, str]) -> int | None:

@@ -52,8 +52,8 @@ class Jobs:
 
     @property
     def left(self) -> int:
-        """Messages whose handler goes on without a place."""
-        return len(self._left)
+        """Messages whose handler goes on without a place, and which are still ours."""
+        return sum(not lease.has_ended for lease in self._left)
 
     def start(self) -> None:
         """Begin what may begin now. Call it whenever something has become ready.
