@@ -13,7 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from forebay import HIGH, LOW, App, Queue, Received, Router, WorkerSettings
+from forebay import (
+    HIGH,
+    LOW,
+    App,
+    Document002,
+    PoolPermit,
+    Queue,
+    Received,
+    Router,
+    WorkerSettings,
+)
 from forebay.client.fake import ScriptedSqsClient
 from forebay.errors import ServiceUnreachable, SettingsError
 from forebay.protocol.actions import AnyRequest, AnyResult
@@ -81,6 +91,18 @@ async def test_an_app_has_one_worker_and_tells_what_comes_too_late() -> None:
         app.client = ScriptedSqsClient(unanswered)
     await app.close()
     assert app.worker() is not worker
+
+
+def test_an_app_hands_all_that_is_its_worker_s_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("forebay.app.Worker", lambda *_, **options: made.update(options))
+    permit, scaling = PoolPermit("database", lambda: 0), Document002()
+    settings = WorkerSettings(concurrency=3)
+    app = App("http://sqs.test", permits=[permit], scaling=scaling, settings=settings)
+    app.consume("orders", Order)(take)
+    app.worker()
+    assert (made["permits"], made["scaling"], made["settings"]) == ((permit,), scaling, settings)
+    assert made.keys() == {"settings", "middleware", "permits", "scaling", "executor"}
 
 
 def test_an_app_has_an_endpoint_or_a_client() -> None:

@@ -46,7 +46,7 @@ def postgres() -> Iterator[str]:
             cwd=directory,
         )
         try:
-            ask = [programs / "pg_isready", "-q", "-h", directory]
+            ask = [str(programs / "pg_isready"), "-q", "-h", str(directory)]
             while subprocess.run(ask, check=False).returncode:
                 time.sleep(0.1)
             yield f"host={directory} user=postgres dbname=postgres"

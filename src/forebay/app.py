@@ -21,6 +21,7 @@ from forebay.worker.drain import run_until_signalled
 from forebay.worker.ledger import WorkerLedger
 from forebay.worker.limits import Limit
 from forebay.worker.middleware import Middleware
+from forebay.worker.permits import Permit
 from forebay.worker.queue import Priority, Queue
 from forebay.worker.routing import (
     WITHIN_MS_DEFAULT,
@@ -31,6 +32,7 @@ from forebay.worker.routing import (
     RouteOptions,
     Router,
 )
+from forebay.worker.scaling import ScalingPolicy
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.worker import Worker
 
@@ -48,7 +50,7 @@ class App:
 
     Run it with `forebay worker run shop:app`, or call `app.run()` in a script. Without
     `endpoint_url` the endpoint comes from the environment, and else is AWS. A `client` that is
-    given stays the caller's to close.
+    given stays the caller's to close. The rest is the worker's.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class App:
         client: SqsClient | None = None,
         settings: WorkerSettings | None = None,
         middleware: Sequence[Middleware] = (),
+        permits: Sequence[Permit] = (),
+        scaling: ScalingPolicy | None = None,
         executor: Executor | None = None,
     ) -> None:
         if client is not None and endpoint_url is not None:
@@ -65,6 +69,8 @@ class App:
         self.settings = settings or WorkerSettings()
         self.middleware = tuple(middleware)
         self._endpoint_url = endpoint_url
+        self._permits = tuple(permits)
+        self._scaling = scaling
         self._executor = executor
         self._client = client
         self._made_client: SqsClient | None = None
@@ -164,6 +170,8 @@ class App:
                 Router(),
                 settings=self.settings,
                 middleware=self.middleware,
+                permits=self._permits,
+                scaling=self._scaling,
                 executor=self._executor,
             )
         return self._worker
