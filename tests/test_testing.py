@@ -157,7 +157,8 @@ def test_a_dead_letter_queue_that_is_missing_is_created(broker: BrokerForTests) 
     url = broker.create_queue("orders.fifo", dead_letter_queue="dead.fifo")
     policy = json.loads(attributes_of(broker, url)["RedrivePolicy"])
     assert policy == {"deadLetterTargetArn": broker.arn("dead.fifo"), "maxReceiveCount": 3}
-    assert attributes_of(broker, "dead.fifo")["FifoQueue"] == "true"
+    dead = attributes_of(broker, "dead.fifo")
+    assert (dead["FifoQueue"], dead["MessageRetentionPeriod"]) == ("true", "1209600")
 
 
 def test_a_redrive_policy_is_given_once(broker: BrokerForTests) -> None:

@@ -44,6 +44,9 @@ def test_a_fifo_queue_has_its_suffix_and_a_fifo_dead_letter_queue(run: Run, sqs:
     policy = json.loads(shown["RedrivePolicy"])
     assert policy["maxReceiveCount"] == 5
     assert policy["deadLetterTargetArn"].endswith(":dead.fifo")
+    # Dead letters are as old as they were before: four days would be over before anybody looks.
+    kept = json.loads(run("attributes", "dead.fifo", "--json").out)["MessageRetentionPeriod"]
+    assert kept == "1209600"
 
 
 def test_a_dead_letter_queue_that_is_there_is_used(run: Run, sqs: Sqs) -> None:

@@ -240,6 +240,12 @@ async def test_a_queue_is_created_from_plain_values_with_its_dead_letter_queue(
     policy = json.loads(found["RedrivePolicy"])
     assert policy["maxReceiveCount"] == 2
     assert await sqs.queue_url(policy["deadLetterTargetArn"]) == await sqs.queue_url(dead)
+    kept = await sqs.get_queue_attributes(
+        GetQueueAttributesRequest(
+            queue_url=await sqs.queue_url(dead), attribute_names=["MessageRetentionPeriod"]
+        )
+    )
+    assert kept.attributes == {"MessageRetentionPeriod": "1209600"}
     tags = await sqs.list_queue_tags(ListQueueTagsRequest(queue_url=created.queue_url))
     assert tags.tags == {"team": "a"}
     with pytest.raises(SettingsError, match="either dead_letter_queue or RedrivePolicy"):

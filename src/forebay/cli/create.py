@@ -14,7 +14,11 @@ from forebay.client.plain import MAX_RECEIVE_COUNT, create_queue_request
 from forebay.errors import SettingsError
 from forebay.protocol.actions import CreateQueueResult, ListQueuesRequest
 from forebay.protocol.identifiers import FIFO_SUFFIX, is_queue_name
-from forebay.protocol.limits import MAX_RECEIVE_COUNT_MAX, QUEUE_NAME_CHARACTERS_MAX
+from forebay.protocol.limits import (
+    MAX_RECEIVE_COUNT_MAX,
+    MESSAGE_RETENTION_SECONDS_MAX,
+    QUEUE_NAME_CHARACTERS_MAX,
+)
 
 
 def create(
@@ -110,11 +114,15 @@ def _full_name(name: str, fifo: bool) -> str:
 
 
 def _dead_letter_queue(sqs: Connection, name: str) -> tuple[str, bool]:
-    """The URL of a dead-letter queue, and whether it had to be created."""
+    """The URL of a dead-letter queue, and whether it had to be created.
+
+    A message brings its age along, so a new one keeps it for as long as SQS keeps any.
+    """
     url = _find(sqs, name)
     if url is not None:
         return url, False
-    return sqs.run(sqs.client.create_queue(name)).queue_url, True
+    created = sqs.client.create_queue(name, MessageRetentionPeriod=MESSAGE_RETENTION_SECONDS_MAX)
+    return sqs.run(created).queue_url, True
 
 
 def _find(sqs: Connection, name: str) -> str | None:

@@ -62,6 +62,7 @@ from forebay.protocol.actions import (
 )
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.identifiers import queue_key_from_arn
+from forebay.protocol.limits import MESSAGE_RETENTION_SECONDS_MAX
 
 
 class CallOptions(TypedDict, total=False):
@@ -153,7 +154,8 @@ class SqsClient(ABC):
         Attributes have SQS's names, and values as Python has them: VisibilityTimeout=5,
         ContentBasedDeduplication=True. A name that ends in .fifo makes a FIFO queue.
         `dead_letter_queue` is the name, URL or ARN of the queue that gets what was received
-        `max_receive_count` times; one that is missing is created.
+        `max_receive_count` times; one that is missing is created, and keeps messages for 14 days,
+        since their age counts from their first sending.
         """
         options = CallOptions(timeout_s=timeout_s, retry=retry)
         if isinstance(queue, str):
@@ -264,7 +266,10 @@ class SqsClient(ABC):
             except SqsError as error:
                 if error.fault != QUEUE_DOES_NOT_EXIST:
                     raise
-                url = (await self.create_queue(queue, **options)).queue_url
+                created = await self.create_queue(
+                    queue, MessageRetentionPeriod=MESSAGE_RETENTION_SECONDS_MAX, **options
+                )
+                url = created.queue_url
         request = GetQueueAttributesRequest(queue_url=url, attribute_names=["QueueArn"])
         return ((await self.get_queue_attributes(request, **options)).attributes or {})["QueueArn"]
 

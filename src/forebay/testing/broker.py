@@ -46,6 +46,7 @@ from forebay.protocol.identifiers import (
     queue_key_from_url,
     queue_url,
 )
+from forebay.protocol.limits import MESSAGE_RETENTION_SECONDS_MAX
 from forebay.protocol.sigv4 import Credentials
 from forebay.spying import (
     Expectation,
@@ -362,7 +363,7 @@ class BrokerForTests(EmbeddedBroker):
         except SqsError as error:
             if error.fault is not QUEUE_DOES_NOT_EXIST:
                 raise
-            return self.create_queue(queue)
+            return self.create_queue(queue, MessageRetentionPeriod=MESSAGE_RETENTION_SECONDS_MAX)
         return cast("GetQueueUrlResult", found).queue_url
 
     def _call(self, request: AnyRequest, caller: Caller) -> AnyResult:
