@@ -70,4 +70,4 @@ def note(received: Received[Order]) -> None:
 
 async def print_ticket() -> None:
     """Where a process may well be killed: the seat is sold, and the message is still there."""
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(3)
