@@ -14,7 +14,6 @@ from forebay.protocol.identifiers import queue_key_from_arn
 from forebay.worker.check import CheckedQueue, DeadLetterFacts
 from forebay.worker.queue import Queue
 from forebay.worker.queue_facts import is_denied, queue_facts
-from forebay.worker.reject import find_queue
 from forebay.worker.routing import Route
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def routes_of(worker: Worker, queue: Queue) -> Sequence[Route]:
 
 async def _inspect(client: SqsClient, queue: Queue, routes: Sequence[Route]) -> CheckedQueue:
     try:
-        url = await find_queue(client, queue.name, retry=_RETRY)
+        url = await client.queue_url(queue.name, retry=_RETRY)
         attributes = await _attributes(client, url)
     except SqsError as error:
         if error.fault == QUEUE_DOES_NOT_EXIST:
@@ -79,7 +78,7 @@ async def _dead_letters(client: SqsClient, named: str) -> DeadLetterFacts:
     key = queue_key_from_arn(named)
     name = named.rpartition("/")[2] if key is None else key.name
     try:
-        attributes = await _attributes(client, await find_queue(client, named, retry=_RETRY))
+        attributes = await _attributes(client, await client.queue_url(named, retry=_RETRY))
     except SqsError as error:
         if error.fault == QUEUE_DOES_NOT_EXIST:
             return DeadLetterFacts(name, exists=False)

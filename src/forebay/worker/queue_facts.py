@@ -16,7 +16,6 @@ from forebay.protocol.errors import ACCESS_DENIED, QUEUE_DOES_NOT_EXIST, SqsErro
 from forebay.protocol.identifiers import FIFO_SUFFIX
 from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_DEFAULT
 from forebay.worker.context import Context
-from forebay.worker.reject import find_queue
 from forebay.worker.trouble import Trouble
 
 _log = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ async def read_facts(context: Context, named: str) -> QueueFacts:
     while True:
         attempt += 1
         try:
-            url = await find_queue(context.client, named, retry=NO_RETRY)
+            url = await context.client.queue_url(named, retry=NO_RETRY)
             facts = queue_facts(url, await _attributes(context, url))
         except ForebayError as error:
             if isinstance(error, SqsError) and not is_retryable(error):
@@ -100,8 +99,8 @@ async def read_facts(context: Context, named: str) -> QueueFacts:
 
 def _said_of(named: str, error: SqsError) -> str:
     advice = ""
-    if error.fault == QUEUE_DOES_NOT_EXIST:
-        advice = " Create it, or check its name and the endpoint, region and account of the client."
+    if error.fault == QUEUE_DOES_NOT_EXIST and "://" in named:
+        advice = " Create it, or check its URL and the endpoint and region of the client."
     elif is_denied(error):
         advice = " Grant the worker sqs:GetQueueUrl, or name the queue by its URL."
     return f"Queue {named}: {error.message}{advice}"

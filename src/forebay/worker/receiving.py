@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -13,14 +12,13 @@ from forebay.backoff import backoff_s, jitter
 from forebay.client.base import SqsClient
 from forebay.client.retry import NO_RETRY
 from forebay.clock import Clock
-from forebay.errors import ForebayError, ServiceUnreachable, in_words, with_type
+from forebay.errors import ServiceUnreachable
 from forebay.protocol.actions import Message, ReceiveMessageRequest
 from forebay.protocol.identifiers import message_id
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.source import Source
+from forebay.worker.trouble import Trouble
 from forebay.worker.waiting import wait_at_most
-
-_log = logging.getLogger(__name__)
 
 #: An unanswered receive is repeated for this part of the visibility timeout. Later its messages are
 #: too close to becoming visible again.
@@ -87,6 +85,7 @@ class Receiver:
         self._ended = ended
         self._unanswered: list[Attempt] = []
         self._failures = 0
+        self._trouble = Trouble(f"Receiving from {source.name}")
         #: Receives in flight, and messages that they may bring.
         self.polls = 0
         self.requested = 0
@@ -96,8 +95,6 @@ class Receiver:
         self.receives = 0
         self.empty_receives = 0
         self.failed_receives = 0
-        #: What the latest receive failed on; empty once one has worked.
-        self.trouble = ""
         self.answered_ms: int | None = None
         #: The age of the oldest message of the latest answer that came for the first time.
         self.age_s = 0.0
@@ -105,6 +102,11 @@ class Receiver:
         self.latency_s = 0.0
         self.yield_count = 0.0
         self.received = 0
+
+    @property
+    def trouble(self) -> str:
+        """What the latest receive failed on; empty once one has worked."""
+        return self._trouble.said
 
     def begin(self, count: int, wait_s: int) -> Attempt:
         """Count a receive as in flight. `receive` makes it."""
@@ -144,10 +146,8 @@ class Receiver:
             self._answered(attempt, result.messages or [], started_ms)
 
     def _answered(self, attempt: Attempt, messages: list[Message], started_ms: int) -> None:
-        if self._failures:
-            _log.info("Receiving from %s works again.", self.source.name)
         self._failures = 0
-        self.trouble = ""
+        self._trouble.over()
         now_ms = self._clock.monotonic_ms()
         self.answered_ms = now_ms
         found_at_once = not attempt.wait_s or not self.quiet
@@ -164,19 +164,10 @@ class Receiver:
         self._deliver(messages, attempt.started_ms if attempt.repeated else now_ms)
 
     async def _failed(self, attempt: Attempt, error: Exception) -> None:
-        """Complain once about each trouble, not at every attempt, and pause."""
         self._failures += 1
         self.failed_receives += 1
         self.quiet = True
-        trouble = in_words(error) if isinstance(error, ForebayError) else with_type(error)
-        if trouble != self.trouble:
-            self.trouble = trouble
-            _log.error(
-                "Receiving from %s fails, will go on trying: %s",
-                self.source.name,
-                trouble,
-                exc_info=None if isinstance(error, ForebayError) else error,
-            )
+        self._trouble.failed(error)
         if self.source.fifo and isinstance(error, ServiceUnreachable):
             self._unanswered.append(replace(attempt, repeated=True))
         pause_s = backoff_s(

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Unpack
 
-from forebay.client.base import CallOptions, SqsClient
+from forebay.client.base import SqsClient
 from forebay.errors import ForebayError
 from forebay.protocol.actions import (
-    GetQueueUrlRequest,
     Message,
     MessageAttributes,
     MessageAttributeValue,
     SendMessageRequest,
 )
-from forebay.protocol.identifiers import FIFO_SUFFIX, queue_key_from_arn
+from forebay.protocol.identifiers import FIFO_SUFFIX
 from forebay.protocol.limits import MESSAGE_ATTRIBUTES_MAX, MESSAGE_BYTES_MAX
 from forebay.protocol.rejection import (
     MESSAGE_ID_ATTRIBUTE,
@@ -117,24 +115,5 @@ class Rejecter:
         if self._dead_letter_queue is None:
             raise NoDeadLetterQueue
         if self._url is None:
-            self._url = await find_queue(self._client, self._dead_letter_queue)
+            self._url = await self._client.queue_url(self._dead_letter_queue)
         return self._url
-
-
-async def find_queue(client: SqsClient, named: str, **options: Unpack[CallOptions]) -> str:
-    """The URL of a queue that is named by its name, its ARN or its URL already.
-
-    Raises what the client raises.
-    """
-    if "://" in named:
-        return named
-    # Neither a name nor an ARN says at which endpoint the queue is, so the URL is asked for.
-    key = queue_key_from_arn(named)
-    found = await client.get_queue_url(
-        GetQueueUrlRequest(
-            queue_name=named if key is None else key.name,
-            queue_owner_aws_account_id=None if key is None else key.account_id,
-        ),
-        **options,
-    )
-    return found.queue_url
