@@ -250,6 +250,16 @@ def test_a_worker_comes_in_several_forms(tmp_path: Path, text: str) -> None:
     assert code == 0, errors
 
 
+def test_a_module_of_the_directory_does_not_stand_for_one_of_python(tmp_path: Path) -> None:
+    (tmp_path / "select.py").write_text("raise RuntimeError('not this one')")
+    (tmp_path / "shop.py").write_text("from tests.acceptance.fake_worker import worker\n")
+    root = str(Path(__file__).parents[2])
+    with WorkerRun("shop:worker", "--port", "0", directory=tmp_path, PYTHONPATH=root) as run:
+        run.working()
+        run.signal(signal.SIGTERM)
+        assert run.end()[0] == 0
+
+
 def test_a_port_that_is_taken_is_said_and_the_usual_one_is_not_needed() -> None:
     with WorkerRun(TARGET, "--port", "0") as run:
         url, _ = run.working()
@@ -279,7 +289,7 @@ def test_a_watch_waits_for_workers_outlives_them_and_ends_with_ctrl_c(tmp_path: 
     with (
         log,
         subprocess.Popen(
-            [sys.executable, "-m", "forebay", *command], stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-P", "-m", "forebay", *command], stdout=log, stderr=subprocess.STDOUT
         ) as watch,
     ):
         try:

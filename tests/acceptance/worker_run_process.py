@@ -28,7 +28,7 @@ class WorkerRun:
     def __init__(self, *arguments: str, directory: Path = HERE, **environment: str) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `__exit__`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "forebay", "worker", "run", *arguments],
+            [sys.executable, "-P", "-m", "forebay", "worker", "run", *arguments],
             cwd=directory,
             env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | environment,
             stdout=subprocess.PIPE,

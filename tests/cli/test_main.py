@@ -17,7 +17,7 @@ from threading import Thread
 import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
-from forebay.cli.main import COMMANDS
+from forebay.cli.main import COMMANDS, GROUPS
 from tests.cli.conftest import Run, Sqs
 
 #: Commands that ask SQS something as soon as they start.
@@ -64,6 +64,18 @@ def test_every_command_explains_itself_with_an_example(run: Run, command: str, o
     ended = run(command, option)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.count(f"forebay {command}") >= 2, "there is the usage, and an example"
+
+
+@pytest.mark.parametrize(
+    ("group", "command"), [(group, name) for group, (names, _) in GROUPS.items() for name in names]
+)
+def test_every_command_of_a_group_explains_itself_with_an_example(
+    run: Run, group: str, command: str
+) -> None:
+    ended = run(group, command, "-h")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count(f"forebay {group} {command}") >= 2, "there is the usage, and an example"
+    assert "<bool>" not in ended.out
 
 
 @pytest.mark.parametrize("arguments", [(), *((command,) for command in COMMANDS)])

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -72,7 +73,7 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
     line.listen(loop)
     try:
         async with opened(settings.target, Path(settings.directory)) as found:
-            worker = _adjusted(found, settings)
+            worker = adjusted(found, settings)
             ledger = await _run(worker, line, check=settings.number == 1)
             snapshot = worker.snapshot()
             await line.say(Ended(snapshot, ledger))
@@ -83,6 +84,8 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
     if snapshot.hanging:
         # Python would wait for its threads, and nothing can stop them.
         logging.shutdown()
+        with suppress(OSError):
+            sys.stdout.flush()
         os._exit(FAILED)
     return FAILED if ledger.lost else CLEAN
 
@@ -119,7 +122,7 @@ async def _report(worker: Worker, line: _ParentLine) -> None:
         await asyncio.sleep(REPORT_EVERY_S)
 
 
-def _adjusted(worker: Worker, settings: ChildSettings) -> Worker:
+def adjusted(worker: Worker, settings: ChildSettings) -> Worker:
     """The worker with what the command line says otherwise."""
     queues = worker.queues
     if settings.queues:

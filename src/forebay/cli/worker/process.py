@@ -34,7 +34,8 @@ def command_of(settings: ProcessSettings) -> Command:
             child=msgspec.structs.replace(settings.child, number=number),
             descriptor=descriptor,
         )
-        return [sys.executable, "-m", __name__, msgspec.json.encode(own).decode()]
+        # -P: nothing of the user's directory may stand for a module of Python's or ours.
+        return [sys.executable, "-P", "-m", __name__, msgspec.json.encode(own).decode()]
 
     return command
 
