@@ -224,9 +224,10 @@ def test_digests_are_equal_when_the_json_is(one: object, other: object) -> None:
 class TestMiddleware:
     """Whole handlers as effects."""
 
-    async def outcomes(self, router: Router, *bodies: str) -> list[Any]:
-        guard = Guard(MemoryIdempotencyStore())
-        middleware = once_middleware(guard, {"charge": ("order_id",)})
+    async def outcomes(
+        self, router: Router, *bodies: str, by: tuple[str, ...] = ("order_id",)
+    ) -> list[Any]:
+        middleware = once_middleware(Guard(MemoryIdempotencyStore()), {"charge": by})
         execution = Execution(middleware=[middleware])
         found: list[Any] = []
         for number, body in enumerate(bodies):
@@ -253,6 +254,18 @@ class TestMiddleware:
         bodies = [envelope("charge", ORDER, identifier=f"e-{number}") for number in range(3)]
         assert await self.outcomes(router, *bodies) == [Done()] * 3
         assert numbers == [1]
+
+    async def test_without_fields_a_delivery_is_done_once(self) -> None:
+        seen: list[str] = []
+        router = Router()
+
+        @router.handler("charge", dict[str, Any])
+        async def pay(received: Received[dict[str, Any]]) -> None:
+            seen.append(received.id)
+
+        bodies = [envelope("charge", ORDER, identifier=each) for each in ("a", "b", "a")]
+        assert await self.outcomes(router, *bodies, by=()) == [Done()] * 3
+        assert seen == ["a", "b"]
 
     async def test_one_that_fails_is_begun_again(self) -> None:
         numbers: list[int] = []
