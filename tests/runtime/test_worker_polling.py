@@ -444,3 +444,31 @@ def test_a_fifo_receive_is_not_repeated_when_its_messages_are_about_to_return() 
         assert len(set(attempts[2:])) == len(attempts[2:])
 
     run(scenario())
+
+
+def test_silence_is_counted_from_the_receive_that_nobody_answers() -> None:
+    async def scenario() -> None:
+        world = World(STANDARD_URL)
+        world.answers = [[message("m")]]
+        await world.poll_for(1)
+        receiver = world.receiver
+        answered_ms = receiver.silent_since_ms
+        assert answered_ms is not None
+        await asyncio.sleep(600)
+        # Held back for ten minutes, and then asked again: that is no stall.
+        receiver.begin(1, 2)
+        assert receiver.silent_since_ms == world.clock.monotonic_ms()
+
+    run(scenario())
+
+
+def test_silence_lasts_as_long_as_receives_fail() -> None:
+    async def scenario() -> None:
+        world = World(STANDARD_URL)
+        world.answers = [[message("m")], *(ServiceUnreachable() for _ in range(30))]
+        await world.poll_for(100)
+        silent_since_ms = world.receiver.silent_since_ms
+        assert silent_since_ms is not None
+        assert silent_since_ms - world.times_ms[0] < 1_000
+
+    run(scenario())

@@ -395,6 +395,8 @@ def test_a_permit_bounds_what_is_received() -> None:
             await asyncio.sleep(5)
             assert client.count(ReceiveMessageRequest) == 0
             assert worker.snapshot().held_back == {"database": "database has nothing free"}
+            assert worker.snapshot().queues[0].answered_ago_s is None
+            await asyncio.sleep(60)
             connections = 3
             await asyncio.sleep(5)
             receives = [each for each in client.requests if isinstance(each, ReceiveMessageRequest)]

@@ -95,7 +95,9 @@ class Receiver:
         self.receives = 0
         self.empty_receives = 0
         self.failed_receives = 0
-        self.answered_ms: int | None = None
+        #: Since when no receive has been answered: since the latest answer, or since one was sent
+        #: after a time in which none was in flight. None before the first.
+        self.silent_since_ms: int | None = None
         #: The age of the oldest message of the latest answer that came for the first time.
         self.age_s = 0.0
         #: The usual time of a receive that finds messages waiting, and how many it finds.
@@ -111,6 +113,8 @@ class Receiver:
     def begin(self, count: int, wait_s: int) -> Attempt:
         """Count a receive as in flight. `receive` makes it."""
         attempt = self._next_attempt(count, wait_s)
+        if not self.polls and not self._failures:
+            self.silent_since_ms = self._clock.monotonic_ms()
         self.polls += 1
         self.requested += attempt.count
         return attempt
@@ -149,7 +153,7 @@ class Receiver:
         self._failures = 0
         self._trouble.over()
         now_ms = self._clock.monotonic_ms()
-        self.answered_ms = now_ms
+        self.silent_since_ms = now_ms
         found_at_once = not attempt.wait_s or not self.quiet
         self.quiet = not messages
         if not messages:

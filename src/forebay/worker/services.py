@@ -215,7 +215,7 @@ class Services:
 
     def _queue(self, service: Service, now_ms: int) -> QueueSnapshot:
         source, receiver, depth = service.source, service.receiver, service.depth
-        answered_ms = receiver.answered_ms
+        since_ms = receiver.silent_since_ms
         return QueueSnapshot(
             name=source.name,
             priority=source.priority,
@@ -225,7 +225,7 @@ class Services:
             counted_ago_s=None if depth.asked_ms is None else (now_ms - depth.asked_ms) / 1000,
             polls=receiver.polls,
             wait_s=self.settings.wait_s,
-            answered_ago_s=None if answered_ms is None else (now_ms - answered_ms) / 1000,
+            answered_ago_s=None if since_ms is None else (now_ms - since_ms) / 1000,
             receives=receiver.receives,
             empty_receives=receiver.empty_receives,
             failed_receives=receiver.failed_receives,

@@ -48,7 +48,8 @@ class QueueSnapshot(Struct, kw_only=True):
     #: Receives in flight, and how long one waits for a message.
     polls: int = 0
     wait_s: float = 0.0
-    #: How long ago a receive was last answered, an empty answer too; None before the first.
+    #: For how long no receive has been answered, with messages or without: since the latest answer,
+    #: or since one was sent after a time in which none was in flight. None before the first.
     answered_ago_s: float | None = None
     #: Receives so far, those that brought nothing, and those that failed.
     receives: int = 0
