@@ -95,7 +95,6 @@ def _celery() -> list[Subject]:
     bin_directory = python_environment("bench_celery", _PEERS / "celery.lock")
     send = [str(bin_directory / "python"), str(APPS / "celery_app.py"), "send"]
     alone = "--without-gossip --without-mingle --without-heartbeat --loglevel WARNING"
-    cores = os.cpu_count() or 1
     return [
         Subject(
             CELERY,
@@ -111,7 +110,7 @@ def _celery() -> list[Subject]:
         for pool, options in (
             ("threads", "--concurrency 16 --prefetch-multiplier 4"),
             ("solo", "--prefetch-multiplier 10"),
-            ("prefork", f"--concurrency {cores} --prefetch-multiplier 10"),
+            ("prefork", "--concurrency 8 --prefetch-multiplier 10"),
             ("gevent", "--concurrency 100"),
         )
     ]
