@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES
 from tests.acceptance.serve_process import free_port
 from tests.acceptance.worker_run_process import WorkerRun, get, runs, until
 
@@ -199,6 +200,7 @@ def test_only_the_named_queues_are_served() -> None:
             "--queue oders: shop:worker serves orders, mail only.",
         ),
         (["shop:worker", "--endpoint-url", "nonsense"], "is not an endpoint URL"),
+        (["nowhere:app"], "No endpoint and no AWS region are known."),
         (["shop:worker", "--host", "999.1.1.1"], "Nobody can listen on 999.1.1.1"),
     ],
 )
@@ -214,11 +216,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     )
     (tmp_path / "broken.py").write_text("def f(): 1 / 0\nf()\n")
     (tmp_path / "missing.py").write_text("import no_such_thing\n")
+    (tmp_path / "nowhere.py").write_text(
+        "from forebay import App\napp = App()\napp.consume('orders', dict)(print)\n"
+    )
     (tmp_path / "syntax.py").write_text("def (\n")
     (tmp_path / "leaves.py").write_text("raise SystemExit(0)\n")
     root = str(Path(__file__).parents[2])
+    nowhere = dict.fromkeys((*ENDPOINT_VARIABLES, *REGION_VARIABLES), "")
     with WorkerRun(
-        *arguments, "--processes", "2", "--port", "0", directory=tmp_path, PYTHONPATH=root
+        *(*arguments, "--processes", "2", "--port", "0"),
+        directory=tmp_path,
+        PYTHONPATH=root,
+        **nowhere,
     ) as run:
         code, errors = run.end()
     assert code == 2, errors

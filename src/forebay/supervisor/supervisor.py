@@ -134,7 +134,7 @@ class Supervisor:
 
         What works elsewhere, or has worked, proves that they can, as before a bad deploy.
         """
-        if not any(process.ever_loaded for process in self._processes):
+        if not any(process.ever_worked for process in self._processes):
             self._refused = self._refused or message
             for process in self._processes:
                 process.stop(Order.DRAIN)
@@ -158,7 +158,7 @@ class _Process:
         self._grace_s = grace_s
         self.order: Order | None = None
         self._look_again = asyncio.Event()
-        self.ever_loaded = False
+        self.ever_worked = False
         self._state = ProcessState.STARTING
         self._child: asyncio.subprocess.Process | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -265,13 +265,13 @@ class _Process:
     def _take(self, report: Report) -> None:
         match report:
             case Loaded():
-                self.ever_loaded = True
                 self._drain_s = report.drain_s
             case Refused():
                 self._refusal = report
             case Seen():
                 self._snapshot = carried_on(self._past, report.snapshot)
                 self._state = _STATES[report.snapshot.state]
+                self.ever_worked = self.ever_worked or self._state is ProcessState.WORKING
             case Ended():
                 self._ended = report
                 self._look_again.set()
