@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from forebay.errors import ServiceUnreachable
+from forebay.errors import ServiceUnreachable, SettingsError
 from forebay.worker.ledger import WorkerLedger
 from forebay.worker.queue import Queue
 from forebay.worker.routing import Router
@@ -20,8 +20,8 @@ from forebay.worker.snapshot import Histogram, PoolSnapshot, QueueSnapshot, Work
 
 _log = logging.getLogger("shop")
 
-#: What goes wrong: `dies`, `killed`, `raises`, `hangs`, `blocks`, `loses`, `slow`, `lingers` (a
-#: thread goes on behind the drain), or nothing.
+#: What goes wrong: `dies`, `killed`, `raises`, `refuses`, `hangs`, `blocks`, `loses`, `slow`,
+#: `lingers` (a thread goes on behind the drain), or nothing.
 FAULT = os.environ.get("FAKE_FAULT", "")
 
 
@@ -61,6 +61,10 @@ class FakeWorker:
         self._stopping.set()
 
     async def run(self) -> WorkerLedger:
+        if FAULT == "refuses":
+            # Long enough for a first report.
+            await asyncio.sleep(0.3)
+            raise SettingsError("The queue is its own dead-letter queue.")
         self._state = "working"
         _log.info("working on %s", ", ".join(queue.name for queue in self.queues))
         if FAULT == "dies":

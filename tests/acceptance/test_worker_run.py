@@ -90,6 +90,13 @@ def test_a_process_that_dies_is_started_again_and_its_death_explained(
         assert code == 1
 
 
+def test_settings_that_are_refused_when_the_worker_begins_end_the_command() -> None:
+    with WorkerRun(TARGET, "--port", "0", FAKE_FAULT="refuses") as run:
+        code, errors = run.end()
+    assert code == 2
+    assert errors.splitlines()[-1] == "Error: The queue is its own dead-letter queue."
+
+
 def test_a_process_that_is_killed_is_replaced_by_one_that_works() -> None:
     with WorkerRun(TARGET, "--processes", "2", "--port", "0") as run:
         url, before = run.working(2)

@@ -73,6 +73,9 @@ def test_mistakes_are_shown_and_are_the_exit_code(run: Run, sqs: Sqs, shop: str)
     assert "Mistake: orders: its maxReceiveCount is 4, and failures_max is 3" in text
     assert "Mistake: mail: there is no such queue." in text
     assert "No mistakes" not in text
+    # In a pipe a line is one problem.
+    [line] = [line for line in ended.out.splitlines() if "failures_max is 3" in line]
+    assert line.endswith("Set maxReceiveCount to 8 at least.")
 
 
 def test_offline_nothing_is_asked(run: Run, shop: str, monkeypatch: pytest.MonkeyPatch) -> None:

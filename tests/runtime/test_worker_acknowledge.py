@@ -205,6 +205,28 @@ def test_what_many_messages_are_refused_for_is_one_line(caplog: pytest.LogCaptur
     assert "ReceiptHandleIsInvalid" in line
 
 
+def test_an_outage_in_which_all_in_hand_is_given_up_fills_no_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outage: list[Exception] = []
+
+    async def scenario() -> None:
+        world = World(lambda name, attempt: outage[0] if outage else None)
+        for _ in range(2):
+            outage.append(ServiceUnreachable())
+            for ten in range(5):
+                await world.finish(*(f"{ten}-{number}" for number in range(10)), lasts_ms=5_000)
+            await asyncio.sleep(15)
+            outage.clear()
+            await world.finish("after")
+            await asyncio.sleep(1)
+        assert world.source.ledger.lost == 100
+
+    run(scenario())
+    given_up = [line for line in caplog.messages if line.startswith("Done but not deleted")]
+    assert len(given_up) == 2
+
+
 def test_an_answer_that_makes_no_sense_is_a_failure_of_the_call() -> None:
     class Odd(World):
         async def _answer(self, request: AnyRequest) -> BatchResult:

@@ -106,6 +106,11 @@ MISTAKE, WARNING, NOTE = Severity.MISTAKE, Severity.WARNING, Severity.NOTE
             "orders-dlq keeps messages for 4 days",
         ),
         (checked(dead_letter=DeadLetterFacts("orders-dlq", True, 5 * DAY_S)), None, ""),
+        (
+            checked(dead_letter=DeadLetterFacts("orders", True, 5 * DAY_S)),
+            MISTAKE,
+            "its own dead-letter queue",
+        ),
         # A FIFO queue's dead letters are counted anew: their retention begins with the move.
         (
             checked(dead_letter=DeadLetterFacts("orders-dlq", True, 4 * DAY_S), fifo=True),

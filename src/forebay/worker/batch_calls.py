@@ -66,6 +66,8 @@ class BatchCalls:
         self._queue_url = queue_url
         self._deleting = Trouble(f"Deleting messages of {queue_url}")
         self._hiding = Trouble(f"Changing the visibility of messages of {queue_url}")
+        #: What was complained of already in the trouble that there is now.
+        self._complained: set[tuple[str, str]] = set()
         self._hide_places = asyncio.Semaphore(_HIDES_AT_ONCE)
 
     async def delete(self, leases: Sequence[Lease]) -> list[Refused]:
@@ -132,12 +134,20 @@ class BatchCalls:
                 await clock.sleep(pause_s)
 
     def complain(self, complaint: str, refused: Sequence[Refused]) -> None:
-        """Log what could not be done for which messages, a line for each reason."""
+        """Log what could not be done for which messages, a line for each reason.
+
+        In an outage all messages in hand are given up, ten at a time; so the first ten of them have
+        a line, and the others one at level debug.
+        """
+        if not (self._deleting.said or self._hiding.said):
+            self._complained.clear()
         by_reason: dict[str, list[Lease]] = {}
         for refusal in refused:
             by_reason.setdefault(refusal.reason, []).append(refusal.lease)
         for reason, leases in by_reason.items():
-            _log.warning("%s: %s of %s (%s)", complaint, named(leases), self._queue_url, reason)
+            level = logging.DEBUG if (complaint, reason) in self._complained else logging.WARNING
+            _log.log(level, "%s: %s of %s (%s)", complaint, named(leases), self._queue_url, reason)
+            self._complained.add((complaint, reason))
 
 
 async def _refused(

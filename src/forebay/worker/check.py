@@ -121,6 +121,12 @@ def _of_dead_letters(checked: CheckedQueue, facts: QueueFacts) -> Iterator[Probl
         )
         return
     dead = checked.dead_letter
+    if named == facts.arn or (dead is not None and dead.name == name):
+        yield _mistake(
+            name,
+            "it is its own dead-letter queue, so what is rejected comes back. Name another queue.",
+        )
+        return
     if dead is not None and dead.exists is False:
         yield _mistake(name, f"its dead-letter queue {dead.name} does not exist. Create it.")
     if (
@@ -213,10 +219,11 @@ def _of_queues(queues: Sequence[CheckedQueue]) -> Iterator[Problem]:
             yield _mistake(checked.queue.name, f"it is the same queue as {other}. Name it once.")
     served = {short(checked.queue) for checked in queues}
     for checked in queues:
-        if checked.dead_letter is not None and checked.dead_letter.name in served:
+        dead = checked.dead_letter
+        if dead is not None and dead.name in served and dead.name != short(checked.queue):
             yield _warning(
                 short(checked.queue),
-                f"its dead-letter queue {checked.dead_letter.name} is served by the same worker, so"
+                f"its dead-letter queue {dead.name} is served by the same worker, so"
                 " what is rejected is handled again.",
             )
 

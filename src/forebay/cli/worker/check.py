@@ -67,7 +67,8 @@ def check(
     console.print(_handlers(seen.queues))
     console.print(_settings(seen.settings), markup=False, highlight=False)
     for problem in found:
-        console.print(_line(problem))
+        # One line each where they are read by programs, however long.
+        console.print(_line(problem), soft_wrap=not sys.stdout.isatty())
     mistakes = sum(problem.severity is Severity.MISTAKE for problem in found)
     if mistakes:
         raise typer.Exit(1)
