@@ -164,7 +164,7 @@ def test_mistakes_are_warnings_at_the_start(broker: EmbeddedBroker, shop: Path) 
 
 def test_a_queue_that_is_missing_is_one_line_and_is_served_once_it_is_there(shop: Path) -> None:
     with EmbeddedBroker() as broker, run(broker, shop) as workers:
-        until(lambda: "does not exist" in workers.errors())
+        until(lambda: "There is no queue orders at" in workers.errors())
         assert "Traceback" not in workers.errors()
         for name in ("orders", "mail"):
             ask(broker.endpoint_url, "CreateQueue", QueueName=name)
@@ -212,3 +212,17 @@ def test_health_fails_while_a_handler_holds_up_the_event_loop(
 def ill(url: str) -> tuple[int, str] | None:
     answer = get(url)
     return answer if answer[0] == 503 else None
+
+
+def test_a_broker_that_is_away_at_the_start_is_waited_for_and_holds_up_no_stop(shop: Path) -> None:
+    place = ("--port", "0", "--endpoint-url", "http://127.0.0.1:1")
+    with WorkerRun("shop:worker", *place, directory=shop) as workers:
+        port = workers.url()
+        until(lambda: "will go on trying" in workers.errors())
+        assert ill(f"{port}/health")
+        begun = time.monotonic()
+        workers.signal(signal.SIGTERM)
+        code, errors = workers.end()
+    assert code == 0, errors
+    assert time.monotonic() - begun < 5
+    assert "Traceback" not in errors

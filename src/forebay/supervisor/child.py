@@ -107,7 +107,8 @@ async def _run(worker: Worker, line: _ParentLine, *, check: bool) -> WorkerLedge
 async def _warn(worker: Worker) -> None:
     """Log what is wrong with the worker's set-up."""
     try:
-        found = problems(await inspected(worker), worker.settings)
+        queues = await inspected(worker)
+        found = problems([queue for queue in queues if queue.exists], worker.settings)
     except ForebayError:
         # The worker itself says so, and goes on trying.
         return

@@ -167,6 +167,8 @@ class _Process:
         self._drain_s: float | None = None
         self._ended: Ended | None = None
         self._refusal: Refused | None = None
+        #: Whether the worker of this process has found its queues.
+        self._worked = False
         self._deaths = 0
         self._in_a_row = 0
         self._died = ""
@@ -221,7 +223,7 @@ class _Process:
     async def live(self) -> None:
         """Start a process and wait for its end."""
         self._state, self._heard_ms = ProcessState.STARTING, None
-        self._drain_s, self._ended, self._refusal = None, None, None
+        self._drain_s, self._ended, self._refusal, self._worked = None, None, None, False
         self._started_ms = self._clock.monotonic_ms()
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours, limit=REPORT_BYTES_MAX)
@@ -271,7 +273,8 @@ class _Process:
             case Seen():
                 self._snapshot = carried_on(self._past, report.snapshot)
                 self._state = _STATES[report.snapshot.state]
-                self.ever_worked = self.ever_worked or self._state is ProcessState.WORKING
+                if self._state is ProcessState.WORKING:
+                    self._worked = self.ever_worked = True
             case Ended():
                 self._ended = report
                 self._look_again.set()
@@ -356,7 +359,7 @@ class _Process:
 
     def _judge(self, exit_code: int) -> None:
         """Note when a worker that was told to end has ended badly in another way than by a loss."""
-        if self.order is None or self._drain_s is None or self._failure:
+        if self.order is None or not self._worked or self._failure:
             return
         if self._ended is None and exit_code != 0:
             self._failure = f"ended with {death(exit_code)} before it had drained"
