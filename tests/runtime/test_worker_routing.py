@@ -363,7 +363,10 @@ def test_what_could_never_be_called_is_no_handler(handler: Any, problem: str) ->
         ({"timeout_s": 0}, "timeout_s .* is 0; it must be above 0 and at most 43200"),
         ({"timeout_s": math.nan}, "timeout_s .* is nan"),
         ({"timeout_s": 43_201}, "timeout_s .* is 43201"),
-        ({"batchsize": 5}, "batchsize"),
+        (
+            {"batchsize": 5},
+            "no option batchsize. Its options are batch, breaker, limits, timeout_s",
+        ),
     ],
 )
 def test_an_option_out_of_range_is_refused_with_its_range(

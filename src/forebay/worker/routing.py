@@ -385,9 +385,12 @@ def _route(
     payload_type_name: str = "str",
 ) -> Route:
     """Raises SettingsError when the function cannot be a handler or an option is out of range."""
-    strange = ", ".join(options.keys() - _OPTIONS)
+    strange = ", ".join(sorted(options.keys() - _OPTIONS))
     if strange:
-        raise SettingsError(f"The handler of {name!r} has no option {strange}.")
+        raise SettingsError(
+            f"The handler of {name!r} has no option {strange}. Its options are"
+            f" {', '.join(sorted(_OPTIONS))}."
+        )
     batch = options.get("batch")
     within_ms = options.get("within_ms", WITHIN_MS_DEFAULT)
     timeout_s = options.get("timeout_s")
