@@ -321,7 +321,7 @@ class _Process:
         self._failure = "hung and was killed"
         _log.error(
             "Process %d has not ended %.0f s after it was told to, and is killed. It has %s in"
-            " hand, which come back after their visibility timeout.",
+            " hand, to be delivered again after the visibility timeout.",
             self._number,
             patience_s,
             messages(self._in_hand()),
@@ -350,7 +350,8 @@ class _Process:
             "" if process_id is None else f" (pid {process_id})",
             lived_s,
             cause,
-            f" It had {messages(in_hand)} in hand, which come back after their visibility timeout."
+            f" It had {messages(in_hand)} in hand, to be delivered again after the visibility"
+            " timeout."
             if in_hand
             else "",
             pause_s(self._in_a_row),
