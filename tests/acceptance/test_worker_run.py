@@ -86,7 +86,7 @@ def test_a_process_that_dies_is_started_again_and_its_death_explained(
     if fault == "raises":
         assert "RuntimeError: a bug" in errors
     else:
-        assert "It had 3 messages in hand, which come back" in errors
+        assert "It had 3 messages in hand, to be delivered again" in errors
         assert code == 1
 
 
