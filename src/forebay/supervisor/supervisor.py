@@ -137,7 +137,7 @@ class Supervisor:
         if not any(process.ever_worked for process in self._processes):
             self._refused = self._refused or message
             for process in self._processes:
-                process.stop(Order.DRAIN)
+                process.discard()
 
 
 class _Process:
@@ -209,6 +209,13 @@ class _Process:
         self.order = order
         self._look_again.set()
         self._tell(order)
+
+    def discard(self) -> None:
+        """End a process that has not worked, and so has nothing in hand. It says nothing."""
+        self.order = Order.RELEASE
+        self._look_again.set()
+        if self._child is not None and self._child.returncode is None:
+            _kill(self._child)
 
     def _tell(self, order: Order) -> None:
         if self._writer is not None:
