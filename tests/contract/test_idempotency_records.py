@@ -210,3 +210,34 @@ async def test_of_many_versions_at_once_those_that_are_applied_rise(store: AnySt
     assert applied[-1] == 15
     assert outcomes.count(Applied()) == len(applied)
     assert await store.newest_version("acct-1") == 15
+
+
+@pytest.mark.parametrize(
+    ("returned", "result"),
+    [
+        (None, None),
+        (b"receipt", b"receipt"),
+        ({"receipt": 1}, b'{"receipt":1}'),
+        ("receipt", b'"receipt"'),
+        # It has happened, so what cannot be stored must not let it happen again.
+        (object(), None),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True])
+async def test_whatever_an_effect_returns_it_is_done_once(
+    store: AnyStore, returned: object, result: bytes | None, plain: bool
+) -> None:
+    done = []
+
+    async def effect(attempt: Attempt) -> object:
+        done.append(attempt.number)
+        return returned
+
+    def plain_effect(attempt: Attempt) -> object:
+        done.append(attempt.number)
+        return returned
+
+    guard = Guard(store)
+    for expected in (Performed(result), AlreadyDone(result)):
+        assert await guard.run("key", plain_effect if plain else effect) == expected
+    assert done == [1]

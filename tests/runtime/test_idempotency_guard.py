@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.clock import ManualClock
+from forebay.errors import SettingsError
 from forebay.idempotency import (
     AlreadyDone,
     Attempt,
@@ -23,6 +24,7 @@ from forebay.idempotency import (
     MemoryIdempotencyStore,
     PayloadDiffers,
     Performed,
+    SqliteIdempotencyStore,
     business_key,
     delivery_key,
 )
@@ -433,3 +435,9 @@ def test_a_charge_and_a_refund_of_one_order_are_two_things() -> None:
 @given(st.tuples(st.text(), st.text()), st.tuples(st.text(), st.text()))
 def test_no_two_facts_share_a_key(one: tuple[str, str], other: tuple[str, str]) -> None:
     assert (business_key(*one) == business_key(*other)) == (one == other)
+
+
+def test_a_file_s_name_is_no_store_and_the_error_says_how_to_open_it() -> None:
+    made: Any = SqliteIdempotencyStore
+    with pytest.raises(SettingsError, match=r"await SqliteIdempotencyStore\.open\(path\)"):
+        made("once.sqlite3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from forebay.idempotency.holding import (
     Elsewhere,
     LeaseLost,
     Leases,
+    result_of,
 )
 from forebay.idempotency.keys import keys_of, payload_digest, wire_payload, without
 from forebay.worker.outcomes import Retry
@@ -124,7 +126,7 @@ class Guard:
             return AlreadyDone(beginning.result)
         if isinstance(beginning, Elsewhere):
             return beginning
-        result = await self._leases.perform(beginning, effect)
+        result = await self._leases.perform(beginning, partial(result_of, effect))
         if beginning.completed_inside:
             return Performed(await self._committed_result(beginning))
         completed_ms = self.clock.wall_ms()

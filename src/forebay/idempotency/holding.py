@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import Protocol, TypeAlias, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from forebay.clock import Clock
@@ -119,8 +121,30 @@ class Attempt:
         self._taken_over = True
 
 
-#: What is done once. What it returns is stored and given to duplicates.
-Effect: TypeAlias = Callable[[Attempt], Awaitable[bytes | None]]
+#: What is done once: an async function, or a plain one that does not block for long. What it
+#: returns is stored and given to duplicates: bytes and None as they are, anything else as JSON.
+Effect: TypeAlias = Callable[[Attempt], object]
+
+
+async def result_of(effect: Effect, attempt: Attempt) -> bytes | None:
+    """Run an effect, and return its result as it is stored.
+
+    By then the effect has happened, so a result that cannot be stored is left away and must not
+    let it happen again.
+    """
+    result = effect(attempt)
+    if isawaitable(result):
+        result = await result
+    try:
+        return stored(result)
+    except (TypeError, ValueError) as error:
+        _log.error("The effect of %r is done; its result is not stored: %s", attempt.key, error)
+        return None
+
+
+def stored(result: object) -> bytes | None:
+    """A result as stores keep it. Raises TypeError or ValueError when it is no JSON."""
+    return result if result is None or isinstance(result, bytes) else msgspec.json.encode(result)
 
 
 class Leases(Struct, frozen=True):

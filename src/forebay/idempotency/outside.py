@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from forebay.idempotency.base import IdempotencyStore
 from forebay.idempotency.guard import AlreadyDone, Guard, Performed
-from forebay.idempotency.holding import Attempt, Effect, Elsewhere, describe
+from forebay.idempotency.holding import Attempt, Effect, Elsewhere, describe, result_of
 from forebay.idempotency.keys import keys_of, payload_digest, wire_payload, without
 from forebay.idempotency.records import MessageRecords, SideEffect, SideEffects, Status
 from forebay.worker.outcomes import Retry
@@ -59,7 +59,7 @@ class CheckBeforeDoing:
             found = await records.find_effect(attempt.key)
             if found is not None:
                 return found.result
-            result = await effect(attempt)
+            result = await result_of(effect, attempt)
             performed = SideEffect(clock.wall_ms(), digest, received.id, result)
             await records.record_effect(attempt.key, performed)
             return result

@@ -18,7 +18,7 @@ import apsw
 from forebay.clock import SystemClock
 from forebay.errors import ForebayError
 from forebay.idempotency import statements
-from forebay.idempotency.holding import Attempt, LeaseLost
+from forebay.idempotency.holding import Attempt, LeaseLost, stored
 from forebay.idempotency.records import SideEffect
 from forebay.idempotency.sqlite.store import run_steps as run_on_sqlite
 from forebay.idempotency.statements import Steps, Undone
@@ -38,24 +38,28 @@ class NotInTransaction(ForebayError):
 
 
 @overload
-def complete_in(connection: Blocking, attempt: Attempt, result: bytes | None = None) -> None: ...
+def complete_in(connection: Blocking, attempt: Attempt, result: object = None) -> None: ...
 @overload
 def complete_in(
-    connection: AsyncConnection[Any], attempt: Attempt, result: bytes | None = None
+    connection: AsyncConnection[Any], attempt: Attempt, result: object = None
 ) -> Awaitable[None]: ...
 def complete_in(
-    connection: Blocking | AsyncConnection[Any], attempt: Attempt, result: bytes | None = None
+    connection: Blocking | AsyncConnection[Any], attempt: Attempt, result: object = None
 ) -> Awaitable[None] | None:
     """Make the keys of an attempt done together with what the transaction does.
+
+    A result that is not bytes is stored as JSON.
 
     Raises LeaseLost when somebody else has taken a key over: let it roll the transaction back.
     Raises NotInTransaction.
     """
 
+    kept = stored(result)
+
     def steps() -> Steps[None]:
         now_ms = attempt.clock.wall_ms()
         try:
-            yield from statements.complete(attempt.keys, attempt.token, result, now_ms)
+            yield from statements.complete(attempt.keys, attempt.token, kept, now_ms)
         except Undone:
             raise LeaseLost(
                 f"Somebody else has taken {attempt.key!r} over; the transaction must not commit."

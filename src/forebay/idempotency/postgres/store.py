@@ -17,6 +17,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from forebay.backoff import backoff_s, jitter
+from forebay.errors import SettingsError
 from forebay.idempotency.base import IdempotencyStoreError
 from forebay.idempotency.postgres.migrate import migrate
 from forebay.idempotency.postgres.steps import run_steps
@@ -50,8 +51,14 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
     def __init__(self, pool: AsyncConnectionPool[AsyncConnection]) -> None:
         """Use a pool of the application's, which stays open when the store is closed.
 
-        `migrate` has made the tables.
+        `migrate` has made the tables. Raises SettingsError for anything else, such as a conninfo,
+        which may hold a password and is not repeated.
         """
+        if not hasattr(pool, "connection"):
+            raise SettingsError(
+                f"PostgresIdempotencyStore was given a {type(pool).__name__} and no pool. To"
+                " connect: await PostgresIdempotencyStore.open(conninfo)."
+            )
         self._pool = pool
         self._owns_pool = False
 

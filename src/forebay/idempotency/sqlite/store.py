@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 
 import apsw
 
-from forebay.errors import StoreError
+from forebay.errors import SettingsError, StoreError
 from forebay.idempotency.base import IdempotencyStoreError, IdempotencyStoreTooNew
 from forebay.idempotency.numbered_sql import numbered_sql
 from forebay.idempotency.sql_store import SqlIdempotencyStore
@@ -73,8 +73,14 @@ class SqliteIdempotencyStore(SqlIdempotencyStore):
     def __init__(self, writer: SharedWriter) -> None:
         """Keep the records where an application's `writer` writes, which stays open after `close`.
 
-        `create_tables` has made the tables there.
+        `create_tables` has made the tables there. Raises SettingsError for anything else, such as a
+        path.
         """
+        if not hasattr(writer, "run"):
+            raise SettingsError(
+                f"SqliteIdempotencyStore({writer!r}) has no writer. For a file of its own:"
+                " await SqliteIdempotencyStore.open(path)."
+            )
         self._writer = writer
         self._owns_writer = False
 
