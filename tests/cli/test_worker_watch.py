@@ -98,6 +98,8 @@ def test_in_a_pipe_it_prints_lines_and_each_decision_once(run: Run) -> None:
     assert ended.out.count("processors 4 → 8: the backlog grows") == 1
     assert "orders: 7 visible, 2 in flight, 5 in hand, oldest 1.5 min, 150 done/s" in ended.out
     assert "2 processes" not in ended.out
+    # Nothing is known of the speed at the first look.
+    assert ", ? done/s, ? failed/s" in ended.out
     assert "\x1b" not in ended.out
 
 

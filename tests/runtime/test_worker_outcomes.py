@@ -17,6 +17,7 @@ def test_a_retry_keeps_its_delay(delay_s: float) -> None:
 
 def test_a_retry_says_why_if_it_is_told() -> None:
     assert Retry().delay_s == 0
+    assert str(Retry(2.5)) == "It is to be tried again in 2.5 s."
     assert str(Retry(3, "the gate is closed")) == "the gate is closed"
 
 

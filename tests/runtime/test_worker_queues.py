@@ -344,7 +344,9 @@ def test_a_rate_is_kept() -> None:
     run(scenario())
 
 
-def test_an_open_breaker_stops_the_receives_of_its_queue_and_no_other() -> None:
+def test_an_open_breaker_stops_the_receives_of_its_queue_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def scenario() -> None:
         client = EngineClient()
         bad, good = await filled(client, "bad", 200), await filled(client, "good", 200)
@@ -376,7 +378,13 @@ def test_an_open_breaker_stops_the_receives_of_its_queue_and_no_other() -> None:
         assert worker.ledger.acked == 400
         assert worker.ledger.lost == 0
 
-    run(scenario())
+    with caplog.at_level("INFO"):
+        run(scenario())
+    assert [line for line in caplog.messages if line.startswith("The circuit")] == [
+        "The circuit breaker is open: at least 5 of 10 calls failed. bad is not received from until"
+        " it is closed.",
+        "The circuit breaker is closed: calls have worked.",
+    ]
 
 
 def test_a_permit_bounds_what_is_received() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from forebay.clock import Clock
+from forebay.worker.breaker import CircuitBreaker, State
 from forebay.worker.context import Spawn
 from forebay.worker.execution import Execution
 from forebay.worker.lease import Lease
@@ -103,8 +104,11 @@ class Jobs:
         if job.route is not None and job.route.breaker is not None:
             # A call counts once, as failed when one of its messages has failed.
             failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-            job.route.breaker.record(
-                (failures or outcomes)[0], started_ms=started_ms, now_ms=ended_ms
+            _record(
+                job.route.breaker,
+                (failures or outcomes)[0],
+                started_ms=started_ms,
+                now_ms=ended_ms,
             )
         await self._settle(job, outcomes)
 
@@ -188,6 +192,22 @@ class Jobs:
         _give_back(followers, {group_of(lease): settled.delay_s})
         self.start()
         self._changed()
+
+
+def _record(breaker: CircuitBreaker, outcome: Outcome, *, started_ms: int, now_ms: int) -> None:
+    """Let a breaker know of a call, and say when it opens first and when it closes again."""
+    before = breaker.state(now_ms)
+    breaker.record(outcome, started_ms=started_ms, now_ms=now_ms)
+    after = breaker.state(now_ms)
+    if (before, after) == (State.CLOSED, State.OPEN):
+        _log.warning(
+            "The %s is %s. %s is not received from until it is closed.",
+            breaker.name,
+            breaker.reason,
+            ", ".join(sorted(breaker.queues)),
+        )
+    elif before is not after and after is State.CLOSED:
+        _log.info("The %s is closed: calls have worked.", breaker.name)
 
 
 def _give_back(followers: Sequence[Lease], delays_s: Mapping[Group | None, int]) -> None:

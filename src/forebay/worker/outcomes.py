@@ -51,7 +51,7 @@ class Retry(ForebayError):
                 f" {VISIBILITY_TIMEOUT_SECONDS_MAX} seconds."
             )
         self.delay_s = delay_s
-        super().__init__(message)
+        super().__init__(message or f"It is to be tried again in {delay_s:g} s.")
 
 
 class PartlyFailed(ForebayError):

@@ -58,15 +58,16 @@ def lines(before: WorkersView | None, view: WorkersView, new: Iterable[Made]) ->
         yield (
             f"{time} {queue.name}: {_count(queue.visible)} visible,"
             f" {_count(queue.in_flight)} in flight, {queue.ledger.in_hand:,} in hand,"
-            f" oldest {_age(queue.age_s)}, {_rate(speed.done_s)} done/s,"
-            f" {_rate(speed.failed_s)} failed/s"
+            f" oldest {_age(queue.age_s)}, {_rate(speed.done_s) or '?'} done/s,"
+            f" {_rate(speed.failed_s) or '?'} failed/s"
         )
     if workers:
         pollers = pooled([worker.pollers for worker in workers])
         processors = pooled([worker.processors for worker in workers])
         yield (
-            f"{time} {len(workers)} processes: pollers {pollers.busy} of {pollers.target},"
-            f" processors {processors.busy} of {processors.target}"
+            f"{time} {len(workers)} process{'es' * (len(workers) > 1)}:"
+            f" pollers {pollers.busy} of {pollers.target}, processors {processors.busy} of"
+            f" {processors.target}"
         )
     yield from map(_decision, new)
     yield from (f"{time} {text}" for text in (*warnings(view), *reasons(view)))
