@@ -99,8 +99,7 @@ def _celery() -> list[Subject]:
         Subject(
             CELERY,
             f"Celery, {pool}",
-            f"--pool {pool} {options} {alone}; no results, events, remote control or rate limits;"
-            " polling_interval 0",
+            f"--pool {pool} {options} {alone}; no results, events, remote control or rate limits",
             [
                 *(str(bin_directory / "celery"), "--app", "celery_app", "worker"),
                 *("--pool", pool, *options.split(), *alone.split()),

@@ -20,7 +20,6 @@ app.conf.update(
         "region": os.environ["AWS_REGION"],
         "is_secure": False,
         "wait_time_seconds": 20,
-        "polling_interval": 0,
     },
     task_default_queue=os.environ["QUEUE"],
     task_ignore_result=True,
