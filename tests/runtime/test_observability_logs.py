@@ -111,3 +111,19 @@ def test_a_failure_is_logged_with_the_ids_and_other_lines_have_none(
     assert errors[0].endswith("receive 1]")
     log.warning("outside")
     assert capfd.readouterr().err.endswith(" WARNING outside [process 1]\n")
+
+
+def test_a_message_that_no_handler_gets_is_named_in_fields_too(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    router = Router()
+
+    @router.handler("order", dict)
+    async def decide(received: Received[dict[str, object]]) -> None: ...
+
+    set_up_worker_logs(LogFormat.JSON, LogLevel.INFO, 1)
+    run(work_on(router, "no envelope"))
+    said = lines(capfd.readouterr().err, "forebay.worker.settlement")
+    assert {line["queue"] for line in said} == {"orders"}
+    assert {line["receive_count"] for line in said} == set(range(1, len(said) + 1))
+    assert all(str(line["message_id"]) in str(line["message"]) for line in said)

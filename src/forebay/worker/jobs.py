@@ -147,6 +147,7 @@ class Jobs:
                 job.leases[0].message_id,
                 job.leases[0].source.name,
                 exc_info=job.outcome.error,
+                extra=job.leases[0].log_fields,
             )
         return [cast("Outcome", job.outcome)] * len(job.leases)
 

@@ -147,6 +147,15 @@ class Lease(Struct, eq=False):
         return int((self.message.attributes or {}).get("ApproximateReceiveCount", "1"))
 
     @property
+    def log_fields(self) -> dict[str, object]:
+        """What a log line about the message carries outside of its handler."""
+        return {
+            "queue": self.source.name,
+            "message_id": self.message_id,
+            "receive_count": self.receive_count,
+        }
+
+    @property
     def lost(self) -> bool:
         """Whether somebody else may have the message by now.
 

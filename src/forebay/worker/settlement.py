@@ -120,10 +120,13 @@ class Settlement:
         if lease.is_over(self._context.clock.monotonic_ms()):
             return self._come_back(lease, 0)
         named = f"Message {lease.message_id} of {self._facts.url}"
+        fields = lease.log_fields
         try:
             await self._rejecter.send_copy(lease.message, reason)
         except NoDeadLetterQueue as error:
-            _log.error("%s is rejected and has nowhere to go: %s. %s", named, reason, error)
+            _log.error(
+                "%s is rejected and has nowhere to go: %s. %s", named, reason, error, extra=fields
+            )
         except Exception as error:
             _log.error(
                 "%s is rejected (%s), cannot be copied and will be tried again: %s",
@@ -131,9 +134,10 @@ class Settlement:
                 reason,
                 in_words(error),
                 exc_info=None if isinstance(error, ForebayError) else error,
+                extra=fields,
             )
         else:
-            _log.warning("%s is rejected: %s", named, reason)
+            _log.warning("%s is rejected: %s", named, reason, extra=fields)
             if not lease.has_ended:
                 lease.step(Event.COPIED)
                 self._history.forget(lease.message_id)
