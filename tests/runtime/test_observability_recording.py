@@ -110,6 +110,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     assert "<orders>" not in text
     assert "A &lt;spike&gt;" in text
     assert "1.0 s, process 1: processors 4 → 8: too &lt;old&gt;" in text
+    assert "<tr><td>1.0 s</td><td>1</td><td>processors</td><td>4 → 8</td>" in text
     for title in ("Depth", "Age", "Pollers", "Processors", "Buffers", "Decisions"):
         assert f"<h2>{title}</h2>" in text
     # Depth, age and one buffer; two lines for each pool.

@@ -46,6 +46,7 @@ table { border-collapse: collapse; width: 100%; font-size: 13px; }
 th { text-align: left; font-weight: 600; color: var(--soft); }
 td, th { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: top; font-variant-numeric: tabular-nums; }
+td:first-child, td:nth-child(4) { white-space: nowrap; }
 """
 
 
@@ -79,7 +80,7 @@ def plot_page(recording: Recording, title: str) -> str:
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
         f"<h1>{escape(title)}</h1>\n{_span(recording.points)}\n{body}\n"
-        f"{_decision_table(recording.decisions)}\n</body></html>\n"
+        f"{_decision_table(recording.decisions, recording.points)}\n</body></html>\n"
     )
 
 
@@ -254,11 +255,12 @@ def _said(made: Made, begin_ms: int) -> str:
     )
 
 
-def _decision_table(made: Sequence[Made]) -> str:
+def _decision_table(made: Sequence[Made], points: Sequence[Point]) -> str:
     if not made:
         return ""
+    begin_ms = points[0].at_ms if points else made[0].decision.at_ms
     rows = "".join(
-        f"<tr><td>{datetime.fromtimestamp(each.decision.at_ms / 1000, UTC):%H:%M:%S}</td>"
+        f"<tr><td>{(each.decision.at_ms - begin_ms) / 1000:.1f} s</td>"
         f"<td>{each.process}</td><td>{escape(each.decision.pool)}</td>"
         f"<td>{each.decision.before} → {each.decision.after}</td>"
         f"<td>{escape(each.decision.reason)}</td>"
@@ -266,7 +268,7 @@ def _decision_table(made: Sequence[Made]) -> str:
         for each in sorted(made, key=lambda each: each.decision.at_ms)
     )
     return (
-        f"<h2>Decisions</h2><p>{len(made):,}, with what they were made from; times in UTC</p>"
+        f"<h2>Decisions</h2><p>{len(made):,}, with what they were made from</p>"
         "<table><tr><th>time</th><th>process</th><th>pool</th><th>size</th><th>reason</th>"
         f"<th>from</th></tr>{rows}</table>"
     )
