@@ -317,6 +317,9 @@ The nearest payload differs so:
         harness.assert_enqueued(None, count=2)
     with pytest.raises(AssertionError, match="with the key 'k'"):
         harness.assert_enqueued(None, key="k")
+    with pytest.raises(AssertionError) as raised:
+        harness.assert_enqueued("mail", {"to": "ann@example.org", "tries": 1})
+    assert "differs" not in str(raised.value)
     for strange in ({"tries": True}, {"tries": [1]}, {"more": 1}):
         with pytest.raises(AssertionError):
             harness.assert_enqueued(None, strange)
@@ -359,6 +362,10 @@ async def test_a_queue_may_be_given_by_its_url_and_have_settings_of_its_own() ->
     harness = WorkerHarness(app)
     with pytest.raises(SettingsError, match="consumes no queue mails"):
         await harness.perform(None, "text", queue="mails")
+    with pytest.raises(SettingsError, match="consumes no queue oders"):
+        await harness.drain("oders")
+    with pytest.raises(TypeError, match="type object cannot be written as JSON"):
+        harness.enqueue(url, None, object())
     harness.enqueue(url, None, Order(0))
     harness.enqueue("orders", None, Order(1))
     assert await harness.drain(url) == Drained(failed=1, retried=4, rejected=1)

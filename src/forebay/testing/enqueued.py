@@ -53,11 +53,18 @@ def enqueued(requests: Iterable[AnyRequest]) -> list[Enqueued]:
 
 
 def plain(value: object) -> Any:
-    """A payload as JSON has it: dicts, lists, strings and numbers."""
+    """A payload as JSON has it: dicts, lists, strings and numbers. Raises TypeError for others."""
+    return msgspec.to_builtins(value, enc_hook=_dumped)
+
+
+def _dumped(value: object) -> Any:
     dump = getattr(value, "model_dump", None)
-    if dump is not None:
-        return dump(mode="json")
-    return msgspec.to_builtins(value, enc_hook=plain)
+    if dump is None:
+        raise TypeError(
+            f"An object of type {type(value).__name__} cannot be written as JSON. Use dicts, lists,"
+            " strings, numbers, dates, dataclasses, msgspec structs or pydantic models."
+        )
+    return dump(mode="json")
 
 
 def is_subset(expected: Any, found: Any) -> bool:
@@ -90,7 +97,8 @@ def not_enqueued(wanted: str, expected: Any, sent: Sequence[Enqueued]) -> str:
             (_pretty(each.payload) for each in sent),
             key=lambda text: SequenceMatcher(None, target, text).ratio(),
         )
-        lines.append("The nearest payload differs so:")
+        if nearest != target:
+            lines.append("The nearest payload differs so:")
         lines += unified_diff(
             target.splitlines(), nearest.splitlines(), "expected", "enqueued", lineterm=""
         )

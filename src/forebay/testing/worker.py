@@ -219,9 +219,12 @@ class WorkerHarness:
 
         A message that comes back is handled again after its delay, for which the clock is put
         forward, until it was received too often. Limits and breakers keep nothing waiting. Raises
-        NotDrained after `messages_max` receives.
+        NotDrained after `messages_max` receives, and SettingsError for a queue that the App does
+        not consume.
         """
         queue = _name(queue)
+        if self._router is None and queue not in self._queues:
+            raise _not_consumed(queue)
         source = await self._open(queue, self.client)
         dead_letters = dead_letter_queue(queue)
         dead_before = sum(self.client.counts(dead_letters)) if dead_letters else 0
@@ -320,7 +323,7 @@ class WorkerHarness:
         """The calls of handlers, in the order of the first message of each."""
         router = source.queue.router or self._router
         if router is None:
-            raise SettingsError(f"The App consumes no queue {source.name}.")
+            raise _not_consumed(source.name)
         jobs: list[_Job] = []
         gathering: dict[Route, _Job] = {}
         for lease in leases:
@@ -409,3 +412,7 @@ def _as_received(message: Message, receive_count: int, group_id: str | None) -> 
     if group_id is not None:
         system["MessageGroupId"] = group_id
     return replace(message, attributes=system)
+
+
+def _not_consumed(queue: str) -> SettingsError:
+    return SettingsError(f"The App consumes no queue {queue}.")
