@@ -5,7 +5,7 @@ from collections import Counter
 
 from forebay import HIGH, LOW, MEDIUM, App, Received, WorkerSettings
 
-app = App(settings=WorkerSettings(concurrency=16, age_bound_s=2))
+app = App(settings=WorkerSettings(concurrency=16, age_bound_s=0.3))
 done: Counter[str] = Counter()
 
 
