@@ -8,11 +8,13 @@ from forebay import HttpSqsClient
 
 async def main(count: int) -> None:
     async with HttpSqsClient() as client:
-        for queue in ("guarded", "careless"):
-            url = await client.queue_url(queue)
-            await asyncio.gather(
-                *(client.send(url, {"order_id": f"{queue}-{n}"}) for n in range(count))
+        await asyncio.gather(
+            *(
+                client.send(queue, {"order_id": f"{queue}-{n}"})
+                for n in range(count)
+                for queue in ("guarded", "careless")
             )
+        )
 
 
 asyncio.run(main(int(sys.argv[1])))

@@ -9,12 +9,13 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
-from forebay import App, Guard, Received
+from forebay import App, Guard, Received, WorkerSettings
 from forebay.idempotency import Attempt, SqliteIdempotencyStore, complete_in
 
 FILE = "shop.sqlite3"
 
-app = App()
+# As many at a time as a kill is to hit.
+app = App(settings=WorkerSettings(concurrency_min=64))
 database = apsw.Connection(FILE)
 database.set_busy_timeout(5_000)
 database.execute("CREATE TABLE IF NOT EXISTS sale (order_id TEXT, guarded TEXT)")
