@@ -72,6 +72,25 @@ async def test_a_plain_function_that_ends_after_the_drain_is_acknowledged(shop: 
     assert await shop.messages() == (0, 0)
 
 
+async def test_a_worker_that_was_held_up_takes_no_more_than_it_can_handle(tmp_path: Path) -> None:
+    """Its leases are over when it goes on, which makes room once and not again and again."""
+    with ServeProcess("--port", "0", "--durability", "memory") as broker:
+        shop = Shop(broker.endpoint_url, tmp_path)
+        await shop.open(visibility_timeout_s=2)
+        await shop.send("job", *(Job(f"job-{number}", work_ms=200) for number in range(400)))
+        with shop.worker(concurrency=10) as worker:
+            await shop.wait_for(worker, "began", 10)
+            worker.signal(signal.SIGSTOP)
+            await asyncio.sleep(3)
+            worker.signal(signal.SIGCONT)
+            hidden = []
+            for _ in range(20):
+                hidden.append((await shop.messages())[1])
+                await asyncio.sleep(0.1)
+            assert max(hidden) <= 100, hidden
+            assert await asyncio.to_thread(worker.stop) == 0, worker.output
+
+
 @pytest.mark.parametrize("shop", [SUPERVISED], indirect=True, ids=["supervised"])
 async def test_a_plain_function_that_does_not_end_is_said_and_fails_the_process(shop: Shop) -> None:
     await shop.send("plain_job", Job("hanging", work_ms=60_000))

@@ -385,6 +385,10 @@ def test_what_is_read_after_the_loop_was_held_up_may_have_come_at_its_beginning(
             (taken,) = world.source.take_in([message()], world.clock.monotonic_ms())
             assert before_ms - 1_000 <= taken.received_at_ms <= before_ms
             assert taken.until_ms == taken.received_at_ms + 30_000
+            # What was asked for afterwards cannot have come before.
+            now_ms = world.clock.monotonic_ms()
+            (taken,) = world.source.take_in([message()], now_ms, asked_ms=now_ms)
+            assert taken.received_at_ms == now_ms
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
         (taken,) = world.source.take_in([message()], world.clock.monotonic_ms())

@@ -340,7 +340,7 @@ class World:
         await asyncio.sleep(0.01 if answer else request.wait_time_seconds or 0)
         return ReceiveMessageResult(messages=answer or None)
 
-    def _deliver(self, messages: list[Message], taken_ms: int) -> None:
+    def _deliver(self, messages: list[Message], taken_ms: int, _: int) -> None:
         self.delivered += [(each.message_id, taken_ms) for each in messages]
 
     async def poll_for(self, duration_s: float) -> None:

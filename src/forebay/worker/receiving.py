@@ -60,7 +60,8 @@ class Receiver:
     at once and tried again after a pause.
 
     `deliver` gets the messages of an answer and the latest moment from which their visibility
-    timeout can be counted safely, on the monotonic clock. `ended` is called after each receive.
+    timeout can be counted safely, and when they were asked for, on the monotonic clock. `ended` is
+    called after each receive.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Receiver:
         clock: Clock,
         entropy: Callable[[int], bytes],
         stopped: asyncio.Event,
-        deliver: Callable[[list[Message], int], None],
+        deliver: Callable[[list[Message], int, int], None],
         ended: Callable[[], None],
     ) -> None:
         self._client = client
@@ -165,7 +166,8 @@ class Receiver:
         if found_at_once:
             self.latency_s = _usual(self.latency_s, (now_ms - started_ms) / 1000)
         self.age_s = _oldest_s(messages, self._clock.wall_ms())
-        self._deliver(messages, attempt.started_ms if attempt.repeated else now_ms)
+        taken_ms = attempt.started_ms if attempt.repeated else now_ms
+        self._deliver(messages, taken_ms, started_ms)
 
     async def _failed(self, attempt: Attempt, error: Exception) -> None:
         self._failures += 1

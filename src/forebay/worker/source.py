@@ -97,16 +97,19 @@ class Source:
         """Handlers that failed so far."""
         return self._settlement.failures
 
-    def take_in(self, messages: Sequence[Message], taken_ms: int) -> list[Lease]:
+    def take_in(
+        self, messages: Sequence[Message], taken_ms: int, asked_ms: int | None = None
+    ) -> list[Lease]:
         """The leases of received messages, kept hidden from now on.
 
         `taken_ms` is the latest monotonic time from which their visibility timeout can be counted
         safely. It counts from earlier when a handler held up the event loop, because their answer
-        has then waited to be read.
+        has then waited to be read; but not from before `asked_ms`, when they were asked for.
         """
         held_since_ms = self._context.loop_watch.held_since_ms()
         if held_since_ms is not None:
-            taken_ms = min(taken_ms, held_since_ms)
+            earliest_ms = held_since_ms if asked_ms is None else max(held_since_ms, asked_ms)
+            taken_ms = min(taken_ms, earliest_ms)
         until_ms = taken_ms + self.visibility_timeout_s * 1000
         leases = []
         for message in messages:

@@ -263,7 +263,7 @@ class Worker:
             clock=self._clock,
             entropy=self._entropy,
             stopped=self._stop_requested,
-            deliver=lambda messages, taken_ms: self._take_in(service, messages, taken_ms),
+            deliver=lambda *answer: self._take_in(service, *answer),
             ended=self._look_again,
         )
         routes = self._router_of(source).routes
@@ -362,10 +362,12 @@ class Worker:
             for service in self._services
         ]
 
-    def _take_in(self, service: Service, messages: list[Message], taken_ms: int) -> None:
+    def _take_in(
+        self, service: Service, messages: list[Message], taken_ms: int, asked_ms: int
+    ) -> None:
         source = service.source
         router = self._router_of(source)
-        for lease in source.take_in(messages, taken_ms):
+        for lease in source.take_in(messages, taken_ms, asked_ms):
             job = Job(source.priority, [lease])
             try:
                 routed = router.route(lease)
