@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
@@ -60,6 +60,9 @@ def _around(
 
 def check_middleware(middleware: Sequence[Middleware]) -> tuple[Middleware, ...]:
     """Raises SettingsError when one is not an async function."""
+    given: object = middleware
+    if not isinstance(given, Iterable):
+        raise SettingsError(f"middleware is {given!r}; it must be a list of async functions.")
     for each in middleware:
         if not is_async(each):
             raise SettingsError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
@@ -161,6 +161,8 @@ class Router:
         Raises SettingsError when the type has a handler already, when no JSON can be read as the
         payload type, and when an option is out of range.
         """
+        if not isinstance(message_type, str):
+            raise SettingsError(f"The message type of a handler is {message_type!r}; give a text.")
         if not message_type:
             raise SettingsError("The message type of a handler is empty; no envelope can name it.")
         return self._registering((message_type,), message_type, payload_type, options)
@@ -412,6 +414,16 @@ def _route(
             f"timeout_s of the handler of {name!r} is {timeout_s}; it must be above 0 and at most"
             f" {VISIBILITY_TIMEOUT_SECONDS_MAX} seconds."
         )
+    limits = options.get("limits", ())
+    if not isinstance(limits, Iterable) or not all(isinstance(each, Limit) for each in limits):
+        raise SettingsError(
+            f"limits of the handler of {name!r} is {limits!r}; it must be a list of Limits."
+        )
+    breaker = options.get("breaker")
+    if not isinstance(breaker, CircuitBreaker | None):
+        raise SettingsError(
+            f"breaker of the handler of {name!r} is {breaker!r}; it must be a CircuitBreaker."
+        )
     check_handler(name, function)
     return Route(
         name=name,
@@ -422,6 +434,6 @@ def _route(
         batch=batch or 0,
         within_ms=within_ms if batch else 0,
         timeout_s=timeout_s,
-        limits=tuple(options.get("limits", ())),
-        breaker=options.get("breaker"),
+        limits=tuple(limits),
+        breaker=breaker,
     )

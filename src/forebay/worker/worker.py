@@ -13,6 +13,7 @@ from forebay.client.base import SqsClient
 from forebay.clock import Clock, SystemClock
 from forebay.errors import Closed, SettingsError
 from forebay.protocol.actions import Message
+from forebay.worker.arguments import queues_of, require_list, require_method
 from forebay.worker.autoscaler import Autoscaler
 from forebay.worker.context import Context
 from forebay.worker.depths import Depth
@@ -73,9 +74,15 @@ class Worker:
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        several = [queues] if isinstance(queues, str | Queue) else queues
-        self.queues = tuple(Queue(each) if isinstance(each, str) else each for each in several)
+        self.queues = queues_of(queues)
         require_queues(self.queues)
+        require_method(
+            "The client of a worker", client, "receive_message", "Give one such as HttpSqsClient()."
+        )
+        require_method("The router of a worker", router, "route", "Give a Router with handlers.")
+        require_list(
+            "permits of a worker", permits, "free", "Give a PoolPermit; a Limit is a handler's."
+        )
         self.router = router
         self.settings = settings = settings or WorkerSettings()
         self.client = client
