@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,20 @@ def test_messages_are_handled_and_deleted_in_few_calls() -> None:
         assert client.count(DeleteMessageBatchRequest) == 20
         assert await client.counts(url) == (0, 0)
 
+    run(scenario())
+
+
+def test_a_worker_says_where_it_is_at_work(caplog: pytest.LogCaptureFixture) -> None:
+    async def handle(received: Received[str]) -> None: ...
+
+    async def scenario() -> None:
+        client = EngineClient()
+        url = await client.create("jobs")
+        async with working(client, url, handle):
+            await asyncio.sleep(1)
+        assert f"The worker is at work on {url}\n" in caplog.text
+
+    caplog.set_level(logging.INFO, logger="forebay")
     run(scenario())
 
 

@@ -309,6 +309,8 @@ class Worker:
         scaling = self._spawn(self._autoscaler.run())
         self._spawn(polling.run())
         self._state = "working"
+        urls = ", ".join(service.source.url for service in self._services)
+        _log.info("The worker is at work on %s", urls)
         await self._stop_requested.wait()
         self._state = "draining"
         scaling.cancel()
