@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ LEADS = "export AWS_ENDPOINT_URL_SQS="
 
 #: How long a documented command may take to end, or to listen when it serves, in seconds.
 PATIENCE_S = 60
+
+#: Asks servers of this machine, whatever proxy the environment names.
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 #: How long pip may take to bring what is named, in seconds.
 INSTALL_S = 600
@@ -107,9 +111,10 @@ def set_up(namespace: dict[str, Any]) -> None:
 
 def tear_down(namespace: dict[str, Any]) -> None:
     """Stop what the page started, as Ctrl-C does, and expect a clean end."""
-    for server in reversed(namespace["servers"]):
-        server.stop()
-    namespace["directory"].cleanup()
+    with ExitStack() as stack:
+        stack.callback(namespace["directory"].cleanup)
+        for server in namespace["servers"]:
+            stack.callback(server.stop)
 
 
 def eventually(look: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
@@ -150,14 +155,17 @@ class Server:
     def stop(self) -> None:
         """Press Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
-        code = self._process.wait(PATIENCE_S)
+        try:
+            code = self._process.wait(PATIENCE_S)
+        finally:
+            self._process.kill()
         assert code in self.expected, self._ended(code)
 
     def _answers(self, url: str) -> bool:
         code = self._process.poll()
         assert code is None, self._ended(code)
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with DIRECTLY.open(url, timeout=5):
                 return True
         except urllib.error.HTTPError as refusal:
             refusal.close()
