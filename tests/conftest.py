@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -20,3 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=20,
         help="How often an acceptance test kills the broker or a worker.",
     )
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands set up the log of their process, which is that of all tests."""
+    root, ours = logging.getLogger(), logging.getLogger("forebay")
+    handlers, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])

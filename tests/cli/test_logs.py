@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
 
 from forebay.cli.logs import LogFormat, set_up_logs
-
-
-@pytest.fixture(autouse=True)
-def root_handlers() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def test_a_json_line_has_its_fields(capfd: pytest.CaptureFixture[str]) -> None:

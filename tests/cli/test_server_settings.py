@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,16 +13,6 @@ from typer.core import TyperCommand, TyperOption
 from forebay.cli.main import app
 from forebay.cli.server_settings import give_variables, take_file
 from forebay.errors import SettingsError
-
-
-@pytest.fixture(autouse=True)
-def root_handlers() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("forebay")
-    handlers, levels = list(root.handlers), (root.level, ours.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 def serve_command() -> TyperCommand:

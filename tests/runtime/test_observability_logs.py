@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,16 +16,6 @@ from tests.runtime.virtual_time import LoopClock, run
 from tests.runtime.worker_messages import envelope
 
 log = logging.getLogger("shop")
-
-
-@pytest.fixture(autouse=True)
-def root_handlers() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("forebay")
-    handlers, level, our_level = list(root.handlers), root.level, ours.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    ours.setLevel(our_level)
 
 
 async def work_on(router: Router, *bodies: str) -> None:
