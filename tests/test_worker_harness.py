@@ -58,6 +58,10 @@ async def test_a_handler_is_run_on_a_payload_with_all_that_a_message_has() -> No
     assert (received.queue, received.lease.group_id) == ("orders.fifo", "gate-1")
     assert (received.attribute("tries"), received.attribute("blob")) == (3, b"\x00")
     assert received.sent_at_ms == harness.clock.wall_ms()
+    strange: Any
+    for strange in (0, "3"):
+        with pytest.raises(SettingsError, match="receive_count is"):
+            await harness.perform("order", Order(12), receive_count=strange)
 
 
 @pytest.mark.parametrize("plain", [False, True])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from forebay.client.fake import ScriptedSqsClient
 from forebay.clock import ManualClock
+from forebay.errors import SettingsError
 from forebay.protocol.actions import (
     AnyRequest,
     AnyResult,
@@ -164,3 +165,7 @@ async def test_a_handler_may_keep_its_message_for_longer() -> None:
     told = received(source(context(client)))
     await told.extend(600)
     assert "600" in str(client.requests)
+    strange: Any
+    for strange in (-1, float("nan"), "5", None):
+        with pytest.raises(SettingsError, match="extend: seconds is"):
+            await told.extend(strange)

@@ -17,6 +17,7 @@ from forebay.client.plain import MessageAttribute, send_request
 from forebay.clock import ManualClock
 from forebay.errors import SettingsError
 from forebay.messages.envelope import encode_envelope, envelope_timestamp
+from forebay.number_settings import require_number
 from forebay.protocol.actions import (
     Message,
     ReceiveMessageRequest,
@@ -156,8 +157,12 @@ class WorkerHarness:
     ) -> list[Ended]:
         """Run the handler of several messages in one call, and say how it ended each.
 
-        For a handler without `batch` it is one call after another.
+        For a handler without `batch` it is one call after another. Raises SettingsError when
+        `receive_count` is below 1.
         """
+        require_number("receive_count", receive_count, whole=True)
+        if receive_count < 1:
+            raise SettingsError(f"receive_count is {receive_count}; it must be at least 1.")
         default = next(iter(self._queues), _QUEUE + (FIFO_SUFFIX if group_id else ""))
         name = _name(queue or default)
         client = self._new_client(self._max_receive_count)

@@ -7,7 +7,9 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from forebay.errors import SettingsError
 from forebay.messages.envelope import Envelope
+from forebay.number_settings import require_number
 from forebay.protocol.actions import MessageAttributes
 from forebay.worker.lease import Lease
 
@@ -136,8 +138,11 @@ class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
 
         The worker extends it by itself while its event loop runs, so this is for a step that may
         hold that up. Call it in the event loop. Returns False when SQS could not be told, or when
-        somebody else may have the message.
+        somebody else may have the message. Raises SettingsError when it is no number from 0.
         """
+        require_number("extend: seconds", seconds)
+        if not seconds >= 0:
+            raise SettingsError(f"extend: seconds is {seconds}; it must be at least 0.")
         return await self.lease.source.extend(self.lease, seconds)
 
     @property
