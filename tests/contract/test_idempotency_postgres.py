@@ -80,6 +80,11 @@ async def test_a_server_that_is_not_there_is_told_without_a_password(
     with pytest.raises(IdempotencyStoreError, match="Check that PostgreSQL runs") as error:
         await PostgresIdempotencyStore.open("host=/nowhere user=u password=secret dbname=d")
     assert "secret" not in str(error.value)
+    with pytest.raises(IdempotencyStoreError, match="store cannot be read") as unread:
+        await PostgresIdempotencyStore.open("postgresql//u:secret@h/d")
+    assert "secret" not in str(unread.value)
+    # And why not, which the pool itself does not say.
+    assert "/nowhere" in str(error.value)
 
 
 async def test_connections_that_the_server_ended_are_replaced(postgres: str) -> None:

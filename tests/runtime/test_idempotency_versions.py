@@ -41,6 +41,19 @@ class Account:
         return await self.versions.apply_if_newer("acct-1", version, apply)
 
 
+def test_a_plain_function_applies_a_version_as_an_async_one_does() -> None:
+    async def scenario() -> None:
+        account = Account()
+        for expected in (Applied(), Stale()):
+            outcome = await account.versions.apply_if_newer(
+                "acct-1", 1, lambda attempt: account.applied.append(attempt.number)
+            )
+            assert outcome == expected
+        assert account.applied == [1]
+
+    run(scenario())
+
+
 @given(st.permutations(range(1, 8)))
 def test_whatever_the_order_the_applied_versions_rise_and_the_newest_stays(
     order: list[int],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -44,8 +45,9 @@ class VersionStore(IdempotencyStore, EntityVersions, Protocol):
     """Keeps keys and versions; every store of ours does."""
 
 
-#: Applies a version outside our database. `attempt.lease_lost` tells when to stop.
-Apply: TypeAlias = Callable[[Attempt], Awaitable[None]]
+#: Applies a version outside our database: an async function, or a plain one that does not block for
+#: long. `attempt.lease_lost` tells when to stop.
+Apply: TypeAlias = Callable[[Attempt], object]
 
 
 def version_number(version: Version) -> int:
@@ -125,7 +127,9 @@ class Versions:
         async def in_turn(attempt: Attempt) -> Applied | Stale:
             if not await self._store.begin_version(entity, number, self._clock.wall_ms()):
                 return Stale()
-            await apply(attempt)
+            applied = apply(attempt)
+            if isawaitable(applied):
+                await applied
             if not await self._store.finish_version(entity, number, self._clock.wall_ms()):
                 raise LeaseLost(
                     f"Version {version} of {entity!r} was applied, but a newer one was begun"

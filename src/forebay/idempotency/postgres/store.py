@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -71,6 +72,14 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
         The tables are in the first schema of the connections' search_path. Without `make_tables`
         they are expected there. Raises IdempotencyStoreError when that cannot be done.
         """
+        try:
+            conninfo_to_dict(conninfo)
+        except psycopg.Error:
+            # Its own error repeats the text, which may hold a password.
+            raise IdempotencyStoreError(
+                "The conninfo of the idempotency store cannot be read. It must look like"
+                " 'host=db dbname=shop user=app' or postgresql://app@db/shop."
+            ) from None
         pool = AsyncConnectionPool(
             conninfo,
             min_size=1,
@@ -86,6 +95,8 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
         except BaseException as error:
             await pool.close()
             if isinstance(error, psycopg.Error):
+                if isinstance(error, PoolTimeout):
+                    error = await _why_not(conninfo) or error
                 raise IdempotencyStoreError(
                     f"The idempotency store could not be opened: {_words(error)}. Check that"
                     " PostgreSQL runs, and that the conninfo and the user's rights are right."
@@ -129,6 +140,16 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
         return IdempotencyStoreError(
             f"The idempotency store in PostgreSQL could not be used: {_words(error)}."
         )
+
+
+async def _why_not(conninfo: str) -> psycopg.Error | None:
+    """What a connection fails on: the pool tells its log alone, and waits its full time."""
+    try:
+        connection = await AsyncConnection.connect(conninfo, connect_timeout=3)
+    except psycopg.Error as error:
+        return error
+    await connection.close()
+    return None
 
 
 def _words(error: psycopg.Error) -> str:
