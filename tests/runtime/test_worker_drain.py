@@ -71,6 +71,24 @@ def test_what_a_drain_does_next(
 
 
 @pytest.mark.parametrize(
+    ("left", "in_hand", "now_ms", "step"),
+    [
+        # A plain function has its own time, whatever else is confirmed or not.
+        (1, 1, LEAVE, DrainStep.WAIT),
+        (1, 3, THREADS - 1, DrainStep.WAIT),
+        # Nothing but such functions: nothing is left to be confirmed.
+        (2, 2, THREADS, DrainStep.LEAVE),
+        (0, 1, LEAVE, DrainStep.LEAVE),
+    ],
+)
+def test_how_long_a_drain_waits_for_plain_functions(
+    left: int, in_hand: int, now_ms: int, step: DrainStep
+) -> None:
+    remaining = Remaining(left=left, in_hand=in_hand)
+    assert drain_step(remaining, DEADLINES, now_ms, given_up=True) is step
+
+
+@pytest.mark.parametrize(
     ("in_hand", "now_ms", "step"),
     [
         (2, THREADS - 1, DrainStep.WAIT),

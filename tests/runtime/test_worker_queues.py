@@ -552,6 +552,35 @@ def test_a_handler_that_hangs_loses_its_place_and_keeps_its_message() -> None:
     run(scenario())
 
 
+def test_a_group_whose_handler_hangs_goes_on_when_its_lease_is_over() -> None:
+    async def scenario() -> None:
+        client = EngineClient()
+        url = await client.create("jobs.fifo", VisibilityTimeout=20, max_receive_count=10)
+        for body in ("hangs", "next"):
+            await client.send(url, body, "g")
+        began: list[tuple[str, int, float]] = []
+
+        async def handle(received: Received[str]) -> None:
+            began.append((received.payload, received.receive_count, elapsed_s()))
+            if received.payload == "hangs" and received.receive_count == 1:
+                while elapsed_s() < 300:
+                    try:
+                        await asyncio.sleep(100)
+                    except asyncio.CancelledError:
+                        await asyncio.sleep(1)
+
+        worker = Worker(client, url, taking(handle, timeout_s=5), clock=LoopClock())
+        async with at_work(worker):
+            await asyncio.sleep(60)
+            assert [(name, count) for name, count, _ in began][:2] == [("hangs", 1), ("hangs", 2)]
+            assert began[-1][0] == "next"
+            assert began[-1][2] < 30
+        assert worker.ledger.lost == 1
+        assert worker.ledger.acked == 2
+
+    run(scenario())
+
+
 def test_sizes_can_be_changed_at_work_and_nothing_is_given_up() -> None:
     async def scenario() -> None:
         client = EngineClient()

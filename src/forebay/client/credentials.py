@@ -118,6 +118,7 @@ class CredentialChain:
         except Exception as error:
             if not self._local:
                 raise _explain(error) from error
+            _log.warning("%s Meanwhile a stand-in signs, which opens nothing.", _explain(error))
             frozen = None
         if frozen is not None and frozen.access_key and frozen.secret_key:
             return Credentials(frozen.access_key, frozen.secret_key, frozen.token)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
@@ -41,6 +42,13 @@ _log = logging.getLogger(__name__)
 
 #: Makes the command line of a process from its number and the file descriptor of its socket.
 Command: TypeAlias = Callable[[int, int], Sequence[str]]
+
+#: What was lost longer ago counts no more when the processes end: it has come back. Visibility
+#: timeouts that are longer are seldom. In milliseconds.
+_HIDDEN_MAX_MS = 3_600_000
+
+#: How many losses are remembered with their times.
+_LOSSES_KEPT = 1_000
 
 #: How much longer than it said a drain may take until the process counts as hanging, in seconds.
 GRACE_S = 5.0
@@ -177,6 +185,8 @@ class _Process:
         self._snapshot: WorkerSnapshot | None = None
         #: What was wrong with its end though it was told to end; empty when nothing was.
         self._failure = ""
+        #: When messages were lost, and how many it were in all then.
+        self._losses: deque[tuple[int, int]] = deque(maxlen=_LOSSES_KEPT)
 
     def view(self) -> ProcessView:
         now_ms = self._clock.monotonic_ms()
@@ -191,9 +201,21 @@ class _Process:
             snapshot=self._snapshot,
         )
 
+    def _lost_lately(self) -> int:
+        """Messages that are lost and may still be hidden."""
+        until_ms = self._clock.monotonic_ms() - _HIDDEN_MAX_MS
+        earlier = [lost for at_ms, lost in self._losses if at_ms <= until_ms]
+        return self._losses[-1][1] - max(earlier, default=0) if self._losses else 0
+
+    def _show(self, snapshot: WorkerSnapshot) -> None:
+        self._snapshot = snapshot
+        lost = ledger_of(snapshot).lost
+        if lost > (self._losses[-1][1] if self._losses else 0):
+            self._losses.append((self._clock.monotonic_ms(), lost))
+
     def troubles(self) -> list[str]:
         """What a user must know of the end, beside the log."""
-        lost = 0 if self._snapshot is None else ledger_of(self._snapshot).lost
+        lost = self._lost_lately()
         troubles = [f"Process {self._number} {self._failure}."] if self._failure else []
         if lost:
             troubles.append(
@@ -278,14 +300,14 @@ class _Process:
             case Refused():
                 self._refusal = report
             case Seen():
-                self._snapshot = carried_on(self._past, report.snapshot)
+                self._show(carried_on(self._past, report.snapshot))
                 self._state = _STATES[report.snapshot.state]
                 if self._state is ProcessState.WORKING:
                     self._worked = self.ever_worked = True
             case Ended():
                 self._ended = report
                 self._look_again.set()
-                self._snapshot = carried_on(self._past, report.snapshot)
+                self._show(carried_on(self._past, report.snapshot))
                 self._state = ProcessState.DRAINING
 
     async def _wait_for_end(self, child: asyncio.subprocess.Process) -> None:
@@ -342,7 +364,8 @@ class _Process:
         in_hand = self._in_hand()
         lived_s = (self._clock.monotonic_ms() - self._started_ms) / 1000
         if self._snapshot is not None:
-            self._past = self._snapshot = left_behind(self._snapshot)
+            self._past = left_behind(self._snapshot)
+            self._show(self._past)
         self._child = None
         if self.order is not None:
             self._state = ProcessState.STOPPED

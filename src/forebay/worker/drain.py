@@ -123,6 +123,8 @@ def drain_step(
     if remaining.left and now_ms < deadlines.threads_ms:
         return DrainStep.WAIT
     if remaining.left == remaining.in_hand:
+        return DrainStep.LEAVE
+    if remaining.left == remaining.in_hand:
         # Nothing is under way that could be confirmed.
         return DrainStep.LEAVE
     return DrainStep.LEAVE if now_ms >= deadlines.leave_ms else DrainStep.WAIT
@@ -171,6 +173,7 @@ class Drain:
                 self._services.flush()
             if now_ms >= self._deadlines.give_up_ms:
                 self._processing.concurrency = 0
+            self._jobs.give_up_over(now_ms)
             remaining = self._remaining()
             if remaining.left and now_ms < self._deadlines.threads_ms:
                 # What such a function has done is yet to be confirmed when it ends.
@@ -201,7 +204,7 @@ class Drain:
         self._given_up = True
         waiting = self._processing.give_up()
         _log.warning(
-            "The drain of %s is at its deadline: %d waiting and %d running messages are given up.",
+            "The drain of %s waits no longer: %d waiting and %d running messages are given back.",
             self._names,
             len(waiting),
             self._processing.running_messages,

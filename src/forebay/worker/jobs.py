@@ -11,7 +11,7 @@ from forebay.clock import Clock
 from forebay.worker.breaker import CircuitBreaker, State
 from forebay.worker.context import Spawn
 from forebay.worker.execution import Execution
-from forebay.worker.lease import Lease
+from forebay.worker.lease import Event, Lease
 from forebay.worker.outcomes import Failed, Interrupted, Outcome, StillRunning
 from forebay.worker.processing import Group, Job, Processing, group_of
 from forebay.worker.settlement import Group as Following
@@ -70,6 +70,16 @@ class Jobs:
         if self._processing.can_start and not self._slot_starting:
             self._slot_starting = True
             self._spawn(self._slot())
+
+    def give_up_over(self, now_ms: int) -> None:
+        """Wait no longer for handlers whose lease is over: their messages come again in any case.
+
+        Otherwise a group would wait for ever for one that hangs.
+        """
+        for lease in [lease for lease in self._left if lease.is_over(now_ms)]:
+            self._left.discard(lease)
+            lease.step(Event.GIVEN_UP)
+            _give_back(self._processing.follow(lease, now_ms, goes_back=True), {})
 
     def interrupt(self) -> None:
         """Cancel every handler that runs; each message ends as its handler leaves it."""
@@ -180,8 +190,9 @@ class Jobs:
         self._left.add(lease)
 
         def ended(finished: asyncio.Future[Outcome]) -> None:
+            waited_for = lease in self._left
             self._left.discard(lease)
-            if not finished.cancelled() and not lease.has_ended:
+            if waited_for and not finished.cancelled() and not lease.has_ended:
                 self._spawn(self._settle_left(lease, finished.result()))
 
         running.finished.add_done_callback(ended)

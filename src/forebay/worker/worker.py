@@ -361,6 +361,7 @@ class Worker:
         if self._polling is not None:
             self._polling.pollers = self._autoscaler.pollers
             self._polling.pause_ms = self._autoscaler.poll_pause_ms
+        self._jobs.give_up_over(self._clock.monotonic_ms())
         self._jobs.start()
         self._woken.set()
 
@@ -376,6 +377,8 @@ class Worker:
     ) -> None:
         source = service.source
         router = self._router_of(source)
+        # Before one comes again whose handler hangs, its group must not wait for that any more.
+        self._jobs.give_up_over(self._clock.monotonic_ms())
         for lease in source.take_in(messages, taken_ms, asked_ms):
             job = Job(source.priority, [lease])
             try:
