@@ -30,6 +30,7 @@ from forebay.worker import (
 from forebay.worker.breaker import CircuitBreaker
 from forebay.worker.limits import Limit
 from forebay.worker.permits import PoolPermit
+from forebay.worker.scaling import LittlesLaw, ScalingInput, Target
 from tests.runtime.engine_client import EngineClient
 from tests.runtime.virtual_time import START_S, LoopClock, run
 
@@ -412,6 +413,48 @@ def test_a_permit_bounds_what_is_received() -> None:
         assert worker.ledger == WorkerLedger(received=30, acked=30)
 
     run(scenario())
+
+
+def test_a_permit_and_a_policy_that_fail_are_spoken_of_once_and_break_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails:
+        name = "shop"
+        queues = ()
+        reason = ""
+        works = False
+
+        def free(self, now_ms: int) -> int | None:
+            if not self.works:
+                raise ZeroDivisionError
+            return None
+
+    class NoPolicy(LittlesLaw, frozen=True):
+        def processors(self, seen: ScalingInput) -> Target:
+            raise LookupError
+
+    async def scenario() -> None:
+        client = EngineClient()
+        url = await filled(client, "jobs", 30)
+        permit = Fails()
+        worker = Worker(
+            client,
+            url,
+            taking(_nothing),
+            permits=[permit],
+            scaling=NoPolicy(),
+            clock=LoopClock(),
+        )
+        async with at_work(worker):
+            await asyncio.sleep(5)
+            assert worker.snapshot().held_back == {"shop": "shop cannot be asked; see the log"}
+            permit.works = True
+            await asyncio.sleep(5)
+        assert worker.ledger == WorkerLedger(received=30, acked=30)
+
+    run(scenario())
+    assert caplog.text.count("The permit shop cannot be asked") == 1
+    assert caplog.text.count("The scaling policy fails") == 1
 
 
 def test_credentials_that_fail_in_the_middle_cost_time_and_no_handler(

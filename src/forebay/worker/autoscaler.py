@@ -68,6 +68,7 @@ class Autoscaler:
         self._busy = busy
         self._changed = changed
         self._decisions: deque[Decision] = deque(maxlen=DECISIONS_MAX)
+        self._policy_failed = False
         #: How long a receive is put off, by the policy, in milliseconds.
         self.poll_pause_ms = 0
 
@@ -108,9 +109,18 @@ class Autoscaler:
         load = self._load()
         pollers, processors = self.pools()
         seen = ScalingInput(pollers=pollers, processors=processors, load=load)
-        self._move("pollers", self._pollers, self._policy.pollers(seen), seen)
-        self._move("processors", self._processors, self._policy.processors(seen), seen)
-        self.poll_pause_ms = self._policy.poll_pause_ms(load)
+        try:
+            targets = self._policy.pollers(seen), self._policy.processors(seen)
+            self.poll_pause_ms = self._policy.poll_pause_ms(load)
+        except Exception:
+            # A policy may be anybody's. What it has decided so far goes on.
+            if not self._policy_failed:
+                _log.exception("The scaling policy fails; both numbers stay as they are.")
+            self._policy_failed = True
+        else:
+            self._policy_failed = False
+            self._move("pollers", self._pollers, targets[0], seen)
+            self._move("processors", self._processors, targets[1], seen)
         self._changed()
 
     def _move(self, name: str, size: _Size, target: Target, seen: ScalingInput) -> None:

@@ -26,7 +26,7 @@ _REPEATED_WITHIN_FRACTION = 0.5
 
 #: First and longest pause after a receive failed, in seconds.
 _PAUSE_BASE_S = 0.5
-_PAUSE_MAX_S = 30.0
+_PAUSE_MAX_S = 10.0
 
 #: The weight of the latest receive in the usual time and yield of one.
 _LATEST_WEIGHT = 0.1
