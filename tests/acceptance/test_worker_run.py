@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES
+from forebay.stop_signals import SAME_REQUEST_S
 from tests.acceptance.serve_process import free_port
 from tests.acceptance.worker_run_process import WorkerRun, get, runs, until
 
@@ -43,11 +44,26 @@ def test_a_second_signal_gives_back_at_once_and_more_change_nothing() -> None:
         run.signal(signal.SIGTERM)
         until(lambda: "running messages finish" in run.errors())
         for _ in range(3):
+            time.sleep(2 * SAME_REQUEST_S)
             run.signal(signal.SIGINT)
         code, errors = run.end()
     assert code == 0, errors
     assert "3 released" in errors
     assert "Traceback" not in errors
+
+
+def test_a_signal_that_a_wrapper_passes_on_is_no_second_one() -> None:
+    with WorkerRun(TARGET, "--port", "0", FAKE_FAULT="slow") as run:
+        run.working()
+        run.signal(signal.SIGINT)
+        run.signal(signal.SIGINT)
+        until(lambda: "running messages finish" in run.errors())
+        time.sleep(2 * SAME_REQUEST_S)
+        assert "Stopping at once" not in run.errors()
+        run.signal(signal.SIGINT)
+        code, errors = run.end()
+    assert code == 0, errors
+    assert "Stopping at once" in errors
 
 
 def test_what_is_lost_makes_one_line_and_an_exit_code() -> None:

@@ -78,7 +78,8 @@ class WorkerHarness:
     `client` is for the handlers: what they send with it is there for `assert_enqueued`, and an App
     uses it by itself. Its queues are in memory and appear when they are named, each with a
     dead-letter queue `…-dlq` that gets what was received `max_receive_count` times. `clock` stands
-    still until a test, or `drain`, puts it forward.
+    still until a test, or `drain`, puts it forward: so the time of a handler with a `timeout_s` is
+    over when a test has put it forward by as much, however long it really takes.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from forebay.clock import Clock
-from forebay.stop_signals import stop_signals
+from forebay.stop_signals import StopRequests, stop_signals
 from forebay.worker.jobs import Jobs
 from forebay.worker.lease import Lease
 from forebay.worker.polling import Polling
@@ -235,15 +235,16 @@ async def run_until_signalled(*workers: Worker) -> list[WorkerLedger]:
     """
     loop = asyncio.get_running_loop()
     signals = stop_signals()
-    count = 0
+    requests = StopRequests()
 
     def stop_all() -> None:
-        nonlocal count
-        count += 1
-        if count > 1:
+        if not requests.heard(loop.time()):
+            return
+        again = requests.count > 1
+        if again:
             restore()
         for worker in workers:
-            worker.stop(now=count > 1)
+            worker.stop(now=again)
 
     def restore() -> None:
         for number in signals:

@@ -18,7 +18,7 @@ from forebay.cli.worker.target import Target, WorkerEndpoint, give_endpoint
 from forebay.errors import SettingsError
 from forebay.observability.cloudwatch import NAMESPACE, CloudWatchPublisher, publishing
 from forebay.observability.put_metric_data import BotocoreSender
-from forebay.stop_signals import stop_signals
+from forebay.stop_signals import StopRequests, stop_signals
 from forebay.supervisor.child import ChildSettings
 from forebay.supervisor.endpoint import DEFAULT_PORT, serving
 from forebay.supervisor.supervisor import Stopped, Supervisor
@@ -128,10 +128,13 @@ async def _run(
 ) -> Stopped:
     loop = asyncio.get_running_loop()
 
+    requests = StopRequests()
+
     def stop(*_: object) -> None:
         # The loop may be over: then everything has stopped.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_stop, supervisor)
+            if requests.heard(loop.time()):
+                loop.call_soon_threadsafe(_stop, supervisor)
 
     # Not the loop's own handlers, which it takes away at its end: a second signal that comes late
     # must not make an end of the last lines and the exit code.
