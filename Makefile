@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_WORKERS ?= auto
+# Their brokers are on free ports, so several of them can be run at a time.
+PAGES_WITH_FREE_PORTS := examples docs/tutorial docs/explanation docs/how-to/write-handlers.md \
+	docs/how-to/move-from-celery.md docs/how-to/test-your-code.md
 SHELL := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -23,7 +26,9 @@ serve: $(VENV)/.demo ## the broker on 127.0.0.1:9324 (ARGS="--port 9400 --data D
 
 test: $(VENV)/.dev ## every test but those that need foreign clients (ARGS="-k fifo")
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --ignore tests/clients $(ARGS)
-	$(BIN)/pytest -n 0 --timeout 600 README.md CONTRIBUTING.md docs examples
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --timeout 600 $(PAGES_WITH_FREE_PORTS)
+	$(BIN)/pytest -n 0 --timeout 600 README.md CONTRIBUTING.md docs \
+		$(addprefix --ignore=,$(PAGES_WITH_FREE_PORTS))
 
 test-clients: $(VENV)/.dev ## foreign clients against the broker, each in an environment of its own
 	$(BIN)/pytest -n 0 --timeout 900 tests/clients $(ARGS)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
+from forebay.stop_signals import SAME_REQUEST_S
 from tests.acceptance.serve_process import ServeProcess
 from tests.acceptance.test_broker_serve import ask
 from tests.acceptance.worker_run_process import WorkerRun, get, until
@@ -118,6 +119,7 @@ def test_a_second_signal_gives_back_what_runs(broker: EmbeddedBroker, shop: Path
         until(lambda: workers.errors().count("takes long") == 5)
         workers.signal(signal.SIGTERM)
         until(lambda: "running messages finish" in workers.errors())
+        time.sleep(2 * SAME_REQUEST_S)
         workers.signal(signal.SIGTERM)
         begun = time.monotonic()
         code, errors = workers.end()
