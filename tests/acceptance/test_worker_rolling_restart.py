@@ -105,7 +105,7 @@ async def restart_again_and_again(
                     await fleet.replace_one(number % WORKERS, rng)
                 stop.set()
                 await sending
-            assert producer.ledger.sent == len(sent)
+            assert producer.ledger.delivered == len(sent)
             assert await left_when_drained(client, created.queue_url) == 0
             await fleet.stop()
             assert await messages_in(client, created.queue_url) == (0, 0)

@@ -99,7 +99,7 @@ async def kill_again_and_again(directory: Path, seed: int, kills: int, *, guarde
                 await workers.all_at_work()
                 stop.set()
                 await sending
-            assert (producer.ledger.sent, producer.ledger.failed) == (len(ledger.sent), 0)
+            assert (producer.ledger.delivered, producer.ledger.failed) == (len(ledger.sent), 0)
             ledger.left = await left_when_drained(client, queue_url)
             await workers.stop()
             ledger.kills = workers.kills

@@ -86,7 +86,7 @@ async def test_a_sale_that_went_well_is_read_back_as_one(sale: Sale, tmp_path: P
     await sale.log(7, "record")
     account_file(tmp_path, "api-1").write_bytes(
         msgspec.json.encode(
-            ProducerLedger(offered=4, sent=2, dropped={"full": 2}, failed=0, buffered=0)
+            ProducerLedger(offered=4, delivered=2, dropped={"full": 2}, failed=0, buffered=0)
         )
     )
     with closing(Stores(tmp_path)) as stores:
@@ -120,7 +120,9 @@ async def test_what_a_producer_could_not_send_was_accepted_all_the_same(
     sale: Sale, tmp_path: Path
 ) -> None:
     for process, failed in (("api-1", 1), ("api-2", 2)):
-        ledger = ProducerLedger(offered=9, sent=5, dropped={}, failed=failed, buffered=4 - failed)
+        ledger = ProducerLedger(
+            offered=9, delivered=5, dropped={}, failed=failed, buffered=4 - failed
+        )
         account_file(tmp_path, process).write_bytes(msgspec.json.encode(ledger))
     with closing(Stores(tmp_path)) as stores:
         assert stores.usage_account() == UsageAccount(sent=10, failed=8)

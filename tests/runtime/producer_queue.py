@@ -131,5 +131,5 @@ def producer(
 def account(ledger: ProducerLedger) -> tuple[int, int, int, int, int]:
     """Offered, sent, dropped, failed, buffered."""
     dropped = sum(ledger.dropped.values())
-    assert ledger.offered == ledger.sent + dropped + ledger.failed + ledger.buffered
-    return (ledger.offered, ledger.sent, dropped, ledger.failed, ledger.buffered)
+    assert ledger.offered == ledger.delivered + dropped + ledger.failed + ledger.buffered
+    return (ledger.offered, ledger.delivered, dropped, ledger.failed, ledger.buffered)

@@ -337,7 +337,7 @@ async def test_a_producer_delivers_through_it(sqs: SqsClient, fifo_url: str) -> 
         for number in range(10):
             assert producer.send("order", number, group_id="A")
         published = await producer.publish("order", 10, group_id="A")
-    assert producer.ledger.sent == 11
+    assert producer.ledger.delivered == 11
     received = await receive(sqs, fifo_url)
     assert [int(bytes(decode_envelope(m.body).payload)) for m in received] == list(range(10))
     await sqs.delete_message_batch(

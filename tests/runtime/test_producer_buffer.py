@@ -13,7 +13,7 @@ ENTRY = Entry("e", b"x", None, None)
 
 def account(ledger: ProducerLedger) -> tuple[int, int, int, int, int]:
     dropped = sum(ledger.dropped.values())
-    return (ledger.offered, ledger.sent, dropped, ledger.failed, ledger.buffered)
+    return (ledger.offered, ledger.delivered, dropped, ledger.failed, ledger.buffered)
 
 
 def test_messages_come_out_once_in_the_order_they_went_in() -> None:
@@ -72,13 +72,8 @@ def test_a_closed_buffer_drops_and_says_why() -> None:
 def test_a_refused_message_is_counted_by_its_reason() -> None:
     buffer = Buffer(1)
     buffer.refuse(DropReason.TOO_LARGE)
-    assert buffer.ledger().dropped == {
-        "full": 0,
-        "too_large": 1,
-        "closed": 0,
-        "unencodable": 0,
-        "invalid": 0,
-    }
+    counted = {reason: count for reason, count in buffer.ledger().dropped.items() if count}
+    assert counted == {"too_large": 1}
 
 
 def test_what_is_abandoned_is_counted_as_failed() -> None:
@@ -110,6 +105,6 @@ def test_threads_that_offer_at_once_are_all_counted_and_never_pass_the_bound() -
     taken += len(buffer.take())
     accepted = sum(offer.result() for offer in offers)
     ledger = buffer.ledger()
-    assert taken == accepted == ledger.sent + ledger.buffered
+    assert taken == accepted == ledger.delivered + ledger.buffered
     assert ledger.offered == 8_000
     assert ledger.dropped["full"] == 8_000 - accepted

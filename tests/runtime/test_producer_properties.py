@@ -179,7 +179,7 @@ def test_every_message_is_accounted_for(
         def check() -> None:
             assert producer.ledger.offered == offered
             assert producer.ledger.buffered <= 20
-            assert producer.ledger.sent <= queue.acknowledged.total()
+            assert producer.ledger.delivered <= queue.acknowledged.total()
             account(producer.ledger)
 
         queue.check = check

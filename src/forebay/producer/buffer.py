@@ -88,7 +88,7 @@ class Buffer:
             dropped = {reason.value: count for reason, count in self._dropped.items()}
             return ProducerLedger(
                 offered=self._sent + sum(dropped.values()) + self._failed + self._buffered,
-                sent=self._sent,
+                delivered=self._sent,
                 dropped=dropped,
                 failed=self._failed,
                 buffered=self._buffered,

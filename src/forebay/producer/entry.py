@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct, msgpack
 
 from forebay.errors import ForebayError
+from forebay.messages.envelope import EnvelopeError
 from forebay.producer.ledger import DropReason
 from forebay.protocol import limits
 from forebay.protocol.errors import (
@@ -19,14 +20,39 @@ from forebay.protocol.errors import (
 _TOKEN = re.compile(rf"[!-~]{{1,{limits.TOKEN_CHARACTERS_MAX}}}")
 
 
-class Entry(Struct, frozen=True, gc=False):
-    """An encoded message. Its ids are fixed, so that sending it again sends the same message."""
+class Entry(Struct, frozen=True, gc=False, array_like=True):
+    """A message whose bytes and ids are fixed, so that sending it again sends the same message."""
 
+    #: The id of the envelope, or of the pack.
     envelope_id: str
-    #: The envelope in UTF-8.
+    #: The envelope, or the header of the pack, in UTF-8.
     body: bytes
-    group_id: str | None
-    deduplication_id: str | None
+    group_id: str | None = None
+    deduplication_id: str | None = None
+    #: How many envelopes it holds.
+    events: int = 1
+    #: The content of the pack; None for a single envelope.
+    pack: bytes | None = None
+    #: When the first and the last of its envelopes were made, in milliseconds since the epoch.
+    first_ms: int = 0
+    last_ms: int = 0
+
+
+_encode = msgpack.Encoder().encode
+_decode = msgpack.Decoder(Entry).decode
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The entry as the spill keeps it."""
+    return _encode(entry)
+
+
+def decode_entry(data: bytes) -> Entry:
+    """The entry that was encoded. Raises EnvelopeError when `data` is none."""
+    try:
+        return _decode(data)
+    except MsgspecError as error:
+        raise EnvelopeError(f"A spilled message cannot be read: {error}.") from error
 
 
 class Refused(ForebayError):

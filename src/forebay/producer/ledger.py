@@ -1,4 +1,4 @@
-"""The producer's account of every message it was offered."""
+"""The producer's account of every envelope it was offered."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from msgspec import Struct
 
 
 class DropReason(StrEnum):
-    """Why a message was not accepted."""
+    """Why an envelope was not accepted, or was given up before it was sent."""
 
     #: The buffer was full.
     FULL = "full"
+    #: The buffer was full, and no room came within the time that `send` may wait.
+    BLOCKED = "blocked"
+    #: Buffer and spill were full.
+    SPILL_FULL = "spill_full"
+    #: The spill could not be written.
+    SPILL_FAILED = "spill_failed"
     #: The message is larger than SQS takes.
     TOO_LARGE = "too_large"
     #: The producer was closed.
@@ -23,19 +29,42 @@ class DropReason(StrEnum):
 
 
 class ProducerLedger(Struct, frozen=True, kw_only=True):
-    """What became of the messages, at one instant.
+    """What became of the envelopes, at one instant.
 
-    Always `offered == sent + sum(dropped.values()) + failed + buffered`.
+    Always `offered == delivered + sum(dropped.values()) + failed + corrupt + buffered + spilled`.
+    With a spill directory this is the account of the directory's life, over restarts.
     """
 
     #: Every call of `send` and `publish`.
     offered: int
     #: Acknowledged by SQS.
-    sent: int
-    #: Never accepted, by DropReason.
+    delivered: int
+    #: Not accepted, or given up for want of room, by DropReason.
     dropped: dict[str, int]
     #: Accepted but not known to be in SQS: SQS refused them, or they were left when the producer
-    #: was closed. Of the latter those whose call was under way may have arrived.
+    #: was closed or killed. Of the latter those whose call was under way may have arrived.
     failed: int
-    #: Accepted and not settled yet, waiting or under way.
+    #: Spilled, and not readable any more when they were to be sent.
+    corrupt: int = 0
+    #: Accepted and not settled yet, waiting in memory or under way.
     buffered: int
+    #: Accepted and waiting on the disk.
+    spilled: int = 0
+
+    @property
+    def lost(self) -> int:
+        """How many were offered and will not arrive, as far as is known."""
+        return sum(self.dropped.values()) + self.failed + self.corrupt
+
+
+class Lost(Struct, frozen=True, kw_only=True):
+    """Envelopes that will not arrive: what `on_lost` is told."""
+
+    #: A DropReason, "failed" or "corrupt".
+    reason: str
+    events: int
+    #: Between which times they were offered, in milliseconds since the Unix epoch.
+    first_ms: int
+    last_ms: int
+    #: What SQS or the disk said, where one of them did.
+    error: str = ""

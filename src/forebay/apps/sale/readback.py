@@ -90,7 +90,7 @@ class Stores:
             for path in account_files(self._data_directory)
         ]
         return UsageAccount(
-            sent=sum(ledger.sent for ledger in ledgers),
+            sent=sum(ledger.delivered for ledger in ledgers),
             dropped=sum(sum(ledger.dropped.values()) for ledger in ledgers),
             failed=sum(ledger.failed + ledger.buffered for ledger in ledgers),
         )
