@@ -7,10 +7,7 @@ from rich.console import Console
 
 from forebay.apps.sale.demo import DemoResult, DemoSettings
 from forebay.apps.sale.ledger import SaleLedger, Verdict
-from forebay.apps.sale.progress import LineAudience
-from forebay.apps.sale.readback import Progress
 from forebay.apps.sale.report import json_report, print_report
-from forebay.clock import ManualClock
 from forebay.errors import SettingsError
 
 LEDGER = SaleLedger(
@@ -89,21 +86,6 @@ def test_the_printed_report_says_how_it_went(holds: bool, says: list[str]) -> No
     print_report(Console(file=page, width=200), result(holds=holds))
     for text in says:
         assert text in page.getvalue()
-
-
-def test_without_a_terminal_progress_is_a_line_a_second() -> None:
-    page, clock = io.StringIO(), ManualClock()
-    audience = LineAudience(Console(file=page, width=200), clock=clock)
-    for accepted in range(0, 100, 10):
-        audience.show(Progress(accepted=accepted))
-        clock.advance(250)
-    audience.say("Killed the broker")
-    assert page.getvalue().splitlines() == [
-        "accepted 0, decided 0, notified 0, logged 0",
-        "accepted 40, decided 0, notified 0, logged 0",
-        "accepted 80, decided 0, notified 0, logged 0",
-        "Killed the broker",
-    ]
 
 
 @pytest.mark.parametrize(

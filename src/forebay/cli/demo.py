@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from forebay.apps.progress import BarAudience, LineAudience
 from forebay.apps.sale.demo import DemoResult, DemoSettings, run_demo
-from forebay.apps.sale.progress import BarAudience, LineAudience
 from forebay.apps.sale.report import json_report, print_report
 from forebay.errors import ForebayError, SettingsError
 from forebay.stop_signals import INTERRUPTED
@@ -76,6 +76,6 @@ async def _run(settings: DemoSettings, console: Console) -> DemoResult:
     assert running is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     if console.is_terminal:
-        with BarAudience(console, settings.buyers) as bars:
+        with BarAudience(console) as bars:
             return await run_demo(settings, bars)
     return await run_demo(settings, LineAudience(console))

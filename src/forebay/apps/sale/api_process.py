@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import uvicorn
 
 from forebay.apps import process
 from forebay.apps.sale.api import SaleApi
 from forebay.apps.sale.queues import ORDERS, USAGE_LOGS, find_queues
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
 from forebay.apps.sale.usage_terms import account_file
+from forebay.apps.serving import serve_until_signalled
 from forebay.client.http import HttpSqsClient
 from forebay.client.retry import RetryPolicy
 from forebay.producer import Producer
@@ -22,14 +20,6 @@ from forebay.producer import Producer
 #: How long an order may try to reach the queue before the buyer is told to come again, in
 #: milliseconds. Buyers wait a second or two, not longer.
 _ORDER_DEADLINE_MS = 1_000
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: the process has to drain after it."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def serve_api(endpoint_url: str, data_directory: Path, port: int, node: str) -> None:
@@ -42,19 +32,7 @@ async def serve_api(endpoint_url: str, data_directory: Path, port: int, node: st
         async with Producer(client, queues[ORDERS], node=node, retry=brief) as orders:
             await usage.start()
             api = SaleApi(store, orders, usage, await store.sections())
-            server = _Server(
-                uvicorn.Config(
-                    api.application(),
-                    host="127.0.0.1",
-                    port=port,
-                    log_level="warning",
-                    access_log=False,
-                    proxy_headers=False,
-                    lifespan="off",
-                )
-            )
-            process.on_stop_signal(lambda: setattr(server, "should_exit", True))
-            await server.serve()
+            await serve_until_signalled(api.application(), port)
         ledger = await usage.close()
         account_file(data_directory, f"{node}-{os.getpid()}").write_bytes(
             msgspec.json.encode(ledger)

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 
+from forebay.apps.crew import Crew, free_ports, python
+from forebay.apps.progress import Audience, Count
 from forebay.apps.sale.catalogue import divide_seats
 from forebay.apps.sale.domain import BUG_MARKER
 from forebay.apps.sale.ledger import SaleFacts, SaleLedger, Verdict, balance, judge
 from forebay.apps.sale.notifications import NOTIFICATIONS_FILE, SqliteNotificationLog
-from forebay.apps.sale.processes import Crew, free_ports, python
 from forebay.apps.sale.queues import declare_queues, find_queues
 from forebay.apps.sale.readback import Progress, Stores, count_left, take_dead_letters
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
@@ -89,18 +90,6 @@ class DemoResult(Struct, frozen=True, kw_only=True):
         return all(verdict.holds for verdict in self.verdicts)
 
 
-class Audience(Protocol):
-    """Who watches the demo."""
-
-    def say(self, text: str) -> None:
-        """Something happened."""
-        ...
-
-    def show(self, progress: Progress) -> None:
-        """How far the sale has come."""
-        ...
-
-
 async def run_demo(
     settings: DemoSettings, audience: Audience, *, clock: Clock | None = None
 ) -> DemoResult:
@@ -145,6 +134,17 @@ async def _create_stores(settings: DemoSettings, directory: Path) -> None:
     await usage.close()
     notifications = await SqliteNotificationLog.open(directory / NOTIFICATIONS_FILE)
     await notifications.close()
+
+
+def _counts(progress: Progress, buyers: int) -> list[Count]:
+    decidable = buyers - progress.failed
+    return [
+        Count("accepted", progress.accepted, buyers),
+        Count("decided", progress.decided, decidable),
+        Count("notified", progress.notified, decidable),
+        # How many calls the buyers will make is not known before they have made them.
+        Count("logged", progress.logged, max(progress.logged, buyers)),
+    ]
 
 
 def _url(port: int) -> str:
@@ -279,7 +279,7 @@ class _Demo:
         """Show how far the sale has come, and let it go on for a moment."""
         await self._clock.sleep(_LOOK_S)
         progress = await self._in_thread(self._stores.progress)
-        self._audience.show(progress)
+        self._audience.show(_counts(progress, self._settings.buyers))
         return progress
 
     async def _start(self, module: str, name: str, *arguments: str) -> None:

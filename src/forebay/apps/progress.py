@@ -1,37 +1,53 @@
-"""Showing how far the demo has come: bars on a terminal, plain lines elsewhere."""
+"""Showing how far a demo has come: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+from msgspec import Struct
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from forebay.apps.sale.readback import Progress
 from forebay.clock import Clock, SystemClock
 
 #: Time between two lines of progress where there is no terminal, in milliseconds.
 _LINE_MS = 1_000
 
 
+class Count(Struct, frozen=True):
+    """How many of something there are, of how many there will be as far as is known."""
+
+    name: str
+    done: int
+    total: int
+
+
+class Audience(Protocol):
+    """Who watches a demo."""
+
+    def say(self, text: str) -> None:
+        """Something happened."""
+        ...
+
+    def show(self, counts: Sequence[Count]) -> None:
+        """How far the demo has come: the same counts each time, in the same order."""
+        ...
+
+
 class BarAudience:
     """Draws a bar for each count that grows. Use it as a context manager."""
 
-    def __init__(self, console: Console, buyers: int) -> None:
-        self._buyers = buyers
-        self._bars = Bars(
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
             TextColumn("{task.description:>9}"),
             BarColumn(bar_width=None),
             TextColumn("{task.completed:>9,.0f}"),
             TimeElapsedColumn(),
             console=console,
         )
-        self._accepted = self._bars.add_task("accepted", total=buyers)
-        self._decided = self._bars.add_task("decided", total=buyers)
-        self._notified = self._bars.add_task("notified", total=buyers)
-        self._logged = self._bars.add_task("logged", total=buyers)
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -48,17 +64,11 @@ class BarAudience:
     def say(self, text: str) -> None:
         self._bars.console.print(text)
 
-    def show(self, progress: Progress) -> None:
-        decidable = self._buyers - progress.failed
-        self._bars.update(self._accepted, completed=progress.accepted)
-        self._bars.update(self._decided, completed=progress.decided, total=decidable)
-        self._bars.update(self._notified, completed=progress.notified, total=decidable)
-        # How many calls the buyers will make is not known before they have made them.
-        self._bars.update(
-            self._logged,
-            completed=progress.logged,
-            total=max(progress.logged, self._buyers),
-        )
+    def show(self, counts: Sequence[Count]) -> None:
+        for count in counts:
+            if count.name not in self._tasks:
+                self._tasks[count.name] = self._bars.add_task(count.name)
+            self._bars.update(self._tasks[count.name], completed=count.done, total=count.total)
 
 
 class LineAudience:
@@ -72,13 +82,11 @@ class LineAudience:
     def say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
 
-    def show(self, progress: Progress) -> None:
+    def show(self, counts: Sequence[Count]) -> None:
         now_ms = self._clock.monotonic_ms()
         if self._last_ms is not None and now_ms - self._last_ms < _LINE_MS:
             return
         self._last_ms = now_ms
         self._console.print(
-            f"accepted {progress.accepted:,}, decided {progress.decided:,},"
-            f" notified {progress.notified:,}, logged {progress.logged:,}",
-            soft_wrap=True,
+            ", ".join(f"{count.name} {count.done:,}" for count in counts), soft_wrap=True
         )

@@ -1,4 +1,4 @@
-"""The processes of the demo: started, killed, started again, and never left behind."""
+"""The processes of a demo: started, killed, started again, and never left behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from forebay.apps.sale import leash
+from forebay.apps import leash
 from forebay.errors import ForebayError
 
 T = TypeVar("T")
@@ -26,11 +26,11 @@ _LEASH = str(Path(leash.__file__))
 
 
 class ProcessDied(ForebayError):
-    """A process of the demo ended although nobody stopped it."""
+    """A process of a demo ended although nobody stopped it."""
 
 
 class ProcessHangs(ForebayError):
-    """A process of the demo did not start or stop in time."""
+    """A process of a demo did not start or stop in time."""
 
 
 class _Child:

@@ -1,4 +1,4 @@
-"""The demo's processes: real ones, because what is tested is that the kernel ends them."""
+"""The processes of a demo: real ones, because what is tested is that the kernel ends them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.apps.sale.processes import Crew, ProcessDied, ProcessHangs, free_ports, python
+from forebay.apps.crew import Crew, ProcessDied, ProcessHangs, free_ports, python
 
 #: Says that it runs, then does nothing for longer than any test.
 _IDLE = "import time; print('idle', flush=True); time.sleep(600)"
@@ -22,7 +22,7 @@ _FAILING = "import sys; sys.exit('the disk is full')"
 #: A demo with one process, which runs the code it is given.
 _DEMO = """
 import asyncio, pathlib, sys
-from forebay.apps.sale.processes import Crew, python
+from forebay.apps.crew import Crew, python
 
 async def main():
     async with Crew(pathlib.Path(sys.argv[1])) as crew:
