@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forebay.apps.usage.domain import USAGE_LOGS_QUEUE
+from forebay.apps.usage.queues import USAGE_DEAD_LETTERS_QUEUE, USAGE_LOGS_QUEUE
 from forebay.client.base import SqsClient
 from forebay.protocol.actions import GetQueueAttributesRequest
 from forebay.protocol.limits import (
@@ -18,7 +18,7 @@ NOTIFICATIONS = "notifications"
 #: Every queue and the queue for what cannot be handled from it.
 DEAD_LETTER_QUEUES = {
     ORDERS: "ticket-orders-dlq.fifo",
-    USAGE_LOGS: "usage-logs-dlq",
+    USAGE_LOGS: USAGE_DEAD_LETTERS_QUEUE,
     NOTIFICATIONS: "notifications-dlq",
 }
 

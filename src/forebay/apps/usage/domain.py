@@ -1,4 +1,4 @@
-"""What one call of an API leaves behind."""
+"""What travels through the usage queue: each type of event is one struct."""
 
 from __future__ import annotations
 
@@ -7,21 +7,32 @@ from msgspec import Struct
 #: The envelope type of a usage log.
 USAGE_LOG_TYPE = "usage_log"
 
-#: The queue that usage logs travel through.
-USAGE_LOGS_QUEUE = "usage-logs"
+#: The envelope type of an analytics event.
+ANALYTICS_EVENT_TYPE = "analytics_event"
+
+#: The types that a producer packs: many of them come at a time, and nobody waits for a single one.
+PACKED_TYPES = (USAGE_LOG_TYPE, ANALYTICS_EVENT_TYPE)
 
 
 class UsageLog(Struct, frozen=True):
     """One API call."""
 
     api_key_id: str
-    #: What was asked for: a message group of the sale, or an order.
+    #: What was asked for: the asset of a price, a message group of the sale, an order.
     asset: str
-    #: The route that answered.
+    #: Who was asked: an exchange, or the route that answered.
     source: str
     #: From the request's arrival to its answer.
     response_time_us: int
-    #: Where the answer came from: "queue" for a new message, "record" for what the store knew,
-    #: "none" for a refusal.
+    #: Where the answer came from: "L1_MEMORY", "L2_REDIS" or "ORIGIN" for a price; "queue" for a
+    #: new message, "record" for what the store knew and "none" for a refusal of the sale.
     cache_tier: str
-    http_status: int
+    http_status: int | None = None
+
+
+class AnalyticsEvent(Struct, frozen=True):
+    """Something that a user did."""
+
+    event: str
+    path: str
+    user_id: str

@@ -8,5 +8,5 @@ CREATE TABLE IF NOT EXISTS usage_logs (
     source           TEXT NOT NULL,
     response_time_us INTEGER NOT NULL,
     cache_tier       TEXT NOT NULL,
-    http_status      INTEGER NOT NULL
+    http_status      INTEGER
 ) STRICT, WITHOUT ROWID;

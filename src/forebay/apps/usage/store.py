@@ -69,7 +69,7 @@ def _insert(connection: apsw.Connection, record: UsageRecord) -> None:
     connection.execute(_INSERT, _row(record))
 
 
-def _row(record: UsageRecord) -> tuple[str | int, ...]:
+def _row(record: UsageRecord) -> tuple[str | int | None, ...]:
     log = record.log
     return (
         record.envelope_id,

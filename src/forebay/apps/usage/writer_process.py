@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forebay.apps import process
-from forebay.apps.usage.domain import USAGE_LOGS_QUEUE
+from forebay.apps.usage.queues import USAGE_LOGS_QUEUE
 from forebay.apps.usage.store import USAGE_FILE, SqliteUsageStore
 from forebay.apps.usage.writer import usage_router
 from forebay.client.http import HttpSqsClient
