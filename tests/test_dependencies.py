@@ -13,7 +13,11 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 
 #: What needs an extra, and says so when it is missing or is only reached with it.
-EXTRAS = {"forebay/apps": "demo", "forebay/idempotency/postgres": "postgres"}
+EXTRAS = {
+    "forebay/apps": "demo",
+    "forebay/idempotency/postgres": "postgres",
+    "forebay/sql/on_postgres": "postgres",
+}
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

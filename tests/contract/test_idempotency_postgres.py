@@ -18,7 +18,7 @@ from forebay.idempotency import (
     Started,
 )
 from forebay.idempotency.postgres import PostgresIdempotencyStore
-from forebay.idempotency.statements import Rows, Statement
+from forebay.sql.steps import Rows, Statement
 
 NOW, LEASE = 1_700_000_000_000, 30_000
 

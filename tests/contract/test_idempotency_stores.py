@@ -27,9 +27,9 @@ from forebay.idempotency import (
     SqliteIdempotencyStore,
     Started,
 )
-from forebay.idempotency.numbered_sql import numbered_sql
 from forebay.idempotency.postgres import PostgresIdempotencyStore
 from forebay.idempotency.sqlite import create_tables
+from forebay.sql.numbered import numbered_sql
 
 NOW, LEASE = 1_700_000_000_000, 30_000
 

@@ -9,7 +9,8 @@ from typing import ClassVar, TypeVar
 from forebay.idempotency import statements
 from forebay.idempotency.base import Beginning, KeyRecord
 from forebay.idempotency.records import MessageStatus, SideEffect
-from forebay.idempotency.statements import Steps, Tokens
+from forebay.idempotency.statements import Tokens
+from forebay.sql.steps import Steps
 
 T = TypeVar("T")
 

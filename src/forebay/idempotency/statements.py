@@ -1,16 +1,14 @@
 """The steps of the SQL stores: statements that SQLite and PostgreSQL both take.
 
-Each is a generator that yields a statement with its values and is sent the rows, so that the same
-steps run on any connection, synchronous or not. All of one generator's steps are one transaction.
-A value is written `:name`.
+See `forebay.sql.steps`. All of one generator's steps are one transaction.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from forebay.idempotency.base import (
     Beginning,
@@ -22,12 +20,9 @@ from forebay.idempotency.base import (
     Started,
 )
 from forebay.idempotency.records import MessageStatus, SideEffect, Status
+from forebay.sql.steps import Steps
 
 T = TypeVar("T")
-
-Statement: TypeAlias = tuple[str, dict[str, object]]
-Rows: TypeAlias = Sequence[Sequence[Any]]
-Steps: TypeAlias = Generator[Statement, Rows, T]
 
 #: Longest name that is kept as it is, in characters. An index of PostgreSQL's takes 2,704 bytes.
 _NAME_MAX = 500

@@ -20,9 +20,10 @@ from forebay.errors import ForebayError
 from forebay.idempotency import statements
 from forebay.idempotency.holding import Attempt, LeaseLost, stored
 from forebay.idempotency.records import SideEffect
-from forebay.idempotency.sqlite.store import run_steps as run_on_sqlite
-from forebay.idempotency.statements import Steps, Undone
+from forebay.idempotency.statements import Undone
 from forebay.idempotency.versions import Version, version_number
+from forebay.sql import on_sqlite
+from forebay.sql.steps import Steps
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Connection
@@ -108,15 +109,15 @@ def _run(
     if isinstance(connection, apsw.Connection):
         if not connection.in_transaction:
             raise NotInTransaction
-        return run_on_sqlite(connection, steps())
+        return on_sqlite.run_steps(connection, steps())
     from psycopg import AsyncConnection  # noqa: PLC0415 - it is installed where one is at hand
     from psycopg.pq import TransactionStatus  # noqa: PLC0415
 
-    from forebay.idempotency.postgres import steps as postgres  # noqa: PLC0415
+    from forebay.sql import on_postgres  # noqa: PLC0415
 
     idle = connection.info.transaction_status is TransactionStatus.IDLE
     if idle and connection.autocommit:
         raise NotInTransaction
     if isinstance(connection, AsyncConnection):
-        return postgres.run_steps(connection, steps())
-    return postgres.run_steps_at_once(connection, steps())
+        return on_postgres.run_steps(connection, steps())
+    return on_postgres.run_steps_at_once(connection, steps())

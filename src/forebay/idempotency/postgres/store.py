@@ -21,9 +21,10 @@ from forebay.backoff import backoff_s, jitter
 from forebay.errors import SettingsError
 from forebay.idempotency.base import IdempotencyStoreError
 from forebay.idempotency.postgres.migrate import migrate
-from forebay.idempotency.postgres.steps import run_steps
 from forebay.idempotency.sql_store import SqlIdempotencyStore
-from forebay.idempotency.statements import Steps, Tokens, Undone
+from forebay.idempotency.statements import Tokens, Undone
+from forebay.sql.on_postgres import in_one_line, run_steps
+from forebay.sql.steps import Steps
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
                 if isinstance(error, PoolTimeout):
                     error = await _why_not(conninfo) or error
                 raise IdempotencyStoreError(
-                    f"The idempotency store could not be opened: {_words(error)}. Check that"
+                    f"The idempotency store could not be opened: {in_one_line(error)}. Check that"
                     " PostgreSQL runs, and that the conninfo and the user's rights are right."
                 ) from error
             raise
@@ -138,7 +139,7 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
 
     def _unusable(self, error: psycopg.Error) -> IdempotencyStoreError:
         return IdempotencyStoreError(
-            f"The idempotency store in PostgreSQL could not be used: {_words(error)}."
+            f"The idempotency store in PostgreSQL could not be used: {in_one_line(error)}."
         )
 
 
@@ -150,7 +151,3 @@ async def _why_not(conninfo: str) -> psycopg.Error | None:
         return error
     await connection.close()
     return None
-
-
-def _words(error: psycopg.Error) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -1,5 +1,5 @@
 """The idempotency store in SQLite."""
 
-from forebay.idempotency.sqlite.store import SqliteIdempotencyStore, create_tables, run_steps
+from forebay.idempotency.sqlite.store import SqliteIdempotencyStore, create_tables
 
-__all__ = ["SqliteIdempotencyStore", "create_tables", "run_steps"]
+__all__ = ["SqliteIdempotencyStore", "create_tables"]

@@ -11,9 +11,11 @@ import apsw
 
 from forebay.errors import SettingsError, StoreError
 from forebay.idempotency.base import IdempotencyStoreError, IdempotencyStoreTooNew
-from forebay.idempotency.numbered_sql import numbered_sql
 from forebay.idempotency.sql_store import SqlIdempotencyStore
-from forebay.idempotency.statements import Steps, Tokens, Undone
+from forebay.idempotency.statements import Tokens, Undone
+from forebay.sql.numbered import numbered_sql
+from forebay.sql.on_sqlite import run_steps
+from forebay.sql.steps import Steps
 from forebay.sqlite import SharedWriter
 
 T = TypeVar("T")
@@ -43,18 +45,6 @@ def create_tables(connection: apsw.Connection) -> None:
             connection.execute(
                 "UPDATE idempotency_meta SET value = ? WHERE name = 'format'", (number,)
             )
-
-
-def run_steps(connection: apsw.Connection, steps: Steps[T]) -> T:
-    """Run steps in the connection's transaction."""
-    try:
-        statement, values = next(steps)
-        while True:
-            rows = connection.execute(statement, values).fetchall()
-            statement, values = steps.send(rows)
-    except StopIteration as end:
-        result: T = end.value
-        return result
 
 
 class SqliteIdempotencyStore(SqlIdempotencyStore):

@@ -1,0 +1,94 @@
+"""Runs steps on a connection to PostgreSQL, and brings its tables to today's form."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from psycopg import AsyncConnection, Connection, Error
+from psycopg.rows import tuple_row
+from psycopg.sql import SQL, Identifier
+
+from forebay.sql.numbered import numbered_sql
+from forebay.sql.steps import Steps
+
+T = TypeVar("T")
+
+#: Names the lock under which one process at a time changes tables: "forebay" in ASCII.
+_LOCK = int.from_bytes(b"forebay", "big")
+
+
+async def migrate(
+    connection: AsyncConnection[Any], package: str, versions: str, too_new: type[Exception]
+) -> None:
+    """Run the numbered files of a package that the database has not seen, in one transaction.
+
+    The table `versions` says which it has seen. Tables are made in the first schema of the
+    connection's `search_path`; who may make none there needs none to be missing. Any number of
+    processes may do this at once. Raises `too_new` when there are tables of a later form.
+    """
+    numbered = numbered_sql(package)
+    table = Identifier(versions)
+    async with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        await cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        await cursor.execute(
+            "SELECT to_regclass(quote_ident(current_schema()) || '.' || %s) IS NULL", (versions,)
+        )
+        row = await cursor.fetchone()
+        if row and row[0]:
+            await cursor.execute(
+                SQL(
+                    "CREATE TABLE {} (version int PRIMARY KEY,"
+                    " applied_at timestamptz NOT NULL DEFAULT now())"
+                ).format(table)
+            )
+        await cursor.execute(SQL("SELECT coalesce(max(version), 0) FROM {}").format(table))
+        row = await cursor.fetchone()
+        found = row[0] if row else 0
+        if found > numbered[-1][0]:
+            raise too_new
+        for number, text in numbered:
+            if number > found:
+                await cursor.execute(text.encode())
+                await cursor.execute(
+                    SQL("INSERT INTO {} (version) VALUES (%s)").format(table), (number,)
+                )
+
+
+async def run_steps(connection: AsyncConnection[Any], steps: Steps[T]) -> T:
+    """Run steps in the connection's transaction."""
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        try:
+            statement, values = next(steps)
+            while True:
+                await cursor.execute(_in_psycopg_form(statement), values)
+                rows = await cursor.fetchall() if cursor.description else []
+                statement, values = steps.send(rows)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def run_steps_at_once(connection: Connection[Any], steps: Steps[T]) -> T:
+    """As run_steps, on a connection that blocks."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        try:
+            statement, values = next(steps)
+            while True:
+                cursor.execute(_in_psycopg_form(statement), values)
+                rows = cursor.fetchall() if cursor.description else []
+                statement, values = steps.send(rows)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+@lru_cache(maxsize=64)
+def _in_psycopg_form(statement: str) -> bytes:
+    return re.sub(r":(\w+)", r"%(\1)s", statement).encode()
+
+
+def in_one_line(error: Error) -> str:
+    """What PostgreSQL or psycopg says, in one line without its full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
