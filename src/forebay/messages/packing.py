@@ -4,6 +4,8 @@ AWS bills a message by 64 KiB, so a message of a hundred bytes costs as much as 
 thousands of them. The body is a short JSON header, and the binary message attribute `forebay.pack`
 holds the records: a JSON array, compressed. A record is `[at_ms, payload]` or, with a business key,
 `[at_ms, payload, key]`; the id of its envelope is the pack's id, a hyphen and its index.
+
+The format is written down in docs/reference/pack-format.md.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from typing import Annotated
+from zlib import crc32
 
 from msgspec import Meta, MsgspecError, Struct
 from msgspec.json import Decoder, Encoder
@@ -43,7 +46,20 @@ _LEVEL = 1
 
 _CODEC = "zstd"
 
-_Count = Annotated[int, Meta(ge=1)]
+#: Longest id of a pack, in characters.
+_ID_CHARACTERS_MAX = 256
+
+#: What comes between the header and its checksum.
+_CRC_MEMBER = ',"crc32":"'
+
+#: The end of the year 9999, in milliseconds since the Unix epoch: the last that a date can be.
+AT_MS_MAX = 253_402_300_799_999
+
+#: When something was made, in milliseconds since the Unix epoch.
+AtMs = Annotated[int, Meta(ge=0, le=AT_MS_MAX)]
+
+#: What every JSON reader can tell exactly.
+_Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
 class PackError(ForebayError):
@@ -54,18 +70,18 @@ class PackHeader(Struct, frozen=True, kw_only=True):
     """What the body of a pack says."""
 
     #: The id of the pack. It stays when the pack is sent again.
-    pack: Annotated[str, Meta(min_length=1)]
+    pack: Annotated[str, Meta(min_length=1, max_length=_ID_CHARACTERS_MAX)]
     type: Annotated[str, Meta(min_length=1)]
     node: str
     #: How many records there are.
     events: _Count
     #: When the first and the last record were made, in milliseconds since the Unix epoch.
-    first_ms: int
-    last_ms: int
+    first_ms: AtMs
+    last_ms: AtMs
     codec: str
     #: Size of the content before it was compressed.
     bytes: _Count
-    version: int
+    version: _Count
 
 
 class SealedPack(Struct, frozen=True):
@@ -118,37 +134,62 @@ def seal(
         bytes=len(json),
         version=PACK_VERSION,
     )
-    return SealedPack(header, _encode(header), content)
+    checked = _encode(header)[:-1]
+    crc = crc32(content, crc32(checked))
+    return SealedPack(header, checked + f'{_CRC_MEMBER}{crc:08x}"}}'.encode(), content)
 
 
 def open_pack(body: str, content: bytes, *, bytes_max: int = UNPACKED_BYTES_MAX) -> OpenedPack:
     """Unpack a message whose attribute PACK_ATTRIBUTE holds `content`.
 
-    Raises PackError when the header is none, when the version or the codec is unknown, when the
-    content is damaged, and when it is larger than `bytes_max` or than the header says: nothing
-    beyond `bytes_max` is ever unpacked.
+    Raises PackError when the body is no header, when the version or the codec is unknown, when
+    anything is damaged, and when the content is larger than `bytes_max` or of another size than the
+    header says. Nothing beyond `bytes_max` is ever unpacked or allocated.
     """
-    try:
-        header = _decode_header(body)
-    except (MsgspecError, UnicodeEncodeError) as error:
-        raise PackError(f"The body is not the header of a pack: {error}.") from error
-    if header.version != PACK_VERSION or header.codec != _CODEC:
-        raise PackError(
-            f"The pack {header.pack} has version {header.version} and codec {header.codec!r};"
-            f" this reader knows version {PACK_VERSION} and {_CODEC!r}. Update the reader."
-        )
+    header = _read_header(body)
+    _check_crc(header, body, content)
     if header.bytes > bytes_max:
         raise PackError(
-            f"The pack {header.pack} unpacks to {header.bytes} bytes;"
+            f"The pack {header.pack!r} unpacks to {header.bytes} bytes;"
             f" this reader takes at most {bytes_max}."
         )
     decompressor = zstd.ZstdDecompressor()
     try:
-        json = decompressor.decompress(content, max_length=header.bytes + 1)
+        # A frame that names its size is given no more memory than that, whatever window it asks.
+        size_bytes = zstd.get_frame_info(content).decompressed_size
+        if size_bytes != header.bytes:
+            raise PackError(
+                f"The content of the pack {header.pack!r} says that it unpacks to {size_bytes}"
+                f" bytes, and the header says {header.bytes}."
+            )
+        json = decompressor.decompress(content, max_length=header.bytes)
     except zstd.ZstdError as error:
-        raise PackError(f"The pack {header.pack} is damaged: {error}.") from error
-    if not decompressor.eof or len(json) != header.bytes:
+        raise PackError(f"The pack {header.pack!r} is damaged: {error}.") from error
+    if not decompressor.eof or decompressor.unused_data or len(json) != header.bytes:
         raise PackError(
-            f"The pack {header.pack} does not have the {header.bytes} bytes that its header says."
+            f"The pack {header.pack!r} does not hold one zstd frame of {header.bytes} bytes."
         )
     return OpenedPack(header, json)
+
+
+def _read_header(body: str) -> PackHeader:
+    try:
+        header = _decode_header(body)
+    except (MsgspecError, UnicodeEncodeError, RecursionError) as error:
+        raise PackError(f"The body is not the header of a pack: {error}.") from error
+    if header.version != PACK_VERSION or header.codec != _CODEC:
+        raise PackError(
+            f"The pack {header.pack!r} has version {header.version} and codec {header.codec!r};"
+            f" this reader knows version {PACK_VERSION} and {_CODEC!r}. Update the reader."
+        )
+    return header
+
+
+def _check_crc(header: PackHeader, body: str, content: bytes) -> None:
+    """Whoever changes one bit of the header or of the content is told."""
+    checked, _, rest = body.rpartition(_CRC_MEMBER)
+    if rest != f'{crc32(content, crc32(checked.encode())):08x}"}}':
+        raise PackError(
+            f"The pack {header.pack!r} is damaged: its header and its content do not have the crc32"
+            " that the header ends with."
+        )
