@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from forebay.observability.prometheus import worker_metrics_text
 from forebay.observability.view import ProcessState, WorkersView
+from forebay.worker.snapshot import Count
 from tests.runtime.snapshots import buffer, histogram, ledger, process, queue, view, worker
 
 PAGE = Path(__file__).parents[2] / "docs/reference/worker-metrics.md"
@@ -98,3 +99,24 @@ def test_the_page_names_every_metric_and_no_other() -> None:
         re.findall(r"^\| `(forebay_worker_\w+)` \| (\w+) ", PAGE.read_text(), re.MULTILINE)
     )
     assert named == types
+
+
+def test_what_handlers_count_is_a_metric_of_its_own_for_each_process() -> None:
+    found = samples(
+        view(
+            process(
+                worker(
+                    counts=[
+                        Count("usage_rows", "Rows", 70, {"type": "log"}),
+                        Count("usage_rows", "Rows", 5, {"type": "event"}),
+                        Count("usage_transactions", "Transactions", 3),
+                    ]
+                )
+            ),
+            process(worker(counts=[Count("usage_transactions", "Transactions", 4)]), number=2),
+        )
+    )
+    of_two = ("forebay_usage_transactions_total", (("process", "2"),))
+    assert found["forebay_usage_rows_total", (("process", "1"), ("type", "event"))] == 5
+    assert found["forebay_usage_rows_total", (("process", "1"), ("type", "log"))] == 70
+    assert found[of_two] == 4

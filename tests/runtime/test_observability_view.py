@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forebay.observability.view import carried_on, ledger_of, left_behind
-from forebay.worker.snapshot import PoolSnapshot
+from forebay.worker.snapshot import Count, PoolSnapshot
 from tests.runtime.snapshots import buffer, histogram, ledger, process, queue, view, worker
 
 
@@ -95,3 +95,19 @@ def test_queues_are_named_by_class_and_name() -> None:
     one = process(worker(queue("mail", 1), queue("b", 3)))
     two = process(worker(queue("a", 3), queue("b", 3)))
     assert view(one, two).queue_names() == ["a", "b", "mail"]
+
+
+def test_what_handlers_count_goes_on_by_name_and_labels() -> None:
+    def counts(rows: int, **others: int) -> list[Count]:
+        return [
+            Count("rows", "Rows", rows, {"type": "log", "node": "a"}),
+            *(Count(name, name, value) for name, value in others.items()),
+        ]
+
+    past = left_behind(worker(counts=counts(5, tries=1)))
+    seen = carried_on(past, worker(counts=[*counts(2), Count("rows", "Rows", 9, {"type": "x"})]))
+    assert {(count.name, count.labels.get("type"), count.value) for count in seen.counts} == {
+        ("rows", "log", 7),
+        ("rows", "x", 9),
+        ("tries", None, 1),
+    }

@@ -128,6 +128,7 @@ class _Workers(Collector):
         yield from self._processes()
         yield from self._depths()
         yield from self._counts()
+        yield from self._handlers()
         for name, text, value_of in _BUFFER_GAUGES:
             yield _filled(_gauge(name, text, _CLASS_OF_PROCESS), self._buffers, value_of)
         for name, text, count_of in _BUFFER_COUNTERS:
@@ -138,6 +139,18 @@ class _Workers(Collector):
         for labels, buffer in self._buffers:
             _add_histogram(wait, labels, buffer.wait)
         yield wait
+
+    def _handlers(self) -> Iterator[Metric]:
+        families: dict[str, CounterMetricFamily] = {}
+        for process, worker in self._workers:
+            for count in worker.counts:
+                family = families.get(count.name)
+                if family is None:
+                    labels = [*count.labels, *_PROCESS]
+                    family = CounterMetricFamily(f"forebay_{count.name}", count.text, labels=labels)
+                    families[count.name] = family
+                family.add_metric([*count.labels.values(), process], count.value)
+        yield from families.values()
 
     def _processes(self) -> Iterator[Metric]:
         up = _gauge("process_up", "1 while the process runs and its worker works", _PROCESS)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from forebay.worker.ledger import WorkerLedger
-from forebay.worker.snapshot import Histogram, PoolSnapshot, QueueSnapshot, WorkerSnapshot
+from forebay.worker.snapshot import Count, Histogram, PoolSnapshot, QueueSnapshot, WorkerSnapshot
 
 
 class ProcessState(StrEnum):
@@ -142,12 +142,23 @@ def carried_on(past: WorkerSnapshot | None, now: WorkerSnapshot) -> WorkerSnapsh
             else buffer
             for buffer in now.buffers
         ],
+        counts=_summed([*past.counts, *now.counts]),
     )
 
 
 def ledger_of(snapshot: WorkerSnapshot) -> WorkerLedger:
     """The ledger of a worker, over its queues."""
     return sum((queue.ledger for queue in snapshot.queues), WorkerLedger())
+
+
+def _summed(counts: list[Count]) -> list[Count]:
+    """One count for each name and its labels."""
+    sums: dict[tuple[str, ...], Count] = {}
+    for count in counts:
+        key = (count.name, *(part for label in sorted(count.labels.items()) for part in label))
+        before = sums.get(key)
+        sums[key] = count if before is None else replace(count, value=before.value + count.value)
+    return list(sums.values())
 
 
 def _merged(one: Histogram, other: Histogram) -> Histogram:

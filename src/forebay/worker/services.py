@@ -24,6 +24,7 @@ from forebay.worker.receiving import Receiver
 from forebay.worker.scaling import Load, Rate
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.snapshot import (
+    Count,
     Histogram,
     PoolSnapshot,
     QueueSnapshot,
@@ -188,6 +189,7 @@ class Services:
         hanging: int,
         blocked_s: float,
         held_back: dict[str, str],
+        counts: list[Count],
     ) -> WorkerSnapshot:
         """The worker at this moment."""
         pollers, processors = autoscaler.pools()
@@ -211,6 +213,7 @@ class Services:
             hanging=hanging,
             loop_blocked_s=blocked_s,
             held_back=held_back,
+            counts=counts,
         )
 
     def _queue(self, service: Service, now_ms: int) -> QueueSnapshot:

@@ -103,6 +103,19 @@ class Decision(Struct, kw_only=True):
     inputs: dict[str, float]
 
 
+class Count(Struct, frozen=True):
+    """What handlers count of their own work, for the metrics beside the worker's."""
+
+    #: As Prometheus wants it, without a prefix and `_total`: `usage_rows`.
+    name: str
+    #: What is counted, in a few words.
+    text: str
+    #: It only ever rises.
+    value: int
+    #: The same names in all counts of one name.
+    labels: dict[str, str] = {}
+
+
 class WorkerSnapshot(Struct, kw_only=True):
     """A worker at one moment. Counts run from its start."""
 
@@ -122,3 +135,5 @@ class WorkerSnapshot(Struct, kw_only=True):
     loop_blocked_s: float = 0.0
     #: Why polls are held back now, by the name of the permit; empty when none is.
     held_back: dict[str, str] = {}
+    #: What its handlers count.
+    counts: list[Count] = []

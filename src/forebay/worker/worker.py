@@ -37,7 +37,7 @@ from forebay.worker.scaling import LittlesLaw, ScalingPolicy
 from forebay.worker.scheduler import Scheduler, SchedulerSettings, require_queues
 from forebay.worker.services import Service, Services
 from forebay.worker.settings import ADJUSTABLE, WorkerSettings
-from forebay.worker.snapshot import Histogram, WorkerSnapshot
+from forebay.worker.snapshot import Count, Histogram, WorkerSnapshot
 from forebay.worker.source import Source
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class Worker:
 
     Queues are names, URLs or Queue values. `middleware` is called around every handler, the first
     outermost. `executor` runs handlers that are plain functions; without one the worker has threads
-    of its own. `permits` hold receives back. Raises SettingsError for queues that are given twice.
+    of its own. `permits` hold receives back. `counts` gives what the handlers count of their own
+    work, for the metrics. Raises SettingsError for queues that are given twice.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Worker:
         permits: Sequence[Permit] = (),
         scaling: ScalingPolicy | None = None,
         executor: Executor | None = None,
+        counts: Callable[[], list[Count]] = list,
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -91,12 +93,14 @@ class Worker:
             "permits": permits,
             "scaling": scaling,
             "executor": executor,
+            "counts": counts,
             "clock": clock,
             "entropy": entropy,
         }
         self._clock = clock = clock or SystemClock()
         self._entropy = entropy
         self._gate = Gate(permits)
+        self._counts = counts
         self._loop_watch = LoopWatch(clock)
         self._context = Context(
             client=client,
@@ -167,6 +171,7 @@ class Worker:
             hanging=self._execution.hanging,
             blocked_s=self._loop_watch.blocked_s,
             held_back=self._gate.held_back(self._clock.monotonic_ms()),
+            counts=self._counts(),
         )
 
     def adjust(self, settings: WorkerSettings) -> None:
