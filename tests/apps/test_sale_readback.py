@@ -24,7 +24,7 @@ from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
 from forebay.apps.sale.store import Arrival, Delivery, Notification, Queued
 from forebay.apps.sale.usage_terms import account_file
 from forebay.apps.usage.domain import UsageLog
-from forebay.apps.usage.store import USAGE_FILE, SqliteUsageStore, UsageRecord
+from forebay.apps.usage.record_store import USAGE_FILE, SqliteUsageStore, UsageRecord
 from forebay.idempotency import Guard
 from forebay.producer import ProducerLedger
 

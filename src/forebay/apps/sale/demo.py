@@ -23,7 +23,7 @@ from forebay.apps.sale.notifications import NOTIFICATIONS_FILE, SqliteNotificati
 from forebay.apps.sale.queues import declare_queues, find_queues
 from forebay.apps.sale.readback import Progress, Stores, count_left, take_dead_letters
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
-from forebay.apps.usage.store import USAGE_FILE, SqliteUsageStore
+from forebay.apps.usage.record_store import USAGE_FILE, SqliteUsageStore
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
 from forebay.clock import Clock, SystemClock

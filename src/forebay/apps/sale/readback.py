@@ -21,7 +21,7 @@ from forebay.apps.sale.notifications import NOTIFICATIONS_FILE
 from forebay.apps.sale.queues import DEAD_LETTER_QUEUES, ORDERS, messages_left
 from forebay.apps.sale.sqlite_store import SALE_FILE
 from forebay.apps.sale.usage_terms import FROM_QUEUE, PLACE_ORDER, account_files
-from forebay.apps.usage.store import USAGE_FILE
+from forebay.apps.usage.record_store import USAGE_FILE
 from forebay.client.base import SqsClient
 from forebay.messages.envelope import EnvelopeError, decode_envelope
 from forebay.producer import ProducerLedger

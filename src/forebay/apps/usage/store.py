@@ -1,84 +1,145 @@
-"""Where usage logs are kept."""
+"""Where events are kept: what every store promises, and what it can say."""
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Protocol
 
-import apsw
 from msgspec import Struct
 
-from forebay.apps.usage.domain import UsageLog
-from forebay.sqlite import SharedWriter
-
-#: The store's file in a data directory.
-USAGE_FILE = "usage.sqlite3"
-
-_SCHEMA = files("forebay.apps.usage").joinpath("schema.sql").read_text()
-
-_INSERT = (
-    "INSERT OR IGNORE INTO usage_logs (envelope_id, logged_at, node, api_key_id, asset, source,"
-    " response_time_us, cache_tier, http_status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+from forebay.apps.usage.packs import Pack
+from forebay.apps.usage.retention import Span
+from forebay.errors import StoreError
 
 
-class UsageRecord(Struct, frozen=True):
-    """A usage log with what its envelope says."""
+class UsageStoreTooNew(StoreError):
+    """The usage store's tables are from a newer Forebay. Upgrade this one."""
 
-    envelope_id: str
-    logged_at: str
-    node: str
-    log: UsageLog
+
+class Written(Struct, frozen=True):
+    """What one call of `write` did."""
+
+    #: Events that are in their tables now.
+    rows: int = 0
+    #: Events that are in `usage_rejects` now.
+    rejects: int = 0
+    #: Packs and envelopes that were new.
+    packs: int = 0
+    #: Packs and envelopes that were there already: nothing of them was written again.
+    repeated: int = 0
+
+
+class Maintained(Struct, frozen=True):
+    """What one call of `maintain` did."""
+
+    #: Partitions that were made and dropped, by name.
+    made: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    #: Ids of packs that were forgotten.
+    ids_forgotten: int = 0
+
+
+class Partition(Struct, frozen=True):
+    """A day of a table."""
+
+    table: str
+    #: The partition's own name. SQLite has none: the table's name and the day.
+    name: str
+    span: Span
+    #: Size on the disk with its indexes; None where the store cannot tell.
+    size_bytes: int | None = None
+
+
+class Totals(Struct, frozen=True):
+    """What is kept: usage logs, what the counters say of them, rejects and ids of packs."""
+
+    rows: int
+    counted: int
+    rejects: int
+    packs: int
+
+
+class By(StrEnum):
+    """What a report of usage logs groups by."""
+
+    API_KEY = "api_key_id"
+    ASSET = "asset"
+    SOURCE = "source"
+    CACHE_TIER = "cache_tier"
+
+
+class Latencies(Struct, frozen=True):
+    """The response times of a group, in microseconds: nearest ranks, so each was measured."""
+
+    name: str
+    rows: int
+    p50_us: int
+    p90_us: int
+    p99_us: int
+    p999_us: int
+    max_us: int
+
+
+class Rate(Struct, frozen=True):
+    """How many usage logs were made in the step that begins at `at_ms`."""
+
+    at_ms: int
+    rows: int
+
+
+class KeyUsage(Struct, frozen=True):
+    """What a key used, by its counters."""
+
+    api_key_id: str
+    events: int
+    last_ms: int
 
 
 class UsageStore(Protocol):
-    """Keeps each record once, however often it is delivered."""
+    """Keeps each event once, however often its message is delivered.
 
-    async def insert(self, record: UsageRecord) -> None:
-        """Keep a record unless one with its envelope id is there. Durable when it returns.
+    Its methods raise StoreError when the database cannot be used; what was asked for was done
+    whole, or not at all, and can be asked for again.
+    """
 
-        Raises StoreError; the record may be inserted again.
+    async def write(self, packs: Sequence[Pack[Any]]) -> Written:
+        """Write packs in one transaction. Durable when it returns.
+
+        A pack whose id is there is passed over. Events that cannot be written go to
+        `usage_rejects` with the reason. Raises SettingsError for a type that has no table.
         """
         ...
 
-    async def close(self) -> None:
-        """Finish what was begun and let go of the store."""
+    async def maintain(self, *, days_ahead: int = 7) -> Maintained:
+        """Make the partitions of today and of the days ahead, and drop what is kept long enough.
+
+        Any number of processes may do this at once, beside writers.
+        """
         ...
 
+    async def partitions(self) -> list[Partition]:
+        """All days of all tables, by table and time."""
+        ...
 
-class SqliteUsageStore:
-    """A UsageStore in a SQLite file: all records that wait share a transaction."""
+    async def totals(self) -> Totals:
+        """Rows and counters as of one moment."""
+        ...
 
-    def __init__(self, writer: SharedWriter) -> None:
-        self._writer = writer
+    async def usage(self, *, limit: int = 100) -> list[KeyUsage]:
+        """The keys that used most, by their counters."""
+        ...
 
-    @classmethod
-    async def open(cls, path: Path) -> SqliteUsageStore:
-        """Open or create the file. Raises StoreError."""
-        return cls(await SharedWriter.open(path, _SCHEMA))
+    async def latencies(
+        self, by: By, span: Span | None = None, *, limit: int = 100
+    ) -> list[Latencies]:
+        """Counts and latencies of the groups with most usage logs, most first."""
+        ...
 
-    async def insert(self, record: UsageRecord) -> None:
-        await self._writer.run(lambda connection: _insert(connection, record))
+    async def rates(self, step_ms: int, span: Span | None = None) -> list[Rate]:
+        """How many usage logs were made in each step of time that has any."""
+        ...
 
     async def close(self) -> None:
-        await self._writer.close()
-
-
-def _insert(connection: apsw.Connection, record: UsageRecord) -> None:
-    connection.execute(_INSERT, _row(record))
-
-
-def _row(record: UsageRecord) -> tuple[str | int | None, ...]:
-    log = record.log
-    return (
-        record.envelope_id,
-        record.logged_at,
-        record.node,
-        log.api_key_id,
-        log.asset,
-        log.source,
-        log.response_time_us,
-        log.cache_tier,
-        log.http_status,
-    )
+        """Finish what was begun and let go of the database. Closing twice does nothing."""
+        ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
-from forebay.apps.usage.store import UsageRecord, UsageStore
+from forebay.apps.usage.record_store import UsageRecord, UsageStore
 from forebay.worker import Received, Reject, Router
 
 

@@ -1,0 +1,90 @@
+"""The questions of a report, in SQL that SQLite and PostgreSQL both take.
+
+A value is written `:name`. Percentiles are nearest ranks. Rows are counted by group and response
+time first: there are far fewer response times than rows, so nothing as long as the table is sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from forebay.apps.usage.event_table import EventTable
+from forebay.apps.usage.retention import Span
+from forebay.apps.usage.store import By, KeyUsage, Latencies, Rate, Totals
+from forebay.errors import SettingsError
+
+Query = tuple[str, dict[str, object]]
+
+#: All there is.
+ALWAYS = Span(-(2**63), 2**63 - 1)
+
+USAGE = (
+    "SELECT api_key_id, sum(events), max(last_ms) FROM current_usage"
+    " GROUP BY api_key_id ORDER BY 2 DESC, 1 LIMIT :limit"
+)
+
+
+def totals_query(tables: Iterable[EventTable]) -> str:
+    """One statement, so that all its numbers are of one moment."""
+    rows = " + ".join(
+        f"(SELECT count(*) FROM {each.table})"  # noqa: S608 - tables of ours
+        for each in tables
+        if each.counted is not None
+    )
+    return (
+        f"SELECT {rows}, "  # noqa: S608
+        "(SELECT coalesce(sum(events), 0) FROM current_usage),"
+        " (SELECT count(*) FROM usage_rejects), (SELECT count(*) FROM usage_packs)"
+    )
+
+
+def latencies_query(by: By, span: Span | None, limit: int) -> Query:
+    span = span or ALWAYS
+    text = f"""
+        WITH counted AS (
+            SELECT {by} AS name, response_time_us AS us, count(*) AS n FROM usage_logs
+            WHERE at_ms >= :from_ms AND at_ms < :to_ms GROUP BY 1, 2
+        ), ranked AS (
+            SELECT name, us,
+                sum(n) OVER (PARTITION BY name ORDER BY us) AS rank,
+                sum(n) OVER (PARTITION BY name) AS total
+            FROM counted
+        )
+        SELECT name, max(total),
+            min(CASE WHEN rank * 2 >= total THEN us END),
+            min(CASE WHEN rank * 10 >= total * 9 THEN us END),
+            min(CASE WHEN rank * 100 >= total * 99 THEN us END),
+            min(CASE WHEN rank * 1000 >= total * 999 THEN us END),
+            max(us)
+        FROM ranked GROUP BY name ORDER BY 2 DESC, 1 LIMIT :limit
+        """  # noqa: S608 - the name is one of an enumeration
+    return text, {"from_ms": span.from_ms, "to_ms": span.to_ms, "limit": limit}
+
+
+def rates_query(step_ms: int, span: Span | None) -> Query:
+    """Raises SettingsError for a step that is none."""
+    if step_ms < 1:
+        raise SettingsError(f"step_ms is {step_ms}; it must be 1 or more.")
+    span = span or ALWAYS
+    return (
+        "SELECT at_ms / :step_ms * :step_ms, count(*) FROM usage_logs"
+        " WHERE at_ms >= :from_ms AND at_ms < :to_ms GROUP BY 1 ORDER BY 1",
+        {"step_ms": step_ms, "from_ms": span.from_ms, "to_ms": span.to_ms},
+    )
+
+
+def as_totals(row: Sequence[Any]) -> Totals:
+    return Totals(*map(int, row))
+
+
+def as_usage(rows: Iterable[Sequence[Any]]) -> list[KeyUsage]:
+    return [KeyUsage(key, int(events), last_ms) for key, events, last_ms in rows]
+
+
+def as_latencies(rows: Iterable[Sequence[Any]]) -> list[Latencies]:
+    return [Latencies(name, *map(int, numbers)) for name, *numbers in rows]
+
+
+def as_rates(rows: Iterable[Sequence[Any]]) -> list[Rate]:
+    return [Rate(at_ms, rows_) for at_ms, rows_ in rows]
