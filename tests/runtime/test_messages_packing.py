@@ -15,6 +15,7 @@ from msgspec.json import decode, encode
 
 from forebay.messages.packing import (
     PACK_ATTRIBUTE,
+    PACK_EVENTS_MAX,
     UNPACKED_BYTES_MAX,
     PackError,
     SealedPack,
@@ -70,8 +71,14 @@ def test_a_pack_opens_to_what_was_sealed() -> None:
     pack = sealed()
     opened = open_pack(pack.body.decode(), pack.content)
     assert opened.header == pack.header
-    assert opened.json == b"[" + b",".join(RECORDS) + b"]"
-    assert (pack.header.events, pack.header.bytes) == (50, len(opened.json))
+    assert opened.lines == b"\n".join(RECORDS)
+    assert (pack.header.events, pack.header.bytes) == (50, len(opened.lines))
+
+
+def test_a_record_over_several_lines_becomes_one_line() -> None:
+    pack = sealed([b'[5,{\n  "a": "b\\n"\n}]', RECORDS[0]])
+    opened = open_pack(pack.body.decode(), pack.content)
+    assert opened.lines == b'[5,{   "a": "b\\n" }]\n' + RECORDS[0]
 
 
 def test_the_size_is_what_sqs_counts() -> None:
@@ -99,6 +106,7 @@ def test_a_body_that_is_no_header_is_refused(body: str) -> None:
             for value in ("-1", "1.5", "true", "NaN", "Infinity", "1e400", f"{10**30}", "1" * 5_000)
         ),
         ("events", "0"),
+        ("events", f"{PACK_EVENTS_MAX + 1}"),
         ("bytes", "0"),
         ("first_ms", "253402300800000"),
     ],
@@ -125,6 +133,15 @@ def test_a_pack_larger_than_the_cap_is_refused_by_what_it_says() -> None:
     pack = sealed()
     assert "at most 100" in refusal(pack.body.decode(), pack.content, bytes_max=100)
     open_pack(pack.body.decode(), pack.content, bytes_max=pack.header.bytes)
+
+
+@pytest.mark.parametrize(("lines", "events"), [(b"[5,1]", 2), (b"\n" * 5, 5), (b"[5,1]\n", 1)])
+def test_another_number_of_records_than_the_header_says_is_refused(
+    lines: bytes, events: int
+) -> None:
+    content = zstd.compress(lines)
+    body = body_for(content, bytes=len(lines), events=events)
+    assert f"its header says {events}" in refusal(body, content)
 
 
 ZEROS = bytes(64 * 1024 * 1024)
@@ -173,9 +190,9 @@ def test_a_bomb_is_refused_and_takes_no_memory(name: str) -> None:
 
 
 def test_content_of_the_cap_is_unpacked() -> None:
-    json = b"[" + b" " * (UNPACKED_BYTES_MAX - 2) + b"]"
-    content = zstd.compress(json)
-    assert open_pack(body_for(content, bytes=len(json)), content).json == json
+    lines = bytes(UNPACKED_BYTES_MAX)
+    content = zstd.compress(lines)
+    assert open_pack(body_for(content, bytes=len(lines)), content).lines == lines
 
 
 PACK = sealed()
@@ -188,7 +205,7 @@ def opens_as_sealed_or_not(body: bytes, content: bytes) -> bool:
     except PackError:
         return False
     assert opened.header == PACK.header
-    assert opened.json == b"[" + b",".join(RECORDS) + b"]"
+    assert opened.lines == b"\n".join(RECORDS)
     return True
 
 
@@ -232,7 +249,7 @@ def test_content_with_a_checksum_that_fits_it_raises_nothing_else(
         opened = open_pack(body_for(data, bytes=size_bytes), data)
     except PackError:
         return
-    assert len(opened.json) == size_bytes
+    assert len(opened.lines) == size_bytes
 
 
 @given(body=st.text(), content=st.binary())

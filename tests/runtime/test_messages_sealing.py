@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.json import decode, encode
 
-from forebay.messages.packing import PACK_BYTES_MAX, UNPACKED_BYTES_MAX, open_pack, seal
+from forebay.messages.packing import (
+    PACK_BYTES_MAX,
+    PACK_EVENTS_MAX,
+    UNPACKED_BYTES_MAX,
+    open_pack,
+    seal,
+)
 from forebay.messages.sealing import PackRatio, Sealed, seal_all
 from forebay.protocol.limits import MESSAGE_BYTES_MAX
 from tests.runtime.usage_records import usage_records
@@ -35,10 +41,11 @@ def contents(result: Sealed) -> list[bytes]:
     records = []
     for pack in result.packs:
         opened = open_pack(pack.body.decode(), pack.content)
-        rows = decode(opened.json)
-        assert len(rows) == pack.header.events
-        assert (pack.header.first_ms, pack.header.last_ms) == (rows[0][0], rows[-1][0])
-        records += [encode(row) for row in rows]
+        lines = opened.lines.split(b"\n")
+        assert len(lines) == pack.header.events
+        times = (decode(lines[0])[0], decode(lines[-1])[0])
+        assert (pack.header.first_ms, pack.header.last_ms) == times
+        records += lines
     return records
 
 
@@ -87,6 +94,11 @@ def test_records_that_pack_very_well_are_bounded_for_the_reader() -> None:
     assert len(result.packs) <= 4
 
 
+def test_small_records_are_bounded_for_the_reader() -> None:
+    result = sealed([b"[5,1]"] * (PACK_EVENTS_MAX + 5))
+    assert [pack.header.events for pack in result.packs] == [PACK_EVENTS_MAX, 5]
+
+
 def test_records_that_do_not_pack_share_packs_by_their_size() -> None:
     records = [incompressible(20_000, seed) for seed in range(30)]
     result = sealed(records)
@@ -116,8 +128,8 @@ def test_a_record_too_large_for_a_message_is_reported() -> None:
 
 
 def test_a_record_that_no_reader_unpacks_is_reported() -> None:
-    large = b'[1790000000000,"' + b"a" * UNPACKED_BYTES_MAX + b'"]'
-    almost = b'[1790000000000,"' + b"a" * (UNPACKED_BYTES_MAX - 20) + b'"]'
+    almost = b'[1790000000000,"' + b"a" * (UNPACKED_BYTES_MAX - 18) + b'"]'
+    large = almost.replace(b'"]', b'a"]')
     result = sealed([almost, large])
     assert result.too_large == [large]
     assert contents(result) == [almost]

@@ -2,8 +2,9 @@
 
 AWS bills a message by 64 KiB, so a message of a hundred bytes costs as much as one that holds
 thousands of them. The body is a short JSON header, and the binary message attribute `forebay.pack`
-holds the records: a JSON array, compressed. A record is `[at_ms, payload]` or, with a business key,
-`[at_ms, payload, key]`; the id of its envelope is the pack's id, a hyphen and its index.
+holds the records: a line of JSON each, compressed. A record is `[at_ms, payload]` or, with a
+business key, `[at_ms, payload, key]`; the id of its envelope is the pack's id, a hyphen and its
+index.
 
 The format is written down in docs/reference/pack-format.md.
 """
@@ -41,6 +42,9 @@ PACK_BYTES_MAX = 65_536
 #: Most that a reader unpacks unless it is told otherwise, in bytes.
 UNPACKED_BYTES_MAX = 16 * 1024 * 1024
 
+#: Most records in one pack: an object each in a reader's memory.
+PACK_EVENTS_MAX = 100_000
+
 #: How hard zstd tries. Level 1 packs logs tighter than zlib at its best, ten times as fast.
 _LEVEL = 1
 
@@ -74,7 +78,7 @@ class PackHeader(Struct, frozen=True, kw_only=True):
     type: Annotated[str, Meta(min_length=1)]
     node: str
     #: How many records there are.
-    events: _Count
+    events: Annotated[int, Meta(ge=1, le=PACK_EVENTS_MAX)]
     #: When the first and the last record were made, in milliseconds since the Unix epoch.
     first_ms: AtMs
     last_ms: AtMs
@@ -103,8 +107,8 @@ class OpenedPack(Struct, frozen=True):
     """A pack whose records can be read."""
 
     header: PackHeader
-    #: The records: a JSON array of `[at_ms, payload]` and `[at_ms, payload, key]`.
-    json: bytes
+    #: The records, `[at_ms, payload]` or `[at_ms, payload, key]`: a line of JSON for each event.
+    lines: bytes
 
 
 _encode = Encoder().encode
@@ -121,8 +125,11 @@ def seal(
     last_ms: int,
 ) -> SealedPack:
     """Pack records that are encoded already. It may come out larger than PACK_BYTES_MAX."""
-    json = b"[" + b",".join(records) + b"]"
-    content = zstd.compress(json, _LEVEL)
+    lines = b"\n".join(records)
+    if lines.count(b"\n") >= len(records):
+        # In JSON a line break is white space. A payload that was given as JSON may have some.
+        lines = b"\n".join(record.replace(b"\n", b" ") for record in records)
+    content = zstd.compress(lines, _LEVEL)
     header = PackHeader(
         pack=identifier,
         type=type,
@@ -131,7 +138,7 @@ def seal(
         first_ms=first_ms,
         last_ms=last_ms,
         codec=_CODEC,
-        bytes=len(json),
+        bytes=len(lines),
         version=PACK_VERSION,
     )
     checked = _encode(header)[:-1]
@@ -143,8 +150,9 @@ def open_pack(body: str, content: bytes, *, bytes_max: int = UNPACKED_BYTES_MAX)
     """Unpack a message whose attribute PACK_ATTRIBUTE holds `content`.
 
     Raises PackError when the body is no header, when the version or the codec is unknown, when
-    anything is damaged, and when the content is larger than `bytes_max` or of another size than the
-    header says. Nothing beyond `bytes_max` is ever unpacked or allocated.
+    anything is damaged, and when the content is larger than `bytes_max` or not what the header
+    says. Nothing beyond `bytes_max` is ever unpacked or allocated. What the lines hold is not
+    looked at.
     """
     header = _read_header(body)
     _check_crc(header, body, content)
@@ -153,6 +161,17 @@ def open_pack(body: str, content: bytes, *, bytes_max: int = UNPACKED_BYTES_MAX)
             f"The pack {header.pack!r} unpacks to {header.bytes} bytes;"
             f" this reader takes at most {bytes_max}."
         )
+    lines = unpack(header, content)
+    events = lines.count(b"\n") + 1
+    if events != header.events:
+        raise PackError(
+            f"The pack {header.pack!r} holds {events} records, and its header says {header.events}."
+        )
+    return OpenedPack(header, lines)
+
+
+def unpack(header: PackHeader, content: bytes) -> bytes:
+    """The lines of a pack that was opened once. Raises PackError."""
     decompressor = zstd.ZstdDecompressor()
     try:
         # A frame that names its size is given no more memory than that, whatever window it asks.
@@ -162,14 +181,14 @@ def open_pack(body: str, content: bytes, *, bytes_max: int = UNPACKED_BYTES_MAX)
                 f"The content of the pack {header.pack!r} says that it unpacks to {size_bytes}"
                 f" bytes, and the header says {header.bytes}."
             )
-        json = decompressor.decompress(content, max_length=header.bytes)
+        lines = decompressor.decompress(content, max_length=header.bytes)
     except zstd.ZstdError as error:
         raise PackError(f"The pack {header.pack!r} is damaged: {error}.") from error
-    if not decompressor.eof or decompressor.unused_data or len(json) != header.bytes:
+    if not decompressor.eof or decompressor.unused_data or len(lines) != header.bytes:
         raise PackError(
             f"The pack {header.pack!r} does not hold one zstd frame of {header.bytes} bytes."
         )
-    return OpenedPack(header, json)
+    return lines
 
 
 def _read_header(body: str) -> PackHeader:

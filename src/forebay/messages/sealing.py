@@ -8,7 +8,13 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from forebay.messages.packing import PACK_BYTES_MAX, UNPACKED_BYTES_MAX, SealedPack, seal
+from forebay.messages.packing import (
+    PACK_BYTES_MAX,
+    PACK_EVENTS_MAX,
+    UNPACKED_BYTES_MAX,
+    SealedPack,
+    seal,
+)
 from forebay.protocol.limits import MESSAGE_BYTES_MAX
 
 #: Most that several records in one pack unpack to, in bytes: a reader decodes a pack in one go, and
@@ -69,7 +75,7 @@ def seal_all(
 ) -> Sealed:
     """Seal records, in order, into about as few packs of at most PACK_BYTES_MAX as they fit in.
 
-    A record is `[at_ms, payload]` or `[at_ms, payload, key]` as compact JSON. `identifier` is asked
+    A record is `[at_ms, payload]` or `[at_ms, payload, key]` as JSON. `identifier` is asked
     for the id of each pack. A record that is too large for PACK_BYTES_MAX goes alone into a pack of
     up to MESSAGE_BYTES_MAX.
     """
@@ -78,7 +84,7 @@ def seal_all(
     too_large: list[bytes] = []
     start = 0
     while start < len(records):
-        if len(records[start]) + len(b"[]") > UNPACKED_BYTES_MAX:
+        if len(records[start]) > UNPACKED_BYTES_MAX:
             too_large.append(records[start])
             start += 1
             continue
@@ -110,8 +116,9 @@ def _fullest(
     def count_in(size_bytes: int) -> int:
         return bisect_right(ends, before_bytes + size_bytes, start) - start
 
-    #: The fewest that are too many, be it that they are more than there are or than is allowed.
-    too_many = max(count_in(_RECORDS_BYTES_MAX), 1) + 1
+    most = min(max(count_in(_RECORDS_BYTES_MAX), 1), PACK_EVENTS_MAX)
+    #: The fewest that are too many.
+    too_many = most + 1
     fullest: SealedPack | None = None
     attempts_left = _MORE_TIMES
     count = count_in(records_bytes)
@@ -133,7 +140,7 @@ def _fullest(
             attempts_left -= 1
         wanted = count_in(int(_records_bytes(pack) * PACK_BYTES_MAX * _FILL / pack.size_bytes))
         if fullest is not None and not fewest <= wanted < too_many:
-            wanted = (fewest + too_many) // 2
+            wanted = most if too_many > most else (fewest + too_many) // 2
         count = wanted
 
 
@@ -149,8 +156,8 @@ def _seal(records: Sequence[bytes], identifier: str, type: str, node: str) -> Se
 
 
 def _records_bytes(pack: SealedPack) -> int:
-    """The records' bytes, without the brackets and commas of their array."""
-    return pack.header.bytes - pack.header.events - 1
+    """The records' bytes, without the line breaks between them."""
+    return pack.header.bytes - pack.header.events + 1
 
 
 def _at_ms(record: bytes) -> int:
