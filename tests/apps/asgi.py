@@ -29,6 +29,7 @@ async def ask(
     *,
     headers: dict[str, str] | None = None,
     body: bytes = b"",
+    query: bytes = b"",
     chunk_bytes: int = 4_096,
 ) -> Answer:
     """Send one request and return its whole answer."""
@@ -52,7 +53,7 @@ async def ask(
             "path": path,
             "raw_path": path.encode(),
             "root_path": "",
-            "query_string": b"",
+            "query_string": query,
             "headers": [
                 (name.lower().encode(), value.encode("latin-1"))
                 for name, value in (headers or {}).items()

@@ -8,8 +8,9 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from forebay.apps import leash
 from forebay.errors import ForebayError
@@ -54,17 +55,19 @@ class _Child:
 class Crew:
     """Child processes by name, each with a log file of its own.
 
+    Without a directory for these they write to this process's standard error.
     Use it as an async context manager: whatever still runs at its end is killed.
     """
 
-    def __init__(self, log_directory: Path) -> None:
+    def __init__(self, log_directory: Path | None) -> None:
         self._log_directory = log_directory
         self._children: dict[str, _Child] = {}
         self._watches = asyncio.TaskGroup()
         self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Crew:
-        self._log_directory.mkdir(exist_ok=True)
+        if self._log_directory is not None:
+            self._log_directory.mkdir(exist_ok=True)
         await self._watches.__aenter__()
         return self
 
@@ -78,7 +81,7 @@ class Crew:
 
         `ends` says that it ends by itself when all is well.
         """
-        with self._log_path(name).open("ab") as log:
+        with self._log(name) as log:
             # A session of its own keeps the terminal's Ctrl-C from it: it is stopped in its turn.
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -87,8 +90,8 @@ class Crew:
                 str(os.getpid()),
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=log or sys.stderr,
+                stderr=log or sys.stderr,
                 start_new_session=True,
             )
         self._children[name] = _Child(process, command, ends=ends)
@@ -165,11 +168,16 @@ class Crew:
         meaning = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         return ProcessDied(f"{name} has ended with {meaning}. {self._tail(name)}")
 
-    def _log_path(self, name: str) -> Path:
-        return self._log_directory / f"{name}.log"
+    def _log(self, name: str) -> AbstractContextManager[IO[bytes] | None]:
+        """Where a process writes; None for where this one does."""
+        if self._log_directory is None:
+            return nullcontext()
+        return (self._log_directory / f"{name}.log").open("ab")
 
     def _tail(self, name: str) -> str:
-        log = self._log_path(name).read_text(errors="replace").splitlines()
+        if self._log_directory is None:
+            return "Its log is above."
+        log = (self._log_directory / f"{name}.log").read_text(errors="replace").splitlines()
         return "\n".join(["Its log ends:", *log[-_TAIL_LINES:]]) if log else "Its log is empty."
 
 

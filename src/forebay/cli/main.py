@@ -37,10 +37,11 @@ COMMANDS = (
     "purge",
     "redrive",
     "worker",
+    "usage",
 )
 
 #: The subcommands that have subcommands, with what help says of them. Each of theirs is the
-#: function of its name in the module of its name in the package of the group's name.
+#: function of its name in the module of its name in the package of the group's name, with _ for -.
 GROUPS = {
     "worker": (
         ("run", "check", "watch"),
@@ -49,6 +50,15 @@ GROUPS = {
         The worker that the module shop.py has under the name worker, in four processes:
 
             forebay worker run shop:worker --processes 4
+        """,
+    ),
+    "usage": (
+        ("serve-demo",),
+        """Log every use of an API without slowing it down, and count it exactly.
+
+        An API of simulated prices that does so, on two ports:
+
+            forebay usage serve-demo --processes 2
         """,
     ),
 }
@@ -104,7 +114,8 @@ class _Commands(_Flags, TyperGroup):
         single = typer.Typer(
             add_completion=False, pretty_exceptions_enable=False, context_settings=_CONTEXT
         )
-        function = getattr(import_module(f"{self.package}.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        function = getattr(import_module(f"{self.package}.{name}"), name)
         single.command(cmd_name, cls=_Command, context_settings=_CONTEXT)(function)
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)

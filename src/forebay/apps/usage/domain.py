@@ -24,8 +24,8 @@ class UsageLog(Struct, frozen=True):
     source: str
     #: From the request's arrival to its answer.
     response_time_us: int
-    #: Where the answer came from: "L1_MEMORY", "L2_REDIS" or "ORIGIN" for a price; "queue" for a
-    #: new message, "record" for what the store knew and "none" for a refusal of the sale.
+    #: Where the answer came from: "L1_MEMORY", "L2_SHARED" or "ORIGIN" for a price; "NONE" for its
+    #: refusal. Of the sale "queue" for a new message, "record" for what the store knew, "none".
     cache_tier: str
     http_status: int | None = None
 

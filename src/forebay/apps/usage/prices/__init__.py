@@ -1,0 +1,1 @@
+"""A price API that logs every request without waiting: what the usage pipeline was made for."""

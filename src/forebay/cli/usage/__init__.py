@@ -1,0 +1,1 @@
+"""`forebay usage`: one file for each of its subcommands."""

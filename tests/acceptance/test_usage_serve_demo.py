@@ -1,0 +1,102 @@
+"""`forebay usage serve-demo` as a user runs it: two processes, asked, and stopped with Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from forebay import EmbeddedBroker
+from forebay.apps.crew import free_ports
+from forebay.apps.usage.accounts import UsageAccount, kept_account
+from tests.acceptance.test_demo import forebay_without, until
+
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def get(url: str, key: str = "demo-key-1") -> tuple[int, bytes]:
+    request = urllib.request.Request(url, headers={"X-Api-Key": key})
+    try:
+        with DIRECTLY.open(request, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read()
+
+
+def is_up(url: str) -> bool:
+    try:
+        return get(f"{url}/health")[0] == 200
+    except OSError:
+        return False
+
+
+def test_prices_are_served_by_two_processes_and_every_request_is_logged(
+    tmp_path: Path,
+) -> None:
+    port = next(port for port in free_ports(20) if port < 65_000)
+    urls = [f"http://127.0.0.1:{port + number}" for number in range(2)]
+    with EmbeddedBroker() as broker:
+        command = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "forebay", "usage", "serve-demo", "--processes", "2"),
+                *("--port", str(port), "--data", str(tmp_path)),
+                *("--endpoint-url", broker.endpoint_url),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+        try:
+            until(lambda: all(map(is_up, urls)))
+            tiers = set()
+            for number in range(20):
+                status, body = get(f"{urls[number % 2]}/prices/btc?source=kraken")
+                assert status in {200, 503}
+                tiers.add(json.loads(body).get("tier", "down"))
+            assert tiers >= {"L1_MEMORY", "ORIGIN"}
+            assert get(f"{urls[0]}/prices/btc", key="no key")[0] == 401
+            assert "forebay_price_requests_total" in get(f"{urls[1]}/metrics")[1].decode()
+        finally:
+            command.send_signal(signal.SIGINT)
+            _, said = command.communicate(timeout=30)
+        assert command.returncode == 0, said
+        for url in urls:
+            assert f"serves on {url}" in said
+        assert kept_account(tmp_path) == UsageAccount(offered=21, delivered=21)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "65535", "--processes", "2"], "leaves no room for 2 processes"),
+        (["--keys", __file__], "has no API keys"),
+        (["--endpoint-url", "http://127.0.0.1:1"], "127.0.0.1:1"),
+    ],
+)
+def test_prices_that_cannot_be_served_say_so_before_they_begin(
+    arguments: list[str], says: str
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "forebay", "usage", "serve-demo", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert run.returncode in {1, 2}
+    assert says in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_prices_without_their_extra_say_what_to_install() -> None:
+    run = forebay_without(["starlette"], "usage", "serve-demo")
+    assert run.returncode == 1
+    assert "pip install starlette uvicorn" in run.stderr
