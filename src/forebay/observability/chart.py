@@ -1,0 +1,191 @@
+"""Charts of lines over time, as HTML and SVG that need no network and no script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from math import floor, log10
+
+from msgspec import Struct
+
+#: Size of a chart in SVG's units, and what is left free around its lines.
+_WIDTH, _HEIGHT = 1_000, 170
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 24
+
+#: Colours that people with any colour vision tell apart (Okabe and Ito), for light and dark pages.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#666666")
+
+#: A gap longer than so many usual distances between points is an outage, and breaks the line.
+_GAP = 4.0
+
+#: What times are told in, longest first, in milliseconds; each from so many of it on.
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000))
+_UNITS_SHOWN_MIN = 3
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #667079; --rule: #e3e6e9; --page: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8ea; --soft: #9aa4ad; --rule: #333a41; --page: #15181b; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
+  max-width: 1040px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.35rem; margin: 0; } h2 { font-size: 1rem; margin: 1.4rem 0 .1rem; }
+p { color: var(--soft); margin: .1rem 0; }
+svg { width: 100%; height: auto; display: block; overflow: visible; }
+svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
+.rule { stroke: var(--rule); } .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+.target { stroke-dasharray: 5 3; } .mark { stroke: var(--soft); stroke-width: 1; opacity: .55; }
+.mark:hover { opacity: 1; stroke-width: 3; }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; color: var(--soft); font-size: 13px; }
+.legend i { display: inline-block; width: 18px; border-top: 3px solid; margin-right: .4rem;
+  vertical-align: middle; } .legend i.dashed { border-top-style: dashed; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; }
+th { text-align: left; font-weight: 600; color: var(--soft); }
+td, th { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--rule);
+  vertical-align: top; font-variant-numeric: tabular-nums; }
+td:first-child, td:nth-child(4) { white-space: nowrap; }
+.number { text-align: right; } .good { color: #00875a; } .bad { color: #d5350e; }
+.scroll { overflow-x: auto; }
+"""
+
+
+class Line(Struct):
+    """One line of a chart."""
+
+    name: str
+    colour: str
+    #: One value for each point in time; None where it is not known.
+    values: Sequence[float | None]
+    #: A dashed line in steps: what was decided, not what was seen.
+    target: bool = False
+
+
+class Mark(Struct):
+    """A moment that a chart shows as a vertical line, with what is said of it."""
+
+    at_ms: int
+    text: str
+
+
+class Chart(Struct):
+    """Lines that share their points in time, and the moments that are marked."""
+
+    title: str
+    text: str
+    lines: Sequence[Line]
+    marks: Sequence[Mark] = ()
+    #: What the legend says of the marks.
+    marks_text: str = ""
+
+
+def page(title: str, body: str) -> str:
+    """A whole HTML page, for light and dark screens."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def colour(index: int) -> str:
+    """The colour of the line with this number. They begin again behind the last."""
+    return _COLOURS[index % len(_COLOURS)]
+
+
+def drawn(chart: Chart, times_ms: Sequence[int]) -> str:
+    """The chart as HTML. `times_ms` are the points in time of all its lines, ascending."""
+    begin_ms, end_ms = times_ms[0], max(times_ms[-1], times_ms[0] + 1_000)
+    values = [value for line in chart.lines for value in line.values if value is not None]
+    top = _round_up(max(values, default=1.0))
+
+    def x(at_ms: float) -> float:
+        return _LEFT + (at_ms - begin_ms) / (end_ms - begin_ms) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(value: float) -> float:
+        return _HEIGHT - _BOTTOM - value / top * (_HEIGHT - _TOP - _BOTTOM)
+
+    parts = [_level(y(part * top), part * top) for part in (0, 0.5, 1)]
+    unit, unit_ms = _unit(end_ms - begin_ms)
+    parts += [
+        _moment(x(begin_ms + at * unit_ms), f"{at:g} {unit}")
+        for at in _ticks((end_ms - begin_ms) / unit_ms)
+    ]
+    parts += [
+        f'<line class="mark" x1="{x(mark.at_ms):.1f}" x2="{x(mark.at_ms):.1f}" y1="{_TOP}"'
+        f' y2="{_HEIGHT - _BOTTOM}"><title>{escape(mark.text)}</title></line>'
+        for mark in chart.marks
+        if begin_ms <= mark.at_ms <= end_ms
+    ]
+    longest_ms = _GAP * (times_ms[-1] - begin_ms) / max(1, len(times_ms) - 1)
+    for line in chart.lines:
+        kind = "line target" if line.target else "line"
+        for path in _paths(line, times_ms, x, y, longest_ms):
+            parts.append(f'<path class="{kind}" stroke="{line.colour}" d="{path}"/>')
+    legend = "".join(
+        f'<span><i class="{"dashed" if line.target else ""}"'
+        f' style="border-color:{line.colour}"></i>{escape(line.name)}</span>'
+        for line in chart.lines
+    )
+    marks = f"<span>{escape(chart.marks_text)}</span>" if chart.marks_text else ""
+    return (
+        f"<h2>{escape(chart.title)}</h2><p>{escape(chart.text)}</p>"
+        f'<div class="legend">{legend}{marks}</div>'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(chart.title)}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _level(at: float, value: float) -> str:
+    return (
+        f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        f'<text x="{_LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{value:,g}</text>'
+    )
+
+
+def _moment(at: float, text: str) -> str:
+    return f'<text x="{at:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{text}</text>'
+
+
+def _paths(
+    line: Line,
+    times_ms: Sequence[int],
+    x: Callable[[float], float],
+    y: Callable[[float], float],
+    longest_ms: float,
+) -> list[str]:
+    """The line as SVG paths, a new one behind each gap."""
+    paths: list[list[str]] = []
+    previous_ms: int | None = None
+    for at_ms, value in zip(times_ms, line.values, strict=True):
+        if value is None:
+            previous_ms = None
+            continue
+        if previous_ms is None or at_ms - previous_ms > longest_ms:
+            paths.append([f"M{x(at_ms):.1f} {y(value):.1f}"])
+        elif line.target:
+            paths[-1].append(f"H{x(at_ms):.1f}V{y(value):.1f}")
+        else:
+            paths[-1].append(f"L{x(at_ms):.1f} {y(value):.1f}")
+        previous_ms = at_ms
+    return ["".join(path) for path in paths]
+
+
+def _round_up(value: float) -> float:
+    """The next number above that is easy to halve: 1, 2, 4, 6, 8 or 10 of its power of ten."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** floor(log10(value))
+    return next(step * power for step in (1, 2, 4, 6, 8, 10) if value <= step * power * 1.000001)
+
+
+def _unit(duration_ms: float) -> tuple[str, int]:
+    """What so long a time is told in, and how many milliseconds that is."""
+    return next((unit for unit in _UNITS if duration_ms >= _UNITS_SHOWN_MIN * unit[1]), _UNITS[-1])
+
+
+def _ticks(duration: float) -> list[float]:
+    """Some ten moments."""
+    rough = duration / 10
+    power = 10.0 ** floor(log10(rough))
+    step = next(step * power for step in (1, 2, 5, 10) if rough <= step * power * 1.000001)
+    return [number * step for number in range(int(duration / step) + 1)]
