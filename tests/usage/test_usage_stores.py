@@ -90,9 +90,8 @@ async def test_texts_are_kept_as_they_are(store: UsageStore, sql: Sql) -> None:
         ]
     )
     await store.write([pack("all", *(replace(LOG, asset=text) for text in texts))])
-    assert sql(
-        "SELECT asset, node, key FROM usage_logs WHERE key IS NOT NULL ORDER BY pack_number"
-    ) == [(text, text, text) for text in texts]
+    found = sql("SELECT asset, node, key FROM usage_logs WHERE key IS NOT NULL")
+    assert sorted(found) == sorted((text, text, text) for text in texts)
     assert sql("SELECT asset FROM usage_logs WHERE key IS NULL ORDER BY record_index") == [
         (text,) for text in texts
     ]
@@ -189,13 +188,13 @@ async def test_counters_are_by_key_and_day_and_know_the_latest_event(
         ]
     )  # fmt: skip
     await store.write([pack("p3", other, LOG, times=[midnight - 20, midnight - 2])])
-    day = NOON_MS // DAY_MS
     assert sql(
-        "SELECT api_key_id, day, events, last_ms FROM current_usage ORDER BY api_key_id, day"
+        "SELECT api_key_id, CAST(day AS text), events, last_ms FROM current_usage"
+        " ORDER BY api_key_id, day"
     ) == [
-        ("ak_live_abc123", day, 4, midnight - 2),
-        ("ak_live_abc123", day + 1, 1, midnight),
-        ("other", day, 2, midnight - 5),
+        ("ak_live_abc123", "2026-11-28", 4, midnight - 2),
+        ("ak_live_abc123", "2026-11-29", 1, midnight),
+        ("other", "2026-11-28", 2, midnight - 5),
     ]
     assert [each.events for each in await store.usage()] == [5, 2]
 

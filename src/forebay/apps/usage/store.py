@@ -36,6 +36,8 @@ class Maintained(Struct, frozen=True):
     #: Partitions that were made and dropped, by name.
     made: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    #: Partitions that are dropped another time: somebody was using their table for long.
+    in_use: tuple[str, ...] = ()
     #: Ids of packs that were forgotten.
     ids_forgotten: int = 0
 

@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 
 from forebay.apps.usage.admission import Admitted, Reject, UsageByKey, add_usage
 from forebay.apps.usage.event_table import EventTable
+from forebay.apps.usage.retention import day_name
 from forebay.apps.usage.store import Written
 
 _NEW_PACK = (
@@ -61,7 +62,10 @@ def write_packs(connection: apsw.Connection, admitted: Sequence[Admitted], now_m
         packs += 1
         rows += len(pack.rows)
         rejects += len(pack.rejects)
-    connection.executemany(_COUNT, ((*of, used.events, used.last_ms) for of, used in usage.items()))
+    connection.executemany(
+        _COUNT,
+        ((key, day_name(day), used.events, used.last_ms) for (key, day), used in usage.items()),
+    )
     return Written(rows, rejects, packs, len(admitted) - packs)
 
 

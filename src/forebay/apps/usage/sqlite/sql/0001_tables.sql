@@ -1,4 +1,4 @@
--- Times are milliseconds since the Unix epoch; days are their number since then, in UTC.
+-- Times are milliseconds since the Unix epoch; days are those of UTC, as 2026-11-28.
 
 -- One row for each message that was written and holds many events, or a reject.
 CREATE TABLE usage_packs (
@@ -60,7 +60,7 @@ CREATE INDEX usage_rejects_by_time ON usage_rejects (rejected_ms);
 -- How many usage logs of a key were made on a day, and when the latest of them.
 CREATE TABLE current_usage (
     api_key_id TEXT NOT NULL,
-    day INTEGER NOT NULL,
+    day TEXT NOT NULL,
     events INTEGER NOT NULL,
     last_ms INTEGER NOT NULL,
     PRIMARY KEY (api_key_id, day)
