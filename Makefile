@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike docs lock clean
+.PHONY: help demo serve test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike bench-usage docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-worker: $(VENV)/.dev ## no-op handlers beside Celery and others (ARGS="--r
 
 bench-spike: $(VENV)/.dev ## a burst of messages over three priorities (ARGS="--plot spike.html")
 	$(BIN)/python -m bench spike $(ARGS)
+
+bench-usage: $(VENV)/.dev ## the usage-log pipeline: a burst, kills, peers, cost (ARGS="--only send")
+	$(BIN)/python -m bench usage $(ARGS)
 
 docs: $(VENV)/.dev ## draw the pages that are made from the code
 	$(BIN)/python -m docs.draw_life_cycle

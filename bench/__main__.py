@@ -9,9 +9,15 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import broker, client, idle_polls, path, spike, worker
+from bench import broker, client, idle_polls, path, spike, usage, worker
+from bench.usage_sizes import Sizes
 
 RESULTS = Path(__file__).parent / "results"
+
+#: Wide enough for the tables of the usage benchmark, also in a file.
+_WIDTH = 150
+
+_SIZES = Sizes()
 
 app = typer.Typer(add_completion=False)
 
@@ -81,6 +87,34 @@ def measure_spike(
     report = spike.run(messages, work_ms, console, plot)
     spike.print_table(report, console)
     _write("spike", report, console)
+
+
+@app.command("usage")
+def measure_usage(
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Only this part: {', '.join(usage.PARTS)}.")
+    ] = None,
+    send_seconds: Annotated[
+        float, typer.Option(help="Length of each measurement of send.")
+    ] = _SIZES.send_seconds,
+    peer_seconds: Annotated[
+        float, typer.Option(help="How long each producer offers each load.")
+    ] = _SIZES.peer_seconds,
+) -> None:
+    """The usage-log pipeline: send, a burst, kills, peers, cost and memory."""
+    unknown = set(only or ()) - set(usage.PARTS)
+    if unknown:
+        raise typer.BadParameter(
+            f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(usage.PARTS)}"
+        )
+    console = Console(width=_WIDTH)
+    report = usage.run(
+        Sizes(send_seconds=send_seconds, peer_seconds=peer_seconds), only or [], console
+    )
+    usage.print_bars(report, console)
+    _write("usage", report, console)
+    if report.not_measured:
+        raise typer.Exit(1)
 
 
 @app.command("client")

@@ -24,6 +24,7 @@ class Bar(Struct):
     @property
     def verdict(self) -> str:
         """A line for people."""
-        reached = "not measured" if self.reached is None else f"{self.reached:,.1f}"
-        sign = "≤" if self.at_most else "≥"
-        return f"{self.text} {sign} {self.wanted:,g}: {reached}{'  MISSED' if self.missed else ''}"
+        bar = f"{self.text} {'≤' if self.at_most else '≥'} {self.wanted:,.10g}"
+        if self.reached is None:
+            return f"{bar}: not measured"
+        return f"{bar}: {self.reached:,.1f}  {'MISSED' if self.missed else 'held'}"

@@ -13,6 +13,10 @@ class Counts(Struct):
 
     deleted: int = 0
     calls: dict[str, int] = {}
+    #: Requests as AWS bills them, by action.
+    billed: dict[str, int] = {}
+    #: Envelopes that were taken in.
+    events: int = 0
     first_receive_s: float | None = None
     last_delete_s: float | None = None
 
@@ -21,7 +25,7 @@ def read(endpoint_url: str, queue: str) -> Counts:
     """Ask the broker's /metrics."""
     with urlopen(f"{endpoint_url}/metrics") as answer:
         text = answer.read().decode()
-    counts = Counts(calls={})
+    counts = Counts(calls={}, billed={})
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.labels.get("queue") != queue:
@@ -31,6 +35,10 @@ def read(endpoint_url: str, queue: str) -> Counts:
                     counts.deleted = int(sample.value)
                 case "bench_calls_total":
                     counts.calls[sample.labels["action"]] = int(sample.value)
+                case "bench_billed_total":
+                    counts.billed[sample.labels["action"]] = int(sample.value)
+                case "bench_events_total":
+                    counts.events = int(sample.value)
                 case "bench_first_receive_seconds":
                     counts.first_receive_s = sample.value
                 case "bench_last_delete_seconds":

@@ -12,11 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 #: Where a process's parent and times stand behind its name, counted from 0.
 #: Source: proc_pid_stat(5).
 _PARENT, _UTIME, _CSTIME = 1, 11, 14
+
+
+T = TypeVar("T")
 
 
 class Server(NamedTuple):
@@ -45,6 +51,13 @@ def echo_server() -> Iterator[str]:
 def canned_server() -> Iterator[str]:
     """The server whose answers are ready beforehand; yields its URL."""
     with _own_server("bench.canned_server") as url:
+        yield url
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """The server that accepts connections and never answers; yields its URL."""
+    with _own_server("bench.silent_server") as url:
         yield url
 
 
@@ -152,3 +165,18 @@ def _listens(process: subprocess.Popen[bytes], port: int) -> bool:
                 return True
         time.sleep(0.02)
     return False
+
+
+def answer_of(module: str, question: Struct, kind: type[T], patience_s: float) -> T:
+    """Run `python -m MODULE QUESTION` and decode what it prints; both are JSON.
+
+    Raises RuntimeError with what it said when it fails or takes longer than `patience_s`.
+    """
+    command = [sys.executable, "-m", module, msgspec.json.encode(question).decode()]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=patience_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"{module} took longer than {patience_s:g} s") from error
+    if done.returncode:
+        raise RuntimeError(f"{module} failed:\n{done.stderr.decode()[-2000:]}")
+    return msgspec.json.decode(done.stdout, type=kind)

@@ -28,6 +28,7 @@ from bench import backlog, broker_counts, http_load, processes
 from bench.backlog import Template
 from bench.bars import Bar
 from bench.broker_counts import Counts
+from bench.percentiles import percentile
 from bench.worker_apps.spike_app import Handled
 from bench.worker_subjects import envelope, environment
 
@@ -203,14 +204,9 @@ def _row(queue: str, handled: Sequence[Handled]) -> Row:
     return Row(
         queue,
         len(handled),
-        _percentile(ages_ms, 50),
-        _percentile(ages_ms, 99),
+        percentile(ages_ms, 50),
+        percentile(ages_ms, 99),
         max(ages_ms),
         gap_ms,
-        [_percentile(ages, 99) for ages in slices if ages],
+        [percentile(ages, 99) for ages in slices if ages],
     )
-
-
-def _percentile(values: Sequence[float], percent: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

@@ -1,0 +1,28 @@
+"""How large each part of the usage benchmark is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class Sizes(Struct, kw_only=True):
+    """What a run is told; the defaults are a whole run."""
+
+    #: How long a case of `send` is measured, in seconds.
+    send_seconds: float = 5.0
+    #: How long each producer offers each load, in seconds.
+    peer_seconds: float = 3.0
+    #: The burst: logs a second together, for how long, from and into how many processes.
+    burst_per_second: int = 746_374
+    burst_seconds: float = 10.0
+    burst_producers: int = 3
+    burst_writers: int = 2
+    #: How long the memory is watched, in seconds.
+    memory_seconds: float = 60.0
+    #: How often the writer and the broker are killed.
+    writer_kills: int = 50
+    broker_kills: int = 10
+    #: Where the run with an outage is drawn; None for no such run.
+    plot: Path | None = None
