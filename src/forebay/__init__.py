@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from forebay.worker.drain import run_until_signalled
     from forebay.worker.limits import Limit
     from forebay.worker.outcomes import PartlyFailed, Reject, Retry
+    from forebay.worker.packs import Pack, Record
     from forebay.worker.permits import PoolPermit
     from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority, Queue
     from forebay.worker.received import Received
@@ -52,6 +53,7 @@ _MODULES = {
     "LittlesLaw": "forebay.worker.scaling.littles_law",
     "MEDIUM": "forebay.worker.queue",
     "NO_RETRY": "forebay.client.retry",
+    "Pack": "forebay.worker.packs",
     "PartlyFailed": "forebay.worker.outcomes",
     "PoolPermit": "forebay.worker.permits",
     "Priority": "forebay.worker.queue",
@@ -59,6 +61,7 @@ _MODULES = {
     "ProducerSettings": "forebay.producer.settings",
     "Queue": "forebay.worker.queue",
     "Received": "forebay.worker.received",
+    "Record": "forebay.worker.packs",
     "Reject": "forebay.worker.outcomes",
     "Retry": "forebay.worker.outcomes",
     "RetryPolicy": "forebay.client.retry",
@@ -86,6 +89,7 @@ __all__ = [
     "HttpSqsClient",
     "Limit",
     "LittlesLaw",
+    "Pack",
     "PartlyFailed",
     "PoolPermit",
     "Priority",
@@ -93,6 +97,7 @@ __all__ = [
     "ProducerSettings",
     "Queue",
     "Received",
+    "Record",
     "Reject",
     "Retry",
     "RetryPolicy",

@@ -23,15 +23,8 @@ from forebay.worker.limits import Limit
 from forebay.worker.middleware import Middleware
 from forebay.worker.permits import Permit
 from forebay.worker.queue import Priority, Queue
-from forebay.worker.routing import (
-    WITHIN_MS_DEFAULT,
-    BatchHandler,
-    BatchR,
-    Handler,
-    R,
-    RouteOptions,
-    Router,
-)
+from forebay.worker.route import WITHIN_MS_DEFAULT, RouteOptions
+from forebay.worker.routing import BatchHandler, BatchR, Handler, R, Router
 from forebay.worker.scaling import ScalingPolicy
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.worker import Worker

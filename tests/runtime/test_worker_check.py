@@ -11,7 +11,7 @@ from forebay.worker import Received, Router, WorkerSettings
 from forebay.worker.check import CheckedQueue, DeadLetterFacts, Problem, Severity, drain_s, problems
 from forebay.worker.queue import Queue
 from forebay.worker.queue_facts import QueueFacts
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 
 DAY_S = 86_400
 ARN = "arn:aws:sqs:us-east-1:000000000000:orders-dlq"

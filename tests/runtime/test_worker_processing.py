@@ -14,7 +14,7 @@ from forebay.worker.limits import Limiters
 from forebay.worker.priority_buffer import Capacities, PriorityBuffer
 from forebay.worker.processing import Job, Processing
 from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 from tests.runtime.worker_messages import lease, source
 
 LETTERS = Route(name="letter", call=print, plain=True)

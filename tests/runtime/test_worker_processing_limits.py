@@ -13,7 +13,7 @@ from forebay.worker.priority_buffer import Capacities, PriorityBuffer
 from forebay.worker.processing import Job, Processing
 from forebay.worker.queue import MEDIUM
 from forebay.worker.received import Received
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 from tests.runtime.worker_messages import lease
 
 

@@ -10,7 +10,14 @@ from forebay.client.fake import ScriptedSqsClient
 from forebay.clock import Clock, ManualClock
 from forebay.errors import ServiceUnreachable
 from forebay.messages.envelope import encode_envelope
-from forebay.protocol.actions import AnyRequest, AnyResult, Message, MessageAttributes
+from forebay.messages.packing import PACK_ATTRIBUTE, SealedPack, seal
+from forebay.protocol.actions import (
+    AnyRequest,
+    AnyResult,
+    Message,
+    MessageAttributes,
+    MessageAttributeValue,
+)
 from forebay.worker.context import Context
 from forebay.worker.lease import Lease, State
 from forebay.worker.loop_watch import LoopWatch
@@ -83,6 +90,7 @@ def lease(
     group_id: str | None = None,
     *,
     body: str = "hello",
+    attributes: MessageAttributes | None = None,
     received_at_ms: int = 0,
     hidden_at_ms: int | None = None,
     until_ms: int = 30_000,
@@ -92,7 +100,13 @@ def lease(
 ) -> Lease:
     """A lease on its own. Those that end must be `taken` from a source."""
     return Lease(
-        message(identifier, body, group_id=group_id, receive_count=receive_count),
+        message(
+            identifier,
+            body,
+            group_id=group_id,
+            receive_count=receive_count,
+            attributes=attributes,
+        ),
         of or source(),
         received_at_ms,
         received_at_ms if hidden_at_ms is None else hidden_at_ms,
@@ -108,3 +122,21 @@ def envelope(
     return encode_envelope(
         identifier, message_type, "2026-11-22T08:26:00.123Z", "api-1", payload, key=key
     )
+
+
+def sealed(
+    records: list[bytes], message_type: str = "usage_log", *, identifier: str = "p-1"
+) -> SealedPack:
+    """A pack of records, from the node api-1."""
+    return seal(
+        records, identifier=identifier, type=message_type, node="api-1", first_ms=1, last_ms=2
+    )
+
+
+def pack_attributes(content: bytes) -> MessageAttributes:
+    return {PACK_ATTRIBUTE: MessageAttributeValue(data_type="Binary", binary_value=content)}
+
+
+def pack_lease(pack: SealedPack) -> Lease:
+    """A lease on a message that holds a pack."""
+    return lease(body=pack.body.decode(), attributes=pack_attributes(pack.content))

@@ -10,7 +10,7 @@ messages about one fact can be told from two facts.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated
 
@@ -21,6 +21,9 @@ from forebay.errors import ForebayError
 
 #: An empty id, type or key would make every message that has one look like the same.
 _NotEmpty = Annotated[str, Meta(min_length=1)]
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class EnvelopeError(ForebayError):
@@ -120,6 +123,21 @@ def envelope_timestamp(wall_ms: int) -> str:
     """Milliseconds since the Unix epoch as an envelope's timestamp."""
     second, millisecond = divmod(wall_ms, 1000)
     return f"{_iso_second(second)}.{millisecond:03d}Z"
+
+
+def envelope_at_ms(timestamp: str) -> int:
+    """An envelope's timestamp as milliseconds since the Unix epoch; UTC if it names no zone.
+
+    Raises EnvelopeError when it is none, or before the epoch.
+    """
+    try:
+        at = datetime.fromisoformat(timestamp)
+    except ValueError as error:
+        raise EnvelopeError(f"The timestamp {timestamp!r} is not ISO 8601.") from error
+    at_ms = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
+    if at_ms < 0:
+        raise EnvelopeError(f"The timestamp {timestamp!r} is before 1970.")
+    return at_ms
 
 
 @lru_cache(maxsize=16)

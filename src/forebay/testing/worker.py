@@ -37,7 +37,8 @@ from forebay.worker.middleware import Middleware
 from forebay.worker.outcomes import Done, Outcome, Reject, StillRunning
 from forebay.worker.queue import Queue
 from forebay.worker.received import Received
-from forebay.worker.routing import Route, Router
+from forebay.worker.route import Route
+from forebay.worker.routing import Router
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.settlement import Group
 from forebay.worker.source import Source

@@ -11,7 +11,7 @@ from forebay.worker.drain import CONFIRM_MS
 from forebay.worker.history import INTERRUPTIONS_MAX
 from forebay.worker.queue import Queue
 from forebay.worker.queue_facts import QueueFacts
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 from forebay.worker.settings import WorkerSettings
 
 #: How long a call of the heartbeat may take that fails, in seconds: the client's timeout.

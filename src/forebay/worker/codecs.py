@@ -1,4 +1,4 @@
-"""What a message's body is: our envelope, plain JSON, an SNS notification or text."""
+"""What a message is: our envelope, a pack of them, plain JSON, an SNS notification or text."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from msgspec.json import Decoder
 
 from forebay.errors import ForebayError
 from forebay.messages.envelope import Envelope, EnvelopeError, decode_envelope
+from forebay.messages.packing import PACK_ATTRIBUTE, PackHeader, open_pack
 from forebay.protocol.actions import Message, MessageAttributes, MessageAttributeValue
 
 
@@ -27,6 +28,9 @@ class Parcel(Struct, frozen=True, kw_only=True):
     #: The payload as JSON; None when the text is no JSON.
     json: str | Raw | None = None
     envelope: Envelope | None = None
+    #: The header of a pack that can be unpacked, and its content, which is not kept unpacked.
+    pack: PackHeader | None = None
+    content: bytes = b""
     #: Message attributes that SNS wrote into the body; None for those of the message itself.
     attributes: MessageAttributes | None = None
     #: Why the text is not an envelope.
@@ -59,7 +63,13 @@ _read_notification = Decoder(_Notification).decode
 
 
 def ENVELOPE_OR_RAW(message: Message) -> Parcel:  # noqa: N802 - used as a constant
-    """Our envelope, an SNS notification, whose message is read in its place, JSON, or text."""
+    """Our envelope, a pack, an SNS notification, whose message is read in its place, JSON, or text.
+
+    Raises PackError for a pack that cannot be unpacked.
+    """
+    pack = _pack(message.body, message.message_attributes)
+    if pack is not None:
+        return pack
     try:
         envelope = decode_envelope(message.body)
     except EnvelopeError as error:
@@ -71,7 +81,10 @@ def ENVELOPE_OR_RAW(message: Message) -> Parcel:  # noqa: N802 - used as a const
 
 
 def ENVELOPE(message: Message) -> Parcel:  # noqa: N802
-    """Our envelope and nothing else."""
+    """Our envelope or a pack, and nothing else."""
+    pack = _pack(message.body, message.message_attributes)
+    if pack is not None:
+        return pack
     try:
         envelope = decode_envelope(message.body)
     except EnvelopeError as error:
@@ -107,11 +120,24 @@ def _unwrapped(notification: _Notification) -> Parcel:
     attributes = {
         name: _attribute(each) for name, each in notification.message_attributes.items()
     } or None
+    pack = _pack(text, attributes)
+    if pack is not None:
+        return pack
     try:
         envelope = decode_envelope(text)
     except EnvelopeError as error:
         return _without_envelope(text, error, attributes)
     return Parcel(text=text, json=envelope.payload, envelope=envelope, attributes=attributes)
+
+
+def _pack(text: str, attributes: MessageAttributes | None) -> Parcel | None:
+    attribute = (attributes or {}).get(PACK_ATTRIBUTE)
+    if attribute is None or attribute.binary_value is None:
+        return None
+    content = attribute.binary_value
+    return Parcel(
+        text=text, pack=open_pack(text, content).header, content=content, attributes=attributes
+    )
 
 
 def _without_envelope(

@@ -29,7 +29,7 @@ from forebay.worker.outcomes import (
 )
 from forebay.worker.received import Received
 from forebay.worker.returned import outcomes, said
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 from forebay.worker.threads import ThreadCall, Threads, cancels_asked_for
 
 _log = logging.getLogger(__name__)

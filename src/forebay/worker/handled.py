@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forebay.worker.received import Received
-    from forebay.worker.routing import Route
+    from forebay.worker.route import Route
 
 #: The handler around the current code and what it was called with; None outside of handlers. A
 #: pair, since it is made for every message.

@@ -14,7 +14,7 @@ from forebay.protocol.identifiers import queue_key_from_arn
 from forebay.worker.check import CheckedQueue, DeadLetterFacts
 from forebay.worker.queue import Queue
 from forebay.worker.queue_facts import is_denied, queue_facts
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 
 if TYPE_CHECKING:
     from forebay.worker.worker import Worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from msgspec import Raw
+from msgspec import MsgspecError, Raw
 from msgspec.inspect import CustomType, DataclassType, Field, Type, type_info
 from msgspec.json import Decoder
 
@@ -31,17 +31,30 @@ def payload_reader(payload_type: Any) -> PayloadReader:
     Raises SettingsError when no JSON could ever be read as it. Pydantic is imported only for a type
     that is made of its models.
     """
+    if not reads_natively(payload_type):
+        return _pydantic_reader(payload_type)
+    return Decoder(payload_type).decode
+
+
+def reads_natively(payload_type: Any) -> bool:
+    """Whether msgspec reads the type; otherwise pydantic does. Raises SettingsError if neither."""
     name = type_name(payload_type)
     try:
         strangers = {info.cls for info in _parts(type_info(payload_type)) if _is_strange(info)}
         if any(hasattr(stranger, "__pydantic_validator__") for stranger in strangers):
-            return _pydantic_reader(payload_type)
+            return False
         if strangers:
             names = ", ".join(sorted(type_name(stranger) for stranger in strangers))
             raise SettingsError(f"{name} cannot be read from JSON, because of {names}. {_KINDS}")
-        return Decoder(payload_type).decode
+        Decoder(payload_type)
     except (TypeError, NameError, ValueError) as error:
         raise SettingsError(f"{name} cannot be read from JSON: {error}. {_KINDS}") from error
+    return True
+
+
+def why_not(error: Exception) -> str:
+    """Why a payload does not fit its type, of what reading it raised."""
+    return str(error) if isinstance(error, MsgspecError | PayloadError) else repr(error)
 
 
 def type_name(payload_type: Any) -> str:

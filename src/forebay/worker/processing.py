@@ -20,7 +20,7 @@ from forebay.worker.outcomes import Failed, Reject
 from forebay.worker.priority_buffer import PriorityBuffer
 from forebay.worker.queue import Priority
 from forebay.worker.received import Received
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 from forebay.worker.source import Source
 
 #: A message group of one of the queues.

@@ -17,7 +17,7 @@ from forebay.worker.outcomes import (
     Retry,
 )
 from forebay.worker.received import Received
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 
 _DONE = Done()
 _INTERRUPTED = Interrupted()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar, Unpack, overload
-
-from msgspec import MsgspecError, Struct
+from typing import Any, NamedTuple, TypeAlias, TypeVar, Unpack, overload
 
 from forebay.errors import SettingsError, in_words
-from forebay.number_settings import require_number
-from forebay.protocol.limits import VISIBILITY_TIMEOUT_SECONDS_MAX
-from forebay.worker.breaker import CircuitBreaker
+from forebay.messages.packing import PackError
 from forebay.worker.codecs import ENVELOPE_OR_RAW, TEXT, Codec, Parcel
-from forebay.worker.functions import check_handler, innermost, is_async
 from forebay.worker.lease import Lease
-from forebay.worker.limits import Limit
 from forebay.worker.outcomes import Reject, Retry
-from forebay.worker.payloads import PayloadError, PayloadReader, payload_reader, type_name
+from forebay.worker.packs import PackReader, packed_type
+from forebay.worker.payloads import payload_reader, type_name, why_not
 from forebay.worker.received import Received
+from forebay.worker.route import WITHIN_MS_DEFAULT, ParcelReader, Route, RouteOptions, new_route
 
 T = TypeVar("T")
 
@@ -36,57 +32,7 @@ BatchR = TypeVar("BatchR", bound=Awaitable[BatchSaid] | BatchSaid)
 Handler: TypeAlias = Callable[[Received[T]], R]
 BatchHandler: TypeAlias = Callable[[list[Received[T]]], BatchR]
 
-#: Most messages that one call of a handler gets, and the longest time that they are gathered for.
-#: Source: AWS Lambda's event source mapping for SQS, whose window is five minutes at most.
-BATCH_MAX = 10_000
-WITHIN_MS_MAX = 300_000
-
-#: How long a batch is gathered when its handler does not say, in milliseconds.
-WITHIN_MS_DEFAULT = 200
-
 _Function = TypeVar("_Function", bound=Callable[[Any], Any])
-
-
-class RouteOptions(TypedDict, total=False):
-    """What every handler may be registered with."""
-
-    #: How long one call may take, in seconds. None, the default, is any time.
-    timeout_s: float | None
-    #: How many of its calls may run, or start in a second, in all or by key.
-    limits: Sequence[Limit]
-    #: Keeps its messages waiting while it fails too often.
-    breaker: CircuitBreaker | None
-
-
-_OPTIONS = {"batch", "within_ms", *RouteOptions.__annotations__}
-
-
-class Route(Struct, frozen=True, eq=False, kw_only=True):
-    """A handler and how it wants its messages."""
-
-    #: The type of message; in parentheses the name of a handler that no type of message names.
-    name: str
-    call: Callable[[Any], Any]
-    #: Whether it is a plain function, which would hold up the event loop.
-    plain: bool
-    #: None for the default handler, which takes the text as it is.
-    read: PayloadReader | None = None
-    payload_type_name: str = "str"
-    #: Most messages in one call; 0 hands over one at a time, outside of a list.
-    batch: int = 0
-    #: How long a batch is gathered at most, in milliseconds.
-    within_ms: int = 0
-    #: How long a call may take, in seconds; None for any time.
-    timeout_s: float | None = None
-    limits: tuple[Limit, ...] = ()
-    breaker: CircuitBreaker | None = None
-
-    @property
-    def handler_name(self) -> str:
-        """The handler's name in its module, for logs."""
-        function = innermost(self.call)
-        name: str = getattr(function, "__qualname__", type(function).__qualname__)
-        return name
 
 
 class Routed(NamedTuple):
@@ -150,6 +96,9 @@ class Router:
         The payload is made a `payload_type`: a msgspec struct, a dataclass, a TypedDict, a plain
         type or a pydantic 2 model. A payload that does not fit is rejected.
 
+        With Pack[T] the function takes packs, and plain envelopes as packs of one. A payload that
+        does not fit T is then one of the pack's `bad` records.
+
         With `batch` the function gets a list of at most so many messages, gathered for at most
         `within_ms`. It returns None when all are done, or a mapping from the messages that are not
         to the exception of each; what it raises holds for all. On a FIFO queue the later messages
@@ -209,7 +158,7 @@ class Router:
         """Register the decorated function for every message: one type of payload, however it comes.
 
         It gets plain JSON, as with `raw`, and the payload of an envelope whose type has no handler
-        of its own.
+        of its own. With Pack[T] it gets packs and envelopes, and no plain JSON.
         """
         return self._registering((_Other.RAW, _Other.TYPE), "(every)", payload_type, options)
 
@@ -242,7 +191,7 @@ class Router:
         """
 
         def register(function: _Function) -> _Function:
-            self._add((_Other.DEFAULT,), _route("(default)", function, options))
+            self._add((_Other.DEFAULT,), new_route("(default)", function, options))
             return function
 
         return register if function is None else register(function)
@@ -273,15 +222,19 @@ class Router:
         route = self._taker(parcel)
         if route is None:
             raise Reject(problem or self._why_not(parcel))
-        payload = parcel.text if route.read is None else _payload(route, route.read, parcel)
-        envelope = parcel.envelope
+        envelope, pack = parcel.envelope, parcel.pack
+        identifier, message_type, key = lease.message_id, None, None
+        if envelope is not None:
+            identifier, message_type, key = envelope.id, envelope.type, envelope.key
+        elif pack is not None:
+            identifier, message_type = pack.pack, pack.type
         return Routed(
             route,
             Received(
-                id=lease.message_id if envelope is None else envelope.id,
-                type=None if envelope is None else envelope.type,
-                key=None if envelope is None else envelope.key,
-                payload=payload,
+                id=identifier,
+                type=message_type,
+                key=key,
+                payload=parcel.text if route.read is None else route.read(parcel),
                 lease=lease,
                 envelope=envelope,
                 text=parcel.text,
@@ -293,21 +246,38 @@ class Router:
         """What the body is, and why the codec could not read it, if it could not."""
         try:
             return (self._codec or ENVELOPE_OR_RAW)(lease.message), ""
+        except PackError as error:
+            # Whoever takes its header as text would take all that it holds for done.
+            raise Reject(str(error)) from error
         except Exception as error:
             # A codec may be anybody's; what it makes of a strange body must not stop the worker.
             return TEXT(lease.message), in_words(error)
 
     def _taker(self, parcel: Parcel) -> Route | None:
         routes = self._routes
+        if parcel.pack is not None:
+            route = self._route_of(parcel.pack.type)
+            return route if route is not None and route.takes_packs else None
         if parcel.envelope is not None:
-            route = routes.get(parcel.envelope.type) or routes.get(_Other.TYPE)
+            route = self._route_of(parcel.envelope.type)
         else:
             route = routes.get(_Other.RAW)
             if parcel.json is None and (route is None or route.payload_type_name != "str"):
                 route = None
         return route or routes.get(_Other.DEFAULT)
 
+    def _route_of(self, message_type: str) -> Route | None:
+        return self._routes.get(message_type) or self._routes.get(_Other.TYPE)
+
     def _why_not(self, parcel: Parcel) -> str:
+        if parcel.pack is not None:
+            route = self._route_of(parcel.pack.type)
+            wanted = "Pack[...]" if route is None else f"Pack[{route.payload_type_name}]"
+            return (
+                f"The message is a pack of {parcel.pack.events} {parcel.pack.type!r} envelopes, and"
+                " no handler takes packs of that type. Register"
+                f" {'one' if route is None else route.handler_name} with {wanted}."
+            )
         if parcel.envelope is not None:
             known = ", ".join(repr(key) for key in self._routes if isinstance(key, str)) or "none"
             return (
@@ -333,15 +303,27 @@ class Router:
         payload_type: Any,
         options: Mapping[str, Any],
     ) -> Callable[[_Function], _Function]:
-        read = payload_reader(payload_type)
+        of_packs = packed_type(payload_type)
+        if of_packs is None:
+            payload_name = type_name(payload_type)
+            read = _payload_of(payload_type, payload_name)
+        elif keys == (_Other.RAW,):
+            raise SettingsError(
+                "Plain JSON comes in no pack. Use @router.handler or @router.every."
+            )
+        else:
+            keys = tuple(key for key in keys if key is not _Other.RAW)
+            reader = PackReader(of_packs)
+            payload_name, read = reader.type_name, reader.read
 
         def register(function: _Function) -> _Function:
-            route = _route(
+            route = new_route(
                 name,
                 function,
                 options,
                 read=read,
-                payload_type_name=type_name(payload_type),
+                payload_type_name=payload_name,
+                takes_packs=of_packs is not None,
             )
             self._add(keys, route)
             return function
@@ -361,79 +343,22 @@ class Router:
         return [each for parent in self._parents for each in (parent, *parent._ancestors())]
 
 
-def _payload(route: Route, read: PayloadReader, parcel: Parcel) -> Any:
-    if parcel.json is None:
-        return parcel.text
-    try:
-        return read(parcel.json)
-    except Exception as error:
-        if parcel.envelope is None and route.payload_type_name == "str":
-            # Who asks for text means the text of a 5 or a {} too.
+def _payload_of(payload_type: Any, payload_name: str) -> ParcelReader:
+    read_json = payload_reader(payload_type)
+
+    def read(parcel: Parcel) -> Any:
+        if parcel.json is None:
             return parcel.text
-        # Whatever the type's own checks raise, the same payload would raise it again.
-        what = f"this {parcel.envelope.type!r} message" if parcel.envelope else "this message"
-        raise Reject(
-            f"The payload of {what} does not fit {route.payload_type_name}:"
-            f" {error if isinstance(error, MsgspecError | PayloadError) else repr(error)}"
-        ) from error
+        try:
+            return read_json(parcel.json)
+        except Exception as error:
+            if parcel.envelope is None and payload_name == "str":
+                # Who asks for text means the text of a 5 or a {} too.
+                return parcel.text
+            # Whatever the type's own checks raise, the same payload would raise it again.
+            what = f"this {parcel.envelope.type!r} message" if parcel.envelope else "this message"
+            raise Reject(
+                f"The payload of {what} does not fit {payload_name}: {why_not(error)}"
+            ) from error
 
-
-def _route(
-    name: str,
-    function: Callable[[Any], Any],
-    options: Mapping[str, Any],
-    *,
-    read: PayloadReader | None = None,
-    payload_type_name: str = "str",
-) -> Route:
-    """Raises SettingsError when the function cannot be a handler or an option is out of range."""
-    strange = ", ".join(sorted(options.keys() - _OPTIONS))
-    if strange:
-        raise SettingsError(
-            f"The handler of {name!r} has no option {strange}. Its options are"
-            f" {', '.join(sorted(_OPTIONS))}."
-        )
-    batch = options.get("batch")
-    within_ms = options.get("within_ms", WITHIN_MS_DEFAULT)
-    timeout_s = options.get("timeout_s")
-    if batch is None and "within_ms" in options:
-        raise SettingsError(f"The handler of {name!r} has within_ms but no batch; give both.")
-    for option, value, low, high in (
-        ("batch", batch, 1, BATCH_MAX),
-        ("within_ms", within_ms, 0, WITHIN_MS_MAX),
-    ):
-        if value is not None and not (isinstance(value, int) and low <= value <= high):
-            raise SettingsError(
-                f"{option} of the handler of {name!r} is {value!r}; it must be a whole number from"
-                f" {low} to {high}."
-            )
-    if timeout_s is not None:
-        require_number(f"timeout_s of the handler of {name!r}", timeout_s)
-    if timeout_s is not None and not 0 < timeout_s <= VISIBILITY_TIMEOUT_SECONDS_MAX:
-        raise SettingsError(
-            f"timeout_s of the handler of {name!r} is {timeout_s}; it must be above 0 and at most"
-            f" {VISIBILITY_TIMEOUT_SECONDS_MAX} seconds."
-        )
-    limits = options.get("limits", ())
-    if not isinstance(limits, Iterable) or not all(isinstance(each, Limit) for each in limits):
-        raise SettingsError(
-            f"limits of the handler of {name!r} is {limits!r}; it must be a list of Limits."
-        )
-    breaker = options.get("breaker")
-    if not isinstance(breaker, CircuitBreaker | None):
-        raise SettingsError(
-            f"breaker of the handler of {name!r} is {breaker!r}; it must be a CircuitBreaker."
-        )
-    check_handler(name, function)
-    return Route(
-        name=name,
-        call=function,
-        plain=not is_async(function),
-        read=read,
-        payload_type_name=payload_type_name,
-        batch=batch or 0,
-        within_ms=within_ms if batch else 0,
-        timeout_s=timeout_s,
-        limits=tuple(limits),
-        breaker=breaker,
-    )
+    return read

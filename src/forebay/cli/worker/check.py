@@ -27,7 +27,7 @@ from forebay.worker.check import (
 )
 from forebay.worker.inspection import declared, inspected
 from forebay.worker.limits import Limit
-from forebay.worker.routing import Route
+from forebay.worker.route import Route
 from forebay.worker.settings import WorkerSettings
 
 #: Columns of tables that go to a file or a pipe: enough for the longest names.
