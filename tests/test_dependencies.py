@@ -16,6 +16,7 @@ SOURCE = ROOT / "src"
 EXTRAS = {
     "forebay/apps": "demo",
     "forebay/idempotency/postgres": "postgres",
+    "forebay/parameters/postgres": "postgres",
     "forebay/sql/on_postgres": "postgres",
 }
 

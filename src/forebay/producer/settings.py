@@ -11,7 +11,7 @@ from forebay.number_settings import require_numbers
 from forebay.protocol import limits
 
 #: What a setting may be: its least and its most value.
-RANGES: dict[str, tuple[int, int]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, limits.BATCH_ENTRIES_MAX),
     "flush_ms": (1, 60_000),
     "buffer_size": (1, 100_000_000),
@@ -20,6 +20,7 @@ RANGES: dict[str, tuple[int, int]] = {
     "block_ms": (0, 600_000),
     "spill_bytes": (1024 * 1024, 1024**4),
     "spill_segment_bytes": (64 * 1024, 1024**3),
+    "replay_share": (0.01, 1),
 }
 
 
@@ -76,11 +77,6 @@ class ProducerSettings(Struct, frozen=True, kw_only=True):
                 raise SettingsError(
                     f"ProducerSettings.{name} is {value}; it must be {least} to {most}."
                 )
-        if not 0 < self.replay_share <= 1:
-            raise SettingsError(
-                f"ProducerSettings.replay_share is {self.replay_share};"
-                " it must be above 0 and at most 1."
-            )
         for name, kind in (("when_full", WhenFull), ("spill_full", SpillFull)):
             value = getattr(self, name)
             if value not in list(kind):

@@ -90,5 +90,5 @@ def _in_psycopg_form(statement: str) -> bytes:
 
 
 def in_one_line(error: Error) -> str:
-    """What PostgreSQL or psycopg says, in one line without its full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    """What PostgreSQL or psycopg says, in one line without the mark at its end."""
+    return " ".join(str(error).split()).rstrip(".?") or type(error).__name__

@@ -16,7 +16,7 @@ from forebay.worker.queue import HIGH, LOW, MEDIUM, Priority
 _DAY_S = 86_400
 
 #: What a setting may be: its least and its most value. None has no bound.
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "concurrency": (1, 100_000),
     "concurrency_min": (1, 100_000),
     "pollers": (1, 1_000),
@@ -55,7 +55,7 @@ ADJUSTABLE = (
 )
 
 #: What may not be above what.
-_ORDERED = (
+ORDERED = (
     ("concurrency_min", "concurrency"),
     ("pollers_min", "pollers"),
     ("backoff_base_s", "backoff_max_s"),
@@ -138,13 +138,13 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         require_numbers(self)
-        for name, (low, high) in _RANGES.items():
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is None:
                 continue
             if not low <= value <= high or math.isnan(value):
                 raise SettingsError(f"{name} is {value}; it must be from {low:,} to {high:,}.")
-        for low_name, high_name in _ORDERED:
+        for low_name, high_name in ORDERED:
             low_value, high_value = getattr(self, low_name), getattr(self, high_name)
             if low_value is not None and low_value > high_value:
                 raise SettingsError(

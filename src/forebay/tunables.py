@@ -1,0 +1,251 @@
+"""What can be changed about producers and workers while they work, in one schema.
+
+Ranges and defaults are those of ProducerSettings and WorkerSettings, where they stand once. A
+parameter of the store has the name of the setting behind `sqs_` or `worker_`.
+
+    async with live_parameters("sqlite:///parameters.db") as live:
+        follow(live, producer=producer, worker=worker)
+        await worker.run()
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from forebay.clock import Clock
+from forebay.errors import SettingsError
+from forebay.parameters.address import open_store
+from forebay.parameters.live import POLL_S, LiveParameters
+from forebay.parameters.schema import InOrder, Parameter, Schema, Value
+from forebay.producer import settings as producer_settings
+from forebay.producer.settings import ProducerSettings, SpillFull, WhenFull
+from forebay.worker import settings as worker_settings
+from forebay.worker.settings import ADJUSTABLE, WorkerSettings
+
+_log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=Struct)
+
+_SQS, _WORKER = "sqs_", "worker_"
+
+#: What each setting of a producer counts, and what it does.
+_PRODUCER = {
+    "batch_size": ("messages", "Most messages in one SendMessageBatch call."),
+    "flush_ms": ("ms", "How long a message may wait for its batch or pack to fill."),
+    "buffer_size": ("messages", "Most messages that are accepted and not yet settled."),
+    "timeout_ms": ("ms", "How long one attempt of a SendMessageBatch call may take."),
+    "concurrency": ("calls", "Most SendMessageBatch calls under way at once."),
+    "when_full": ("", "What `send` does when the buffer is full."),
+    "block_ms": ("ms", "How long `send` may wait for room where it waits."),
+    "replay_share": ("", "The part of the calls that what was spilled gets beside live traffic."),
+}
+
+#: The words that a setting takes.
+_CHOICES = {"when_full": tuple(WhenFull), "spill_full": tuple(SpillFull)}
+
+_MEANINGS = {
+    "concurrency": ("handlers", "Most handlers that run at the same time."),
+    "concurrency_min": (
+        "handlers",
+        "As many may run however little there is to do. By default four, or the most if that is"
+        " less.",
+    ),
+    "pollers": ("receives", "Most receives in flight at the same time."),
+    "pollers_min": ("receives", "As many may be in flight however little there is to do."),
+    "buffer_high": (
+        "messages",
+        "Most messages of queues of the high class that wait for a handler. By default twice the"
+        " concurrency.",
+    ),
+    "buffer_medium": ("messages", "The same for queues of the medium class."),
+    "buffer_low": ("messages", "The same for queues of the low class."),
+}
+
+
+class HasProducerSettings(Protocol):
+    """A producer, as far as its settings go."""
+
+    @property
+    def settings(self) -> ProducerSettings: ...
+    @settings.setter
+    def settings(self, settings: ProducerSettings) -> None: ...
+
+
+class Adjustable(Protocol):
+    """A worker, as far as what can be changed goes."""
+
+    settings: WorkerSettings
+
+    def adjust(self, settings: WorkerSettings) -> None: ...
+
+
+def _producer_parameters() -> list[Parameter]:
+    defaults = ProducerSettings()
+    return [
+        _parameter(_SQS, name, getattr(defaults, name), producer_settings.RANGES, unit, meaning)
+        for name, (unit, meaning) in _PRODUCER.items()
+    ]
+
+
+def _worker_parameters() -> list[Parameter]:
+    defaults = WorkerSettings()
+    return [
+        _parameter(_WORKER, name, getattr(defaults, name), worker_settings.RANGES, *_MEANINGS[name])
+        for name in ADJUSTABLE
+    ]
+
+
+def _parameter(
+    prefix: str,
+    name: str,
+    default: Value | None,
+    ranges: Mapping[str, tuple[float, float]],
+    unit: str,
+    meaning: str,
+) -> Parameter:
+    if name in _CHOICES:
+        words = tuple(map(str, _CHOICES[name]))
+        return Parameter(name=prefix + name, default=str(default), meaning=meaning, choices=words)
+    least, most = ranges[name]
+    return Parameter(
+        name=prefix + name,
+        default=default,
+        meaning=meaning,
+        unit=unit,
+        least=least,
+        most=most,
+        whole=not isinstance(default, float),
+    )
+
+
+#: Everything that can be changed live.
+SCHEMA = Schema(
+    [*_producer_parameters(), *_worker_parameters()],
+    [
+        InOrder(_WORKER + lower, _WORKER + upper)
+        for lower, upper in worker_settings.ORDERED
+        if lower in ADJUSTABLE and upper in ADJUSTABLE
+    ],
+)
+
+
+@asynccontextmanager
+async def live_parameters(
+    url: str, *, poll_s: float = POLL_S, clock: Clock | None = None
+) -> AsyncIterator[LiveParameters]:
+    """The parameters of a store, followed for as long as the block lasts.
+
+    A store that is away at the beginning is waited for while the program works with its own
+    settings. Raises SettingsError for a URL that names no store.
+    """
+    store = open_store(url, SCHEMA)
+    try:
+        async with LiveParameters(store, poll_s=poll_s, clock=clock) as live:
+            yield live
+    finally:
+        await store.close()
+
+
+def follow(
+    live: LiveParameters,
+    *,
+    producer: HasProducerSettings | None = None,
+    worker: Adjustable | None = None,
+) -> Callable[[], None]:
+    """Let a producer and a worker have what is set, now and whenever it changes.
+
+    What is not set is as the program has made them. A value that does not go with the program's own
+    settings is logged and left out. What is returned ends it. Call this in the event loop's thread.
+    """
+    ends = []
+    if producer is not None:
+        ends.append(live.subscribe(_Follower(_SQS, producer, _give_producer)))
+    if worker is not None:
+        ends.append(live.subscribe(_Follower(_WORKER, worker, _give_worker)))
+
+    def end() -> None:
+        for each in ends:
+            each()
+
+    return end
+
+
+def _give_producer(producer: HasProducerSettings, settings: ProducerSettings) -> None:
+    producer.settings = settings
+
+
+def _give_worker(worker: Adjustable, settings: WorkerSettings) -> None:
+    worker.adjust(settings)
+
+
+class _Follower:
+    """Turns what is set into the settings of one producer or worker."""
+
+    def __init__(self, prefix: str, owner: Any, give: Callable[[Any, Any], None]) -> None:
+        self._prefix = prefix
+        self._owner = owner
+        self._give = give
+        #: What the program has made its owner with, of those that were set since.
+        self._own: dict[str, object] = {}
+        #: What its owner did not take, as it was logged.
+        self._refused: dict[str, str] = {}
+
+    def __call__(self, values: Mapping[str, Value]) -> None:
+        current = self._owner.settings
+        asked = {
+            name.removeprefix(self._prefix): value
+            for name, value in values.items()
+            if name.startswith(self._prefix)
+        }
+        for name in asked.keys() - self._own.keys():
+            self._own[name] = getattr(current, name)
+        wanted = {
+            name: _of_kind(asked[name], own) if name in asked else own
+            for name, own in self._own.items()
+        }
+        settings, refused = _as_far_as_possible(current, wanted)
+        self._say(refused)
+        if settings != current:
+            self._give(self._owner, settings)
+
+    def _say(self, refused: Mapping[str, str]) -> None:
+        for name, reason in refused.items():
+            if self._refused.get(name) != reason:
+                _log.error(
+                    "%s%s does not go with the program's own settings, and stays as it is: %s",
+                    self._prefix,
+                    name,
+                    reason,
+                )
+        self._refused = dict(refused)
+
+
+def _of_kind(value: Value, own: object) -> object:
+    """A value as its setting has it: a word is one of an enumeration's there."""
+    return type(own)(str(value)) if isinstance(own, StrEnum) else value
+
+
+def _as_far_as_possible(settings: S, wanted: Mapping[str, object]) -> tuple[S, dict[str, str]]:
+    """Settings with what is wanted, and why the rest was left out, by name."""
+    try:
+        return replace(settings, **wanted), {}
+    except SettingsError:
+        pass
+    left, refused = dict(wanted), dict[str, str]()
+    while True:
+        refused.clear()
+        for name in sorted(left):
+            try:
+                settings = replace(settings, **{name: left[name]})
+            except SettingsError as error:
+                refused[name] = f"{error}"
+        if len(refused) == len(left):
+            return settings, refused
+        left = {name: left[name] for name in refused}
