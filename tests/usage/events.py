@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from msgspec import Struct
+from typing import Any
 
 from forebay.apps.usage.domain import ANALYTICS_EVENT_TYPE, USAGE_LOG_TYPE, AnalyticsEvent, UsageLog
-from forebay.apps.usage.packs import BadRecord, Pack, Record
+from forebay.worker.packs import BadRecord, Pack, Record
 
 #: 2026-11-28, noon.
 NOON_MS = 1_795_867_200_000
@@ -26,7 +25,7 @@ def pack(
     sealed: bool = True,
     key: str | None = None,
     bad: Sequence[BadRecord] = (),
-) -> Pack[Struct]:
+) -> Pack[Any]:
     """A pack of events, a millisecond apart unless their times are given."""
     first = payloads[0] if payloads else LOG
     return Pack(
@@ -35,7 +34,7 @@ def pack(
         node=node,
         sealed=sealed,
         records=[
-            Record(index, times[index] if times else at_ms + index, payload, key)
+            Record(index, times[index] if times else at_ms + index, payload, key, identifier)
             for index, payload in enumerate(payloads)
         ],
         bad=list(bad),

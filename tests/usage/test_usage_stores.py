@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from forebay.apps.usage.admission import KEY_MAX
 from forebay.apps.usage.domain import AnalyticsEvent, UsageLog
-from forebay.apps.usage.packs import BadRecord
 from forebay.apps.usage.store import Totals, UsageStore, Written
 from forebay.clock import ManualClock
 from forebay.errors import SettingsError
+from forebay.worker.packs import BadRecord
 from tests.usage.conftest import Sql
 from tests.usage.events import DAY_MS, LOG, NOON_MS, pack
 
@@ -219,7 +219,8 @@ async def test_another_type_has_a_table_of_its_own_and_no_counters(
 async def test_a_type_without_a_table_is_refused_and_nothing_is_written(
     store: UsageStore,
 ) -> None:
-    unknown = replace(pack("p2", LOG), type="heartbeat")
+    unknown = pack("p2", LOG)
+    unknown.type = "heartbeat"
     with pytest.raises(SettingsError, match="no table for events of the type 'heartbeat'"):
         await store.write([pack("p1", LOG), unknown])
     assert await store.totals() == Totals(0, 0, 0, 0)

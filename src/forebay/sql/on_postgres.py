@@ -31,6 +31,8 @@ async def migrate(
     numbered = numbered_sql(package)
     table = Identifier(versions)
     async with connection.transaction(), connection.cursor(row_factory=tuple_row) as cursor:
+        # Who waited for the lock has to see what was done meanwhile, whatever the default is.
+        await cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         await cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await cursor.execute(
             "SELECT to_regclass(quote_ident(current_schema()) || '.' || %s) IS NULL", (versions,)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
-from msgspec.json import Encoder
+from msgspec.json import Decoder, Encoder
 from msgspec.structs import astuple
 
 from forebay.apps.usage.event_table import EventTable
-from forebay.apps.usage.packs import BadRecord, Pack, Record
 from forebay.apps.usage.retention import DAY_MS, Span, day_of
 from forebay.idempotency.statements import stored_name
+from forebay.worker.packs import BadRecord, Pack, Record
 
 #: What a whole number may be in both databases.
 _WHOLE_MIN, _WHOLE_MAX = -(2**63), 2**63 - 1
@@ -36,10 +36,11 @@ class Reject(Struct, frozen=True):
 
 
 #: A row of EVENT_COLUMNS and the struct's fields.
-Row = tuple[Any, ...]
+Row: TypeAlias = tuple[Any, ...]
 
 _encode_lines = Encoder().encode_lines
 _encode = Encoder().encode
+_decode_lines = Decoder(tuple[Any, ...]).decode_lines
 _at_ms = itemgetter(0)
 
 
@@ -63,13 +64,20 @@ class Admitted(Struct, frozen=True):
     node: str
     #: False when the id is kept as that of one event.
     sealed: bool
-    rows: list[Row]
-    #: The rows as JSON, an array in each line.
+    #: How many rows there are, and when the first one was made if there is one.
+    row_count: int
+    first_ms: int | None
+    #: The rows as JSON, an array in each line. Half a million tuples would keep the collector of
+    #: cycles busy.
     lines: bytes
     rejects: list[Reject]
     usage: UsageByKey
     #: The days of the rows.
     days: frozenset[int]
+
+    def rows(self) -> list[Row]:
+        """The rows, each of EVENT_COLUMNS and the struct's fields."""
+        return _decode_lines(self.lines)
 
 
 def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
@@ -98,7 +106,8 @@ def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
         node=node,
         # The id of an envelope that has a reject is kept as a pack's: no row can keep it.
         sealed=pack.sealed or bool(bad) or len(rows) != 1,
-        rows=rows,
+        row_count=len(rows),
+        first_ms=rows[0][0] if rows else None,
         lines=lines,
         rejects=[_reject(each, identifier, table, node) for each in bad],
         usage=_usage(rows, keys),

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from forebay.apps.usage.packs import Pack
 from forebay.apps.usage.retention import Span
 from forebay.errors import StoreError
+from forebay.worker.packs import Pack
 
 
 class UsageStoreTooNew(StoreError):

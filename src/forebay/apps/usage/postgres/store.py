@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, Connection, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import CheckViolation, DeadlockDetected, SerializationFailure
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -22,7 +22,6 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from forebay.apps.usage import report_queries
 from forebay.apps.usage.admission import Admitted, admit
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable, EventTables
-from forebay.apps.usage.packs import Pack
 from forebay.apps.usage.postgres.partitions import (
     TableDay,
     drop_partitions,
@@ -48,6 +47,7 @@ from forebay.clock import Clock, SystemClock
 from forebay.errors import StoreError
 from forebay.sql.on_postgres import in_one_line, migrate, run_steps_at_once
 from forebay.sql.steps import Rows, Steps
+from forebay.worker.packs import Pack
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ class PostgresUsageStore:
             max_size=connections_max,
             timeout=CONNECTION_WAIT_S,
             kwargs={"autocommit": True},
-            configure=_make_durable,
+            configure=_prepare,
             open=True,
         )
         return cls(pool, retention=retention, tables=tables, clock=clock)
@@ -276,8 +276,10 @@ class PostgresUsageStore:
                 raise _unusable(error) from error
 
 
-def _make_durable(connection: _Connection) -> None:
+def _prepare(connection: _Connection) -> None:
     connection.execute(_DURABLE)
+    # One that waited for another's lock has to see what the other did.
+    connection.isolation_level = IsolationLevel.READ_COMMITTED
 
 
 def _days(admitted: Iterable[Admitted], now_ms: int) -> set[TableDay]:

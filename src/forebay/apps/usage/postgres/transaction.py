@@ -63,12 +63,12 @@ def write_packs(connection: Connection[Any], admitted: Sequence[Admitted], now_m
                     [each.id for each in sealed],
                     [each.table.type_name for each in sealed],
                     [each.node for each in sealed],
-                    [len(each.rows) for each in sealed],
+                    [each.row_count for each in sealed],
                     [len(each.rejects) for each in sealed],
                 ),
             )
             numbers.update(cursor.fetchall())
-        events = sorted((each.rows[0][0], each.id) for each in admitted if not each.sealed)
+        events = sorted((each.first_ms or 0, each.id) for each in admitted if not each.sealed)
         if events:
             cursor.execute(
                 _NEW_EVENTS,
@@ -79,7 +79,7 @@ def write_packs(connection: Connection[Any], admitted: Sequence[Admitted], now_m
         by_table: dict[EventTable, list[Admitted]] = {}
         usage: UsageByKey = {}
         for pack in new:
-            if pack.rows:
+            if pack.row_count:
                 by_table.setdefault(pack.table, []).append(pack)
             add_usage(usage, pack.usage)
         for table, packs in by_table.items():
@@ -94,7 +94,7 @@ def write_packs(connection: Connection[Any], admitted: Sequence[Admitted], now_m
         if usage:
             cursor.execute(_COUNT, _counters(usage))
         return Written(
-            rows=sum(len(each.rows) for each in new),
+            rows=sum(each.row_count for each in new),
             rejects=len(rejects),
             packs=len(new),
             repeated=len(admitted) - len(new),
@@ -118,7 +118,7 @@ def csv_rows(pack: Admitted, number: int | None) -> bytes:
     in both, and `null` is not. A line break cannot be inside of a JSON text.
     """
     if b"\\" in pack.lines:
-        return b"".join(_quoted((*row, number, pack.node)) for row in pack.rows)
+        return b"".join(_quoted((*row, number, pack.node)) for row in pack.rows())
     end = b"," + _quoted((number, pack.node))
     return pack.lines.replace(b"]\n[", end)[1:-2] + end
 

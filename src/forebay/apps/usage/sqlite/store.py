@@ -11,7 +11,6 @@ import apsw
 from forebay.apps.usage import report_queries
 from forebay.apps.usage.admission import admit
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable, EventTables
-from forebay.apps.usage.packs import Pack
 from forebay.apps.usage.retention import DAY_MS, Retention, Span, day_name, days_ago_ms
 from forebay.apps.usage.sqlite.migrate import migrate
 from forebay.apps.usage.sqlite.transaction import write_packs
@@ -27,6 +26,7 @@ from forebay.apps.usage.store import (
 )
 from forebay.clock import Clock, SystemClock
 from forebay.sqlite import SharedWriter
+from forebay.worker.packs import Pack
 
 #: Most rows that are deleted in one transaction: others write in between.
 _DELETED_MAX = 20_000

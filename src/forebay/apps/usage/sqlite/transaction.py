@@ -46,21 +46,21 @@ def write_packs(connection: apsw.Connection, admitted: Sequence[Admitted], now_m
                 _NEW_PACK,
                 (
                     *(pack.id, pack.table.type_name, pack.node),
-                    *(len(pack.rows), len(pack.rejects), now_ms),
+                    *(pack.row_count, len(pack.rejects), now_ms),
                 ),
             ).get
             number = found
         else:
-            found = connection.execute(_NEW_EVENT, (pack.rows[0][0], pack.id)).get
+            found = connection.execute(_NEW_EVENT, (pack.first_ms, pack.id)).get
         if found is None:
             continue
         connection.executemany(
-            _insert(pack.table), ((*row, number, pack.node) for row in pack.rows)
+            _insert(pack.table), ((*row, number, pack.node) for row in pack.rows())
         )
         connection.executemany(_REJECT, _rejects(pack.rejects, now_ms))
         add_usage(usage, pack.usage)
         packs += 1
-        rows += len(pack.rows)
+        rows += pack.row_count
         rejects += len(pack.rejects)
     connection.executemany(
         _COUNT,

@@ -13,6 +13,7 @@ CREATE TABLE usage_packs (
     rejects integer NOT NULL,
     written_ms bigint NOT NULL
 );
+CREATE INDEX usage_packs_by_time ON usage_packs USING brin (written_ms);
 
 -- The ids of the messages that hold one event. The time comes with the id and stays the same, and
 -- goes first so that new ids are beside each other in the index.
