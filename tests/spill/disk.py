@@ -75,8 +75,11 @@ class Disk:
         return Disk({path: Inode(self._torn(inode, random)) for path, inode in entries.items()})
 
     def killed(self) -> Disk:
-        """The disk that the next process finds when the machine goes on."""
-        return Disk({path: Inode(bytes(inode.data)) for path, inode in self.entries.items()})
+        """The disk that the next process finds when the machine goes on: nothing more is synced."""
+        disk = Disk(self.entries)
+        disk._durable = self._durable
+        disk._changes = self._changes
+        return disk
 
     def _torn(self, inode: Inode, random: Random) -> bytes:
         data = bytearray(inode.synced)

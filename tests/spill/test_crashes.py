@@ -42,10 +42,11 @@ class Life:
         self.appending = set()
 
     def acknowledge(self, spill: Spill, taken: list[tuple[SpillToken, str]]) -> None:
-        self.acknowledging = {name for _, name in taken}
+        names = {name for _, name in taken}
+        self.acknowledging |= names
         spill.acknowledge(token for token, _ in taken)
-        self.acknowledged |= self.acknowledging
-        self.acknowledging = set()
+        self.acknowledged |= names
+        self.acknowledging -= names
 
     def checkpoint(self, spill: Spill, data: bytes) -> None:
         self.checkpoints.append(data)
@@ -133,6 +134,31 @@ def test_a_crash_at_every_step(limits: SpillLimits, seed: int) -> None:
         with pytest.raises(Crash):
             live(disk, limits, life)
         check(disk.killed() if seed == 0 else disk.crashed(random), limits, life)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_kill_and_then_a_power_cut(seed: int) -> None:
+    """What the killed process wrote and did not sync is there until the power is cut."""
+    random = Random(seed)
+    for at in range(steps_of(lambda disk: live(disk, LIMITS, Life()), Disk())):
+        disk, life = Disk(), Life()
+        disk.crash_at = at
+        with pytest.raises(Crash):
+            live(disk, LIMITS, life)
+        disk = disk.killed()
+        spill = opened(disk)
+        # What is read now was promised to nobody, and counts from here on.
+        taken = read(spill, 10**9)
+        life.appended |= {name for _, name in taken}
+        life.acknowledge(spill, taken[: len(taken) // 2])
+        life.append(spill, 3)
+        corrupt = spill.account.corrupt
+        disk = disk.crashed(random)
+        spill = opened(disk)
+        read(spill, 10**9)
+        assert spill.account.corrupt == corrupt
+        spill.close()
+        check(disk, LIMITS, life)
 
 
 @pytest.mark.parametrize("seed", range(3))

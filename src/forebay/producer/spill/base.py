@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 from msgspec import Struct
 
-from forebay.errors import ForebayError, SettingsError
+from forebay.errors import ForebayError, SettingsError, in_words
 from forebay.producer.settings import SpillFull
 
 
@@ -20,6 +21,24 @@ class SpillInUse(SpillError):
 
 class SpillTooNew(SpillError):
     """The spill directory was written by a newer Forebay. Upgrade, or choose another directory."""
+
+
+def as_spill_error(directory: Path, error: OSError | SpillError) -> SpillError:
+    """What to say when the disk fails a spill that is open."""
+    if isinstance(error, SpillError):
+        return error
+    return SpillError(
+        f"The spill directory {directory} cannot be read or written: {in_words(error)}."
+        " See that its disk works and has room."
+    )
+
+
+def unusable(directory: Path, error: OSError) -> SpillError:
+    """What to say when a spill cannot be opened."""
+    return SpillError(
+        f"The spill directory {directory} cannot be used: {in_words(error)}."
+        " Make it readable and writable, or choose another."
+    )
 
 
 class SpillRecord(Struct, frozen=True):

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections import deque
 from collections.abc import Iterable
 
+from forebay.errors import in_words
 from forebay.producer.spill.base import SpillRecord
 from forebay.producer.spill.files import Files
 from forebay.producer.spill.segments import Segment, SegmentReader, Step
 
+#: How often in a row a segment may fail to be read before it is given up.
+_ATTEMPTS = 3
+
+#: Errors that say nothing of the file: the process or the system is short of something.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+_log = logging.getLogger(__name__)
+
+
+class GivenUp(Exception):
+    """A segment cannot be read, however often it is tried."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__()
+        self.cause = cause
+
 
 class Cursor:
-    """Reads segments one after another, with one file open at a time."""
+    """Reads segments one after another, with one file open at a time.
+
+    What reads raises OSError, and GivenUp when it is the last in a row of them.
+    """
 
     def __init__(self, files: Files, segments: Iterable[Segment]) -> None:
         self._files = files
         self._unread = deque(segments)
         self._reader: SegmentReader | None = None
+        #: How often in a row reading failed.
+        self._failures = 0
 
     @property
     def segment(self) -> Segment | None:
@@ -35,8 +59,26 @@ class Cursor:
         self._unread.append(segment)
 
     def step(self) -> Step | None:
-        """What comes next in the segment; None at its end. Raises OSError."""
-        return self._open().step()
+        """What comes next in the segment; None at its end."""
+        try:
+            step = self._open().step()
+        except OSError as error:
+            self._fail(self._unread[0], error)
+            raise
+        self._failures = 0
+        return step
+
+    def _fail(self, segment: Segment, error: OSError) -> None:
+        """Raise GivenUp, or let the caller try again."""
+        if isinstance(error, FileNotFoundError):
+            raise GivenUp(error) from error
+        if error.errno in _PASSING:
+            return
+        self._failures += 1
+        if self._failures == _ATTEMPTS:
+            self._failures = 0
+            _log.error("%s cannot be read, and is given up: %s", segment.path, in_words(error))
+            raise GivenUp(error) from error
 
     def raw(self, step: Step) -> bytes:
         """The bytes that a step is about, as they are. Raises OSError."""
@@ -60,9 +102,19 @@ class Cursor:
             self._unread.remove(segment)
 
     def read_again(self, segment: Segment, offset: int, size_bytes: int) -> SpillRecord | None:
-        """A record that was read before; None when it is damaged since. Raises OSError."""
-        if self._reader is not None and self._reader.segment is segment:
-            return self._reader.read_again(offset, size_bytes)
+        """A record that was read before; None when it is damaged since."""
+        try:
+            if self._reader is not None and self._reader.segment is segment:
+                record = self._reader.read_again(offset, size_bytes)
+            else:
+                record = self._read_closed(segment, offset, size_bytes)
+        except OSError as error:
+            self._fail(segment, error)
+            raise
+        self._failures = 0
+        return record
+
+    def _read_closed(self, segment: Segment, offset: int, size_bytes: int) -> SpillRecord | None:
         reader = SegmentReader(self._files, segment)
         try:
             return reader.read_again(offset, size_bytes)

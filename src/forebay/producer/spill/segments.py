@@ -37,6 +37,8 @@ class Segment:
         self.stop = first
         #: How many of its records are handed out.
         self.handed_out = 0
+        #: Whether the disk fails to read it, however often it is tried.
+        self.given_up = False
 
     @property
     def name(self) -> str:
