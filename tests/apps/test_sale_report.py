@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from forebay.apps.sale.demo import DemoResult, DemoSettings
-from forebay.apps.sale.ledger import SaleLedger, Verdict
+from forebay.apps.sale.ledger import SaleLedger
 from forebay.apps.sale.report import json_report, print_report
+from forebay.apps.verdicts import Verdict
 from forebay.errors import SettingsError
 
 LEDGER = SaleLedger(

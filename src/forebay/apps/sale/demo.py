@@ -18,12 +18,13 @@ from forebay.apps.crew import Crew, free_ports, python
 from forebay.apps.progress import Audience, Count
 from forebay.apps.sale.catalogue import divide_seats
 from forebay.apps.sale.domain import BUG_MARKER
-from forebay.apps.sale.ledger import SaleFacts, SaleLedger, Verdict, balance, judge
+from forebay.apps.sale.ledger import SaleFacts, SaleLedger, balance, judge
 from forebay.apps.sale.notifications import NOTIFICATIONS_FILE, SqliteNotificationLog
 from forebay.apps.sale.queues import declare_queues, find_queues
 from forebay.apps.sale.readback import Progress, Stores, count_left, take_dead_letters
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
 from forebay.apps.usage.record_store import USAGE_FILE, SqliteUsageStore
+from forebay.apps.verdicts import Verdict
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
 from forebay.clock import Clock, SystemClock

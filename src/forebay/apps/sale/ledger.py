@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from forebay.apps.sale.domain import Outcome, Section, SectionKind
 from forebay.apps.sale.queues import ORDERS
+from forebay.apps.verdicts import Verdict
 
 #: A section's place in the facts: event and section name.
 SectionKey = tuple[str, str]
@@ -115,14 +116,6 @@ class SaleLedger(Struct, frozen=True, kw_only=True):
     busiest_second: int
     accept_p50_ms: float
     accept_p99_ms: float
-
-
-class Verdict(Struct, frozen=True):
-    """Whether an invariant holds, and what was counted or what breaks it."""
-
-    invariant: str
-    holds: bool
-    detail: str
 
 
 def balance(facts: SaleFacts) -> SaleLedger:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forebay.apps.sale.demo import DemoResult
+from forebay.apps.verdicts import verdict_table
 
 #: What the figures of the ledger mean, in the order of the table.
 _MEANINGS = {
@@ -30,7 +31,7 @@ _MEANINGS = {
 
 def report(result: DemoResult) -> Group:
     """The ledger, the invariants with their verdicts, and what was measured."""
-    return Group(_ledger_table(result), _verdict_table(result), _measurements(result))
+    return Group(_ledger_table(result), verdict_table(result.verdicts), _measurements(result))
 
 
 def json_report(result: DemoResult) -> dict[str, object]:
@@ -68,18 +69,6 @@ def _ledger_table(result: DemoResult) -> Table:
     table.add_column("meaning", style="dim")
     for figure, meaning in _MEANINGS.items():
         table.add_row(figure.replace("_", " "), f"{getattr(result.ledger, figure):,}", meaning)
-    return table
-
-
-def _verdict_table(result: DemoResult) -> Table:
-    table = Table(title="Invariants", title_justify="left")
-    table.add_column("invariant")
-    table.add_column("verdict")
-    for verdict in result.verdicts:
-        word = Text("holds", "green") if verdict.holds else Text("BROKEN", "bold red")
-        table.add_row(
-            verdict.invariant, word + Text(f" {verdict.detail}" if verdict.detail else "")
-        )
     return table
 
 
