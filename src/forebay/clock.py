@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from time import time_ns
 from typing import Protocol
 
 
@@ -27,7 +28,7 @@ class SystemClock:
     """The machine's own clock."""
 
     def wall_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+        return time_ns() // 1_000_000
 
     def monotonic_ms(self) -> int:
         return time.monotonic_ns() // 1_000_000

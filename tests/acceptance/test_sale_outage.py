@@ -60,7 +60,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         queues = await declare_queues(client)
         async with (
             Producer(client, queues[ORDERS], node="api-1", retry=IMPATIENT) as orders,
-            Producer(client, queues[USAGE_LOGS], node="api-1") as usage,
+            Producer(client, queues[USAGE_LOGS], node="api-1", packed=()) as usage,
         ):
             shop.application = SaleApi(store, orders, usage, [STALLS]).application()
             yield shop

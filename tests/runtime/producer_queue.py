@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from forebay.client.fake import ScriptedSqsClient
 from forebay.client.retry import RetryPolicy
 from forebay.messages.envelope import decode_envelope
-from forebay.producer.ledger import ProducerLedger
+from forebay.messages.packing import PACK_ATTRIBUTE, open_pack
+from forebay.producer.ledger import Lost, ProducerLedger
 from forebay.producer.producer import Producer
 from forebay.producer.settings import ProducerSettings
 from forebay.protocol.actions import (
@@ -82,6 +88,18 @@ def after(delay_s: float, answer: Answer = works) -> Answer:
     return slow
 
 
+class Inline(Executor):
+    """Does every job at once, so that virtual time does not run away from the disk."""
+
+    def submit(self, job: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(job(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
 class Sqs(ScriptedSqsClient):
     """A queue that answers as it is told and remembers its batches."""
 
@@ -106,6 +124,10 @@ class Sqs(ScriptedSqsClient):
             if isinstance(request, SendMessageBatchRequest)
         ]
 
+    def events(self) -> list[object]:
+        """The payloads of all batches, whether alone or in packs."""
+        return [payload for batch in self.batches for entry in batch for payload in opened(entry)]
+
     def payloads(self) -> list[list[str]]:
         """What the batches carried, in order."""
         return [
@@ -114,15 +136,35 @@ class Sqs(ScriptedSqsClient):
         ]
 
 
+def opened(entry: SendMessageBatchRequestEntry) -> list[object]:
+    """The payloads in one message."""
+    attribute = (entry.message_attributes or {}).get(PACK_ATTRIBUTE)
+    if attribute is None:
+        return [msgspec.json.decode(decode_envelope(entry.message_body).payload)]
+    assert attribute.binary_value is not None
+    lines = open_pack(entry.message_body, attribute.binary_value).lines.splitlines()
+    return [msgspec.json.decode(line)[1] for line in lines]
+
+
 def producer(
-    sqs: Sqs, queue_url: str = STANDARD, settings: ProducerSettings | None = None
+    sqs: Sqs,
+    queue_url: str = STANDARD,
+    settings: ProducerSettings | None = None,
+    packed: Collection[str] = (),
+    spill: Path | None = None,
+    on_lost: Callable[[Lost], object] | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Producer:
     return Producer(
         sqs,
         queue_url,
         node="node-1",
         settings=settings,
-        retry=RetryPolicy(base_delay_ms=100, max_delay_ms=1_000, deadline_ms=5_000),
+        packed=packed,
+        spill=spill,
+        on_lost=on_lost,
+        retry=retry or RetryPolicy(base_delay_ms=100, max_delay_ms=1_000, deadline_ms=5_000),
+        executor=Inline(),
         clock=LoopClock(),
         entropy=lambda size: b"\x80" + bytes(size - 1),
     )
@@ -131,5 +173,12 @@ def producer(
 def account(ledger: ProducerLedger) -> tuple[int, int, int, int, int]:
     """Offered, sent, dropped, failed, buffered."""
     dropped = sum(ledger.dropped.values())
-    assert ledger.offered == ledger.delivered + dropped + ledger.failed + ledger.buffered
+    assert ledger.offered == (
+        ledger.delivered
+        + dropped
+        + ledger.failed
+        + ledger.corrupt
+        + ledger.buffered
+        + ledger.spilled
+    )
     return (ledger.offered, ledger.delivered, dropped, ledger.failed, ledger.buffered)

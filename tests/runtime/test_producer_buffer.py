@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from forebay.producer.buffer import Buffer
-from forebay.producer.entry import Entry
-from forebay.producer.ledger import DropReason, ProducerLedger
-
-ENTRY = Entry("e", b"x", None, None)
+from forebay.producer.buffer import Buffer, Incoming, SpillState
+from forebay.producer.ledger import DropReason, Lost, ProducerLedger
 
 
 def account(ledger: ProducerLedger) -> tuple[int, int, int, int, int]:
@@ -16,95 +13,148 @@ def account(ledger: ProducerLedger) -> tuple[int, int, int, int, int]:
     return (ledger.offered, ledger.delivered, dropped, ledger.failed, ledger.buffered)
 
 
+def buffer_of(capacity: int, capacity_bytes: int = 1_000_000) -> tuple[Buffer, Incoming[str]]:
+    return Buffer(capacity, capacity_bytes), Incoming(10)
+
+
 def test_messages_come_out_once_in_the_order_they_went_in() -> None:
-    buffer = Buffer(10)
-    entries = [Entry(str(n), b"x", None, None) for n in range(3)]
-    for entry in entries:
-        assert buffer.offer(entry) is None
-    assert buffer.incoming == 3
-    assert buffer.take() == entries
-    assert buffer.take() == []
+    buffer, incoming = buffer_of(10)
+    for name in "abcd":
+        assert buffer.offer(incoming, name, 1)
+    assert buffer.take(incoming, most=1) == ["a"]
+    assert buffer.take(incoming) == ["b", "c", "d"]
+    assert buffer.take(incoming) == []
 
 
-def test_a_full_buffer_drops_and_counts() -> None:
-    buffer = Buffer(2)
-    assert [buffer.offer(ENTRY) for _ in range(3)] == [None, None, DropReason.FULL]
+def test_a_full_buffer_takes_nothing_more() -> None:
+    buffer, incoming = buffer_of(2)
+    assert [buffer.offer(incoming, "e", 1) for _ in range(3)] == [True, True, False]
+    buffer.refuse(DropReason.FULL, 7)
     assert account(buffer.ledger()) == (3, 0, 1, 0, 2)
 
 
+def test_a_buffer_is_full_by_bytes_too_until_they_are_packed_or_settled() -> None:
+    buffer, incoming = buffer_of(100, capacity_bytes=10)
+    assert buffer.offer(incoming, "e", 6)
+    assert not buffer.offer(incoming, "e", 5)
+    buffer.shrink(1)
+    assert buffer.offer(incoming, "e", 5)
+    assert not buffer.offer(incoming, "e", 1)
+    buffer.settle(5, delivered=1)
+    assert buffer.offer(incoming, "e", 5)
+
+
 def test_a_message_under_way_takes_room_until_it_is_settled() -> None:
-    buffer = Buffer(1)
-    buffer.offer(ENTRY)
-    buffer.take()
-    assert buffer.offer(ENTRY) is DropReason.FULL
-    buffer.settle(sent=1)
-    assert buffer.offer(ENTRY) is None
-    assert account(buffer.ledger()) == (3, 1, 1, 0, 1)
+    buffer, incoming = buffer_of(1)
+    buffer.offer(incoming, "e", 1)
+    buffer.take(incoming)
+    assert not buffer.offer(incoming, "e", 1)
+    buffer.settle(1, delivered=1)
+    assert buffer.offer(incoming, "e", 1)
+    assert account(buffer.ledger()) == (2, 1, 0, 0, 1)
 
 
 def test_a_smaller_bound_keeps_what_was_accepted() -> None:
-    buffer = Buffer(3)
+    buffer, incoming = buffer_of(3)
     for _ in range(3):
-        buffer.offer(ENTRY)
-    buffer.resize(1)
-    assert buffer.offer(ENTRY) is DropReason.FULL
-    assert len(buffer.take()) == 3
-    buffer.settle(sent=2, failed=1)
-    assert buffer.offer(ENTRY) is None
+        buffer.offer(incoming, "e", 1)
+    buffer.resize(1, 1)
+    assert not buffer.offer(incoming, "e", 1)
+    assert len(buffer.take(incoming)) == 3
+    buffer.settle(3, delivered=2, failed=1)
+    assert buffer.offer(incoming, "e", 1)
 
 
 def test_a_larger_bound_takes_more_at_once() -> None:
-    buffer = Buffer(1)
-    buffer.offer(ENTRY)
-    buffer.resize(2)
-    assert buffer.offer(ENTRY) is None
+    buffer, incoming = buffer_of(1)
+    buffer.offer(incoming, "e", 1)
+    buffer.resize(2, 1_000)
+    assert buffer.offer(incoming, "e", 1)
 
 
-def test_a_closed_buffer_drops_and_says_why() -> None:
-    buffer = Buffer(1)
-    buffer.offer(ENTRY)
+def test_a_closed_buffer_refuses_and_says_why() -> None:
+    buffer, incoming = buffer_of(1)
+    buffer.offer(incoming, "e", 1)
     buffer.close()
-    buffer.resize(10)
-    assert buffer.offer(ENTRY) is DropReason.CLOSED
-    assert buffer.take() == [ENTRY]
+    buffer.resize(10, 10)
+    assert not buffer.offer(incoming, "e", 1)
+    assert buffer.refuse(DropReason.FULL, 7) is DropReason.CLOSED
+    assert buffer.refuse(DropReason.BLOCKED, 7) is DropReason.CLOSED
+    assert buffer.refuse(DropReason.TOO_LARGE, 7) is DropReason.TOO_LARGE
+    assert buffer.take(incoming) == ["e"]
 
 
-def test_a_refused_message_is_counted_by_its_reason() -> None:
-    buffer = Buffer(1)
-    buffer.refuse(DropReason.TOO_LARGE)
+def test_losses_are_told_once_with_their_reason_and_the_time_they_span() -> None:
+    buffer, _ = buffer_of(1)
+    buffer.refuse(DropReason.TOO_LARGE, 5, "big")
+    buffer.refuse(DropReason.FULL, 20)
+    buffer.refuse(DropReason.FULL, 10)
+    assert buffer.losses() == [
+        Lost(reason="too_large", events=1, first_ms=5, last_ms=5, error="big"),
+        Lost(reason="full", events=2, first_ms=10, last_ms=20),
+    ]
+    assert buffer.losses() == []
     counted = {reason: count for reason, count in buffer.ledger().dropped.items() if count}
-    assert counted == {"too_large": 1}
+    assert counted == {"too_large": 1, "full": 2}
 
 
 def test_what_is_abandoned_is_counted_as_failed() -> None:
-    buffer = Buffer(5)
+    buffer, incoming = buffer_of(5)
     for _ in range(3):
-        buffer.offer(ENTRY)
-    buffer.settle(sent=1)
-    buffer.abandon()
+        buffer.offer(incoming, "e", 1)
+    buffer.settle(1, delivered=1)
+    assert buffer.abandon() == 2
     assert account(buffer.ledger()) == (3, 1, 0, 2, 0)
-    assert buffer.take() == []
+
+
+def test_what_is_spilled_is_counted_until_it_is_settled_from_there() -> None:
+    buffer, incoming = buffer_of(5)
+    for _ in range(3):
+        buffer.offer(incoming, "e", 1)
+    buffer.to_spill(3, 3, SpillState(spilled=2, dropped=1))
+    ledger = buffer.ledger()
+    assert (ledger.offered, ledger.buffered, ledger.spilled) == (3, 0, 2)
+    assert ledger.dropped["spill_full"] == 1
+    buffer.from_spill(SpillState(corrupt=1, dropped=1), delivered=1)
+    ledger = buffer.ledger()
+    assert (ledger.offered, ledger.delivered, ledger.corrupt, ledger.spilled) == (3, 1, 1, 0)
+
+
+def test_whoever_waits_for_room_gets_it_from_another_thread() -> None:
+    buffer, incoming = buffer_of(1)
+    buffer.offer(incoming, "first", 1)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(buffer.offer_within, incoming, "second", 1, 30)
+        while not buffer._waiting:
+            pass
+        buffer.settle(1, delivered=1)
+        assert waiting.result()
+        waiting = threads.submit(buffer.offer_within, incoming, "third", 1, 30)
+        while not buffer._waiting:
+            pass
+        buffer.close()
+        assert not waiting.result()
+    assert not buffer.offer_within(incoming, "late", 1, 0)
+    assert incoming.items == ["first", "second"]
 
 
 def test_threads_that_offer_at_once_are_all_counted_and_never_pass_the_bound() -> None:
-    buffer = Buffer(500)
+    buffer, incoming = buffer_of(500)
     taken = 0
 
     def offer_many() -> int:
-        return sum(buffer.offer(ENTRY) is None for _ in range(2_000))
+        return sum(buffer.offer(incoming, "e", 1) for _ in range(2_000))
 
     with ThreadPoolExecutor(4) as threads:
         offers = [threads.submit(offer_many) for _ in range(4)]
         while not all(offer.done() for offer in offers):
-            count = len(buffer.take())
+            count = len(buffer.take(incoming))
             taken += count
             ledger = buffer.ledger()
             assert ledger.buffered <= 500
             assert ledger.offered == sum(account(ledger)[1:])
-            buffer.settle(sent=count)
-    taken += len(buffer.take())
+            buffer.settle(count, delivered=count)
+    taken += len(buffer.take(incoming))
     accepted = sum(offer.result() for offer in offers)
     ledger = buffer.ledger()
     assert taken == accepted == ledger.delivered + ledger.buffered
-    assert ledger.offered == 8_000
-    assert ledger.dropped["full"] == 8_000 - accepted

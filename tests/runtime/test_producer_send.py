@@ -199,7 +199,7 @@ def test_what_is_sent_before_the_start_waits_for_it() -> None:
 
 async def test_any_thread_may_send() -> None:
     sqs = Sqs()
-    async with Producer(sqs, STANDARD, node="node-1") as it:
+    async with Producer(sqs, STANDARD, node="node-1", packed=()) as it:
 
         def send_many() -> int:
             accepted = 0
@@ -242,7 +242,8 @@ def test_a_missing_queue_is_told_once_with_what_to_do(caplog: pytest.LogCaptureF
             assert account(it.ledger) == (5, 0, 0, 5, 0)
 
     run(main())
-    (record,) = caplog.records
+    record, closing = caplog.records
+    assert "is closed and has lost envelopes" in closing.getMessage()
     assert record.levelname == "ERROR"
     assert record.getMessage().startswith(
         f"There is no queue {STANDARD}: what is sent to it is lost."
@@ -265,7 +266,8 @@ def test_what_is_refused_for_good_is_told_once_unless_somebody_awaits_it(
                 await asyncio.sleep(1)
 
     run(main())
-    (record,) = caplog.records
+    record, closing = caplog.records
+    assert "is closed and has lost envelopes" in closing.getMessage()
     assert record.getMessage() == f"Messages to {STANDARD} are refused and lost: {denied}"
 
 

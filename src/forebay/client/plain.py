@@ -10,6 +10,7 @@ from forebay.errors import SettingsError
 from forebay.protocol.actions import (
     CreateQueueRequest,
     GetQueueUrlRequest,
+    MessageAttributes,
     MessageAttributeValue,
     SendMessageRequest,
 )
@@ -76,15 +77,20 @@ def send_request(
     return SendMessageRequest(
         queue_url=queue_url,
         message_body=body if isinstance(body, str) else _json("body", body),
-        message_attributes=(
-            {name: _message_attribute(value) for name, value in attributes.items()}
-            if attributes
-            else None
-        ),
+        message_attributes=message_attributes(attributes),
         delay_seconds=delay_s,
         message_group_id=group_id,
         message_deduplication_id=deduplication_id,
     )
+
+
+def message_attributes(
+    attributes: Mapping[str, MessageAttribute] | None,
+) -> MessageAttributes | None:
+    """Attributes of a message from values as Python has them; None for none."""
+    if not attributes:
+        return None
+    return {name: _message_attribute(value) for name, value in attributes.items()}
 
 
 def _queue_attribute(name: str, value: QueueAttribute) -> str:

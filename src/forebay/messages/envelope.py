@@ -54,6 +54,9 @@ class _Outgoing(Struct, omit_defaults=True, gc=False):
     key: str | None = None
 
 
+#: What the encoder raises for what cannot be written as JSON.
+NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError, MsgspecError)
+
 _encode = Encoder().encode
 _decode = Decoder(Envelope).decode
 
@@ -85,19 +88,20 @@ def encode_envelope_utf8(
     key: str | None = None,
 ) -> bytes:
     """As encode_envelope, in UTF-8: for who needs the size now and the text later."""
-    _check_name("type", type)
+    check_name("type", type)
     if key is not None:
-        _check_name("key", key)
+        check_name("key", key)
     try:
         return _encode(_Outgoing(identifier, type, timestamp, node, payload, key))
-    except (TypeError, ValueError, OverflowError, RecursionError, MsgspecError) as error:
+    except NOT_JSON as error:
         raise EnvelopeError(
             f"The payload of a {type!r} message cannot be written as JSON: {error}."
             " Use dicts, lists, strings, numbers, dates, dataclasses or msgspec structs."
         ) from error
 
 
-def _check_name(member: str, name: object) -> None:
+def check_name(member: str, name: object) -> None:
+    """Raise EnvelopeError for a type or a key that is no text, or an empty one."""
     if not isinstance(name, str) or not name:
         raise EnvelopeError(
             f"The {member} of a message is {name!r}; it must be a text that is not empty."

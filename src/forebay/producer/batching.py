@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from heapq import heappop, heappush
 
 from msgspec import Struct, field
@@ -49,10 +49,10 @@ class Lanes:
             lane = self._lanes[group] = _Lane()
         self._arrivals += 1
         lane.entries.append((self._arrivals, entry))
-        lane.size_bytes += len(entry.body)
+        lane.size_bytes += entry.size_bytes
         if not lane.busy:
             self._ready_messages += 1
-            self._ready_bytes += len(entry.body)
+            self._ready_bytes += entry.size_bytes
             if len(lane.entries) == 1:
                 heappush(self._ready, (self._arrivals, group))
 
@@ -76,12 +76,12 @@ class Lanes:
         while self._ready and len(batch) < batch_size:
             group = self._ready[0][1]
             lane = self._lanes[group]
-            if len(lane.entries[0][1].body) > room_bytes:
+            if lane.entries[0][1].size_bytes > room_bytes:
                 break
             heappop(self._ready)
             while lane.entries and len(batch) < batch_size:
                 entry = lane.entries[0][1]
-                size_bytes = len(entry.body)
+                size_bytes = entry.size_bytes
                 if size_bytes > room_bytes:
                     break
                 lane.entries.popleft()
@@ -96,6 +96,47 @@ class Lanes:
                 heappush(self._ready, (lane.entries[0][0], group))
                 break
         return batch
+
+    def take_back(self, events_max: int, keep: Container[str]) -> list[Entry]:
+        """Take messages of a standard queue out of turn, the youngest first, returned oldest first.
+
+        They hold at least `events_max` envelopes if there are so many; those whose ids are in
+        `keep` stay.
+        """
+        lane = self._lanes.get(None)
+        if self._fifo or lane is None:
+            return []
+        taken: list[Entry] = []
+        kept: list[tuple[int, Entry]] = []
+        while lane.entries and events_max > 0:
+            arrival, entry = lane.entries.pop()
+            if entry.envelope_id in keep:
+                kept.append((arrival, entry))
+                continue
+            taken.append(entry)
+            events_max -= entry.events
+            lane.size_bytes -= entry.size_bytes
+            self._unready(1, entry.size_bytes)
+        lane.entries.extend(reversed(kept))
+        # A standard queue has one lane, whose place among the ready is the first of its messages.
+        self._ready = [(lane.entries[0][0], None)] if lane.entries else []
+        taken.reverse()
+        return taken
+
+    @property
+    def events(self) -> int:
+        """How many envelopes wait."""
+        return sum(entry.events for lane in self._lanes.values() for _, entry in lane.entries)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not any(lane.entries for lane in self._lanes.values())
+
+    def oldest_ms(self) -> int | None:
+        """When the first of the messages that wait was made, as far as the first of each lane."""
+        firsts = [lane.entries[0][1].first_ms for lane in self._lanes.values() if lane.entries]
+        return min(firsts, default=None)
 
     def release(self, groups: Iterable[str | None]) -> None:
         """Let the messages of `groups` leave again: no batch holds earlier ones any more."""

@@ -8,8 +8,11 @@ from msgspec import Struct, field
 
 from forebay.client.retry import entry_error, is_retryable, split_failed
 from forebay.errors import ForebayError
+from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.producer.entry import Entry
 from forebay.protocol.actions import (
+    MessageAttributes,
+    MessageAttributeValue,
     SendMessageBatchRequest,
     SendMessageBatchRequestEntry,
     SendMessageBatchResult,
@@ -37,10 +40,19 @@ def batch_request(queue_url: str, batch: Sequence[Entry]) -> SendMessageBatchReq
                 message_body=entry.body.decode(),
                 message_group_id=entry.group_id,
                 message_deduplication_id=entry.deduplication_id,
+                message_attributes=_attributes(entry),
+                delay_seconds=entry.delay_s,
             )
             for place, entry in enumerate(batch)
         ],
     )
+
+
+def _attributes(entry: Entry) -> MessageAttributes | None:
+    if entry.pack is None:
+        return entry.attributes
+    pack = MessageAttributeValue(data_type="Binary", binary_value=entry.pack)
+    return {PACK_ATTRIBUTE: pack, **(entry.attributes or {})}
 
 
 def judge(batch: Sequence[Entry], answer: SendMessageBatchResult | ForebayError) -> Outcome:

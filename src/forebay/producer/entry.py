@@ -8,13 +8,18 @@ from msgspec import MsgspecError, Struct, msgpack
 
 from forebay.errors import ForebayError
 from forebay.messages.envelope import EnvelopeError
+from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.producer.ledger import DropReason
 from forebay.protocol import limits
+from forebay.protocol.actions import MessageAttributes, MessageAttributeValue
 from forebay.protocol.errors import (
     INVALID_PARAMETER_VALUE,
     MISSING_PARAMETER,
     SqsError,
 )
+
+#: What a pack's attribute has beside its value: the name and the type.
+_PACK_ATTRIBUTE_BYTES = len(PACK_ATTRIBUTE) + len("Binary")
 
 #: Alphanumerics and punctuation: the visible ASCII characters. API SendMessage.
 _TOKEN = re.compile(rf"[!-~]{{1,{limits.TOKEN_CHARACTERS_MAX}}}")
@@ -36,6 +41,19 @@ class Entry(Struct, frozen=True, gc=False, array_like=True):
     #: When the first and the last of its envelopes were made, in milliseconds since the epoch.
     first_ms: int = 0
     last_ms: int = 0
+    #: The user's attributes.
+    attributes: MessageAttributes | None = None
+    delay_s: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What SQS counts: the body and the attributes with their names and types."""
+        size = len(self.body)
+        if self.pack is not None:
+            size += _PACK_ATTRIBUTE_BYTES + len(self.pack)
+        if self.attributes:
+            size += sum(_attribute_bytes(*each) for each in self.attributes.items())
+        return size
 
 
 _encode = msgpack.Encoder().encode
@@ -55,6 +73,13 @@ def decode_entry(data: bytes) -> Entry:
         raise EnvelopeError(f"A spilled message cannot be read: {error}.") from error
 
 
+def _attribute_bytes(name: str, value: MessageAttributeValue) -> int:
+    size = len(name.encode()) + len(value.data_type.encode())
+    if value.binary_value is not None:
+        return size + len(value.binary_value)
+    return size + len((value.string_value or "").encode())
+
+
 class Refused(ForebayError):
     """The message cannot be sent: `error` says why, `reason` is how it is counted."""
 
@@ -64,17 +89,18 @@ class Refused(ForebayError):
         self.error = error
 
 
-def check(entry: Entry, *, fifo: bool) -> None:
-    """Raise Refused for a message that SQS would refuse.
+def check(entry: Entry, *, fifo: bool) -> int:
+    """The size of a message in bytes. Raises Refused for a message that SQS would refuse.
 
     SQS refuses a whole batch for one bad id, so a bad one must not come near the others.
     """
-    if len(entry.body) > limits.MESSAGE_BYTES_MAX:
+    size_bytes = entry.size_bytes
+    if size_bytes > limits.MESSAGE_BYTES_MAX:
         raise Refused(
             DropReason.TOO_LARGE,
             SqsError(
                 INVALID_PARAMETER_VALUE,
-                f"The message has {len(entry.body)} bytes with its envelope;"
+                f"The message has {size_bytes} bytes with its envelope;"
                 f" it must be shorter than {limits.MESSAGE_BYTES_MAX} bytes.",
             ),
         )
@@ -88,10 +114,32 @@ def check(entry: Entry, *, fifo: bool) -> None:
             DropReason.INVALID,
             SqsError(INVALID_PARAMETER_VALUE, "Only FIFO queues take a deduplication_id."),
         )
+    if entry.delay_s is not None:
+        _check_delay(entry.delay_s, fifo=fifo)
     if entry.group_id is not None:
         _check_token("group_id", entry.group_id)
     if entry.deduplication_id is not None:
         _check_token("deduplication_id", entry.deduplication_id)
+    return size_bytes
+
+
+def _check_delay(delay_s: int, *, fifo: bool) -> None:
+    if fifo:
+        raise Refused(
+            DropReason.INVALID,
+            SqsError(
+                INVALID_PARAMETER_VALUE,
+                "A message to a FIFO queue takes no delay_s; its queue has a DelaySeconds.",
+            ),
+        )
+    if not 0 <= delay_s <= limits.DELAY_SECONDS_MAX:
+        raise Refused(
+            DropReason.INVALID,
+            SqsError(
+                INVALID_PARAMETER_VALUE,
+                f"The delay_s is {delay_s}; it must be 0 to {limits.DELAY_SECONDS_MAX}.",
+            ),
+        )
 
 
 def _check_token(name: str, token: str) -> None:

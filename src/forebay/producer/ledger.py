@@ -28,6 +28,11 @@ class DropReason(StrEnum):
     INVALID = "invalid"
 
 
+#: The reasons of a loss that is no drop.
+FAILED = "failed"
+CORRUPT = "corrupt"
+
+
 class ProducerLedger(Struct, frozen=True, kw_only=True):
     """What became of the envelopes, at one instant.
 
@@ -60,7 +65,7 @@ class ProducerLedger(Struct, frozen=True, kw_only=True):
 class Lost(Struct, frozen=True, kw_only=True):
     """Envelopes that will not arrive: what `on_lost` is told."""
 
-    #: A DropReason, "failed" or "corrupt".
+    #: A DropReason, FAILED or CORRUPT.
     reason: str
     events: int
     #: Between which times they were offered, in milliseconds since the Unix epoch.

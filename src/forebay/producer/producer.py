@@ -3,142 +3,263 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-from collections.abc import Callable, Iterable
+import platform
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
+from threading import get_ident
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
-from msgspec import Struct
+from msgspec.json import Encoder
 
-from forebay.backoff import jitter
 from forebay.client.base import SqsClient
-from forebay.client.retry import NO_RETRY, RetryPolicy
+from forebay.client.plain import MessageAttribute, message_attributes
+from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
-from forebay.errors import BufferFull, Closed, ForebayError
-from forebay.messages.envelope import EnvelopeError, encode_envelope_utf8, envelope_timestamp
-from forebay.producer.batching import Lanes
-from forebay.producer.buffer import Buffer
-from forebay.producer.delivery import Outcome, batch_request, judge
+from forebay.errors import BufferFull, Closed, SettingsError
+from forebay.messages.envelope import (
+    NOT_JSON,
+    EnvelopeError,
+    check_name,
+    encode_envelope_utf8,
+    envelope_timestamp,
+)
+from forebay.producer.buffer import Buffer, Incoming
 from forebay.producer.entry import Entry, Refused, check
-from forebay.producer.ledger import DropReason, ProducerLedger
-from forebay.producer.settings import ProducerSettings
-from forebay.producer.trouble import Trouble
-from forebay.protocol.actions import SendMessageBatchResult
+from forebay.producer.flusher import Flusher, Published
+from forebay.producer.ledger import FAILED, DropReason, Lost, ProducerLedger
+from forebay.producer.losses import LossReport
+from forebay.producer.packer import Packer
+from forebay.producer.settings import ProducerSettings, WhenFull
+from forebay.producer.snapshot import ProducerSnapshot
+from forebay.producer.spilling import Spiller
+from forebay.protocol import limits
 from forebay.protocol.identifiers import FIFO_SUFFIX
 
-_log = logging.getLogger(__name__)
+__all__ = ["PACKED_TYPES", "Producer", "Published"]
+
+#: The types whose envelopes are packed unless others are named.
+PACKED_TYPES = ("usage_log",)
 
 #: How many random bytes begin the envelope ids of one producer; a counter ends them.
 _ID_ENTROPY_BYTES = 10
 
+#: Largest record of a pack before it is compressed: what SQS takes in a message. (The name is
+#: looked up in every `send`.)
+_RECORD_BYTES_MAX = limits.MESSAGE_BYTES_MAX
 
-class Published(Struct, frozen=True):
-    """What SQS acknowledged."""
+#: How often `publish` looks for room where it may wait for it, in seconds.
+_ROOM_POLL_S = 0.01
 
-    envelope_id: str
-    message_id: str
-    #: The place in the queue; None on a standard queue.
-    sequence_number: str | None
+_encode = Encoder().encode
 
 
 class Producer:
     """Sends envelopes to one queue. Use it as an async context manager, or `start` and `close` it.
 
-    `send` takes microseconds and never waits: a full buffer drops and counts.
-    What was accepted is sent, again and again while SQS is away, until SQS acknowledges or refuses
-    it or `close` runs out of time. `publish` returns when SQS has acknowledged.
+    `send` takes about a microsecond and never waits: what there is no room for is dropped and
+    counted. What was accepted is sent, again and again while SQS is away, until SQS acknowledges or
+    refuses it or `close` runs out of time. `publish` returns when SQS has acknowledged.
 
     Both go through the same batches. A batch leaves when it is full, when `flush_ms` have passed,
-    or, if somebody awaits one of its messages, as soon as a call is free. On a FIFO queue the
-    messages of a group are accepted by SQS in the order of the calls, unless SQS itself fails one
-    entry of a batch for a while and takes a later one of the same group.
+    or, if somebody awaits one of its messages, as soon as a call is free. The envelopes of a packed
+    type travel by the thousand in one message. On a FIFO queue the messages of a group are accepted
+    by SQS in the order of the calls, unless SQS itself fails one entry of a batch for a while and
+    takes a later one of the same group.
 
-    The coroutines belong to the loop that ran `start`; `send`, `settings` and `ledger` may be used
-    from any thread.
+    With a spill directory what cannot be sent goes to the disk, outlives the process and is sent
+    later, also by another producer with this directory.
+
+    The coroutines belong to the loop that ran `start`; `send`, `settings`, `ledger` and `snapshot`
+    may be used from any thread. In a forked child a producer is empty and not started: give the
+    child a client of its own and a producer with it.
     """
 
     def __init__(
         self,
         client: SqsClient,
-        queue_url: str,
+        queue: str,
         *,
-        node: str,
+        node: str | None = None,
         settings: ProducerSettings | None = None,
+        packed: Collection[str] = PACKED_TYPES,
+        spill: str | Path | None = None,
+        on_lost: Callable[[Lost], object] | None = None,
         retry: RetryPolicy | None = None,
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
+        executor: Executor | None = None,
     ) -> None:
-        """`node` names this producer in its envelopes; the client stays the caller's to close.
+        """The queue is a URL, an ARN or a name; the client stays the caller's to close.
 
-        `retry` paces the attempts of every batch, and its deadline is how long `publish` waits.
+        `node` names this producer in its envelopes; it is this machine's name and the process id
+        unless it is given. Envelopes of the types in `packed` are packed on a standard queue.
+        `spill` is a directory. `on_lost` is called in the loop with what was lost since the last
+        tick. `retry` paces the attempts of every batch, and its deadline is how long `publish`
+        waits. The disk's work is done on a thread of `executor`, which runs one job at a time.
+
+        Raises SettingsError for settings that do not fit together.
         """
         self._client = client
-        self._queue_url = queue_url
-        self._fifo = queue_url.endswith(FIFO_SUFFIX)
-        self._node = node
-        self._settings = settings or ProducerSettings()
+        self._queue = queue
+        self._fifo = queue.endswith(FIFO_SUFFIX)
+        self._given_node = node
+        self._packed_types = () if self._fifo and packed is PACKED_TYPES else tuple(packed)
+        self._spill = None if spill is None else Path(spill)
+        self._on_lost = on_lost
         self._retry = retry or RetryPolicy()
         self._clock = clock or SystemClock()
+        self._wall_ms = self._clock.wall_ms
         self._entropy = entropy
-        self._id_prefix = f"{entropy(_ID_ENTROPY_BYTES).hex()}-"
+        self._executor = executor
+        self._closed = False
+        if self._fifo and self._packed_types:
+            raise SettingsError(
+                "A FIFO queue keeps the order of single messages: leave `packed` empty."
+            )
+        if self._fifo and spill is not None:
+            raise SettingsError("A spill changes the order of messages: a FIFO queue takes none.")
+        settings = settings or ProducerSettings()
+        self._require_spill(settings)
+        self._build(settings)
+        _producers.add(self)
+
+    def _build(self, settings: ProducerSettings) -> None:
+        """Make everything that holds messages or belongs to one process."""
+        self.node = self._given_node or f"{platform.node() or 'producer'}-{os.getpid()}"
+        self._id_prefix = f"{self._entropy(_ID_ENTROPY_BYTES).hex()}-"
         self._id_counter = count()
         self._timestamp = (0, envelope_timestamp(0))
-        self._buffer = Buffer(self._settings.buffer_size)
-        self._lanes = Lanes(fifo=self._fifo)
-        self._acknowledgements: dict[str, asyncio.Future[Published]] = {}
-        self._calls: set[asyncio.Task[None]] = set()
+        self._buffer = Buffer(settings.buffer_size, settings.buffer_bytes)
+        self._singles: Incoming[Entry] = Incoming(settings.batch_size)
+        packers = [Packer(name, self.node, self._next_id) for name in self._packed_types]
+        self._packed = dict(
+            zip(self._packed_types, (each.incoming for each in packers), strict=True)
+        )
+        self._losses = LossReport(self._queue, self._on_lost)
+        self._disk: Executor | None = None
+        self._spiller: Spiller | None = None
+        if self._spill is not None:
+            self._disk = self._executor or ThreadPoolExecutor(1, "forebay-spill")
+            self._spiller = Spiller(self._spill, self._buffer, self._disk)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ticker: asyncio.Task[None] | None = None
-        self._idle: asyncio.Future[None] | None = None
-        self._closed = False
-        #: A dispatch is coming anyway, so that nobody needs to ask for one.
-        self._dispatch_coming = True
-        self._flush_asked = False
-        self._trouble = Trouble(queue_url)
+        self._thread = 0
+        self._flusher = Flusher(
+            self._client,
+            self._queue,
+            buffer=self._buffer,
+            singles=self._singles,
+            packers=packers,
+            settings=settings,
+            retry=self._retry,
+            clock=self._clock,
+            entropy=self._entropy,
+            losses=self._losses,
+            spiller=self._spiller,
+        )
 
     @property
     def ledger(self) -> ProducerLedger:
-        """What became of every message so far."""
+        """What became of every envelope so far."""
         return self._buffer.ledger()
 
     @property
     def settings(self) -> ProducerSettings:
-        """The settings; assign others and they take effect with the next tick."""
-        return self._settings
+        """The settings; assign others and they take effect with the next tick.
+
+        Those of the spill are read when the producer starts.
+        """
+        return self._flusher.settings
 
     @settings.setter
     def settings(self, settings: ProducerSettings) -> None:
-        self._settings = settings
-        self._buffer.resize(settings.buffer_size)
+        self._require_spill(settings)
+        self._flusher.settings = settings
+        self._singles.wake_at = settings.batch_size
+        self._buffer.resize(settings.buffer_size, settings.buffer_bytes)
+
+    def snapshot(self) -> ProducerSnapshot:
+        """What there is to measure, at this instant."""
+        flusher = self._flusher
+        counts = flusher.counts
+        calls, events = flusher.in_flight
+        oldest_ms = flusher.oldest_ms()
+        return ProducerSnapshot(
+            queue_url=self._queue,
+            queue=self._queue.rpartition("/")[2],
+            node=self.node,
+            ledger=self.ledger,
+            capacity=flusher.settings.buffer_size,
+            calls_in_flight=calls,
+            events_in_flight=events,
+            calls_answered=counts.calls_answered,
+            calls_failed=counts.calls_failed,
+            calls_s=counts.calls_ms / 1000,
+            errors=dict(flusher.errors),
+            messages_delivered=counts.messages_delivered,
+            packs=counts.packs,
+            packed_bytes=counts.packed_bytes,
+            pack_billed_bytes=counts.pack_billed_bytes,
+            oldest_ms=0 if oldest_ms is None else max(0, self._wall_ms() - oldest_ms),
+            spill_bytes=0 if self._spiller is None else self._spiller.size_bytes,
+        )
 
     async def start(self) -> None:
-        """Begin to send, in the running loop. Raises Closed after `close`."""
+        """Begin to send, in the running loop. Raises Closed after `close`, and SpillError."""
         if self._closed:
             raise Closed("The producer was closed; make a new one.")
         if self._loop is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._ticker = self._loop.create_task(self._tick())
-        self._dispatch()
+        self._thread = get_ident()
+        await self._flusher.start()
+
+    async def flush(self, timeout_s: float | None = None) -> bool:
+        """Send what is buffered and return when nothing is left: it is in SQS, or on the disk.
+
+        False when `timeout_s` was over first. While others go on sending it may not come to an end.
+        """
+        return await self._flusher.drain(timeout_s)
 
     async def close(self, drain_timeout_s: float = 10.0) -> ProducerLedger:
         """Accept nothing more, send what is buffered, and return the final ledger.
 
-        What is left after `drain_timeout_s` is counted as failed, and whoever awaits it gets
-        Closed. Closing again returns the same ledger.
+        What is left after `drain_timeout_s` goes to the spill or is counted as failed, and whoever
+        awaits it gets Closed. The log says so when anything was lost. Closing again returns the
+        same ledger.
         """
+        first = not self._closed
         self._closed = True
         self._buffer.close()
-        if self._ticker is not None:
-            try:
-                await self._drain(drain_timeout_s)
-            finally:
-                await self._stop()
-        self._buffer.abandon()
+        try:
+            await self._flusher.close(drain_timeout_s)
+        finally:
+            self._end(first)
         return self.ledger
+
+    def _end(self, first: bool) -> None:
+        left = self._buffer.abandon()
+        if left:
+            now_ms = self._wall_ms()
+            self._buffer.lose(
+                Lost(
+                    reason=FAILED,
+                    events=left,
+                    first_ms=now_ms,
+                    last_ms=now_ms,
+                    error="They were left when the producer was closed.",
+                )
+            )
+        self._losses.tell(self._buffer.losses(), self._clock.monotonic_ms())
+        if first:
+            self._losses.close(self.ledger, self._spiller and self._spiller.directory)
+        if self._disk is not None and self._disk is not self._executor:
+            self._disk.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -156,24 +277,49 @@ class Producer:
         self,
         type: str,  # noqa: A002
         payload: object,
-        *,
         key: str | None = None,
+        *,
         group_id: str | None = None,
         deduplication_id: str | None = None,
     ) -> bool:
         """Hand a message over and return at once: True when it was accepted.
 
-        False means that it was dropped and counted in the ledger by its DropReason. On a FIFO queue
-        the deduplication id is the envelope's id unless one is given.
+        False means that it was dropped and counted in the ledger by its DropReason. The payload is
+        encoded before this returns. On a FIFO queue the deduplication id is the envelope's id
+        unless one is given. A message with a group id is never packed.
+
+        With `when_full="block"` it waits for room up to `block_ms`, unless it is called on the
+        loop's own thread.
         """
+        incoming: Incoming[bytes] | Incoming[Entry]
+        item: bytes | Entry
         try:
-            entry = self._entry(type, payload, key, group_id, deduplication_id)
+            packed = self._packed.get(type)
+            if packed is not None and group_id is None and deduplication_id is None:
+                incoming = packed
+                if key is None:
+                    item = _encode((self._wall_ms(), payload))
+                else:
+                    item = self._keyed(payload, key)
+                size_bytes = len(item)
+                if size_bytes > _RECORD_BYTES_MAX:
+                    self._refuse(DropReason.TOO_LARGE)
+                    return False
+            else:
+                incoming = self._singles
+                item = self._entry(type, payload, key, group_id, deduplication_id)
+                size_bytes = check(item, fifo=self._fifo)
         except Refused as refusal:
-            self._buffer.refuse(refusal.reason)
+            self._refuse(refusal.reason, str(refusal))
             return False
-        if self._buffer.offer(entry) is not None:
+        except NOT_JSON as error:
+            self._refuse(DropReason.UNENCODABLE, str(error))
             return False
-        if not self._dispatch_coming and self._buffer.incoming >= self._settings.batch_size:
+        if not self._buffer.offer(incoming, item, size_bytes) and not self._wait_for_room(  # type: ignore[misc]
+            incoming, item, size_bytes
+        ):
+            return False
+        if len(incoming.items) >= incoming.wake_at and not self._flusher.dispatch_coming:
             self._ask_for_dispatch()
         return True
 
@@ -181,12 +327,17 @@ class Producer:
         self,
         type: str,  # noqa: A002
         payload: object,
-        *,
         key: str | None = None,
+        *,
         group_id: str | None = None,
         deduplication_id: str | None = None,
+        delay_s: int | None = None,
+        attributes: Mapping[str, MessageAttribute] | None = None,
     ) -> Published:
-        """Send a message and return when SQS has acknowledged it.
+        """Send a message of its own and return when SQS has acknowledged it.
+
+        `delay_s` hides it for so many seconds (standard queues), and `attributes` are its message
+        attributes, with values as Python has them.
 
         Raises BufferFull or Closed when the message was not accepted, EnvelopeError for a payload
         that is no JSON and for an empty type or key, SqsError when SQS refuses the message, and
@@ -197,26 +348,57 @@ class Producer:
         if self._loop is None and not self._closed:
             raise Closed("The producer was not started: call start() or use `async with`.")
         try:
-            entry = self._entry(type, payload, key, group_id, deduplication_id)
+            entry = self._entry(type, payload, key, group_id, deduplication_id, delay_s, attributes)
+            size_bytes = check(entry, fifo=self._fifo)
         except Refused as refusal:
-            self._buffer.refuse(refusal.reason)
+            self._refuse(refusal.reason, str(refusal))
             raise refusal.error from None
-        loop = asyncio.get_running_loop()
-        acknowledged: asyncio.Future[Published] = loop.create_future()
-        self._acknowledgements[entry.envelope_id] = acknowledged
+        acknowledged: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+        waiting = self._flusher.acknowledgements
+        waiting[entry.envelope_id] = acknowledged
         try:
-            reason = self._buffer.offer(entry)
-            if reason is DropReason.CLOSED:
-                raise Closed("The producer was closed; the message was not accepted.")
-            if reason is not None:
-                raise BufferFull
-            self._flush_asked = True
-            if not self._dispatch_coming:
-                self._dispatch_coming = True
-                loop.call_soon(self._dispatch)
+            await self._offer(entry, size_bytes)
+            self._flusher.ask()
             return await acknowledged
         finally:
-            self._acknowledgements.pop(entry.envelope_id, None)
+            waiting.pop(entry.envelope_id, None)
+
+    async def _offer(self, entry: Entry, size_bytes: int) -> None:
+        settings = self._flusher.settings
+        blocks = settings.when_full is WhenFull.BLOCK
+        deadline_ms = self._clock.monotonic_ms() + (settings.block_ms if blocks else 0)
+        while not self._buffer.offer(self._singles, entry, size_bytes):
+            if self._closed or self._clock.monotonic_ms() >= deadline_ms:
+                reason = self._refuse(DropReason.BLOCKED if blocks else DropReason.FULL)
+                if reason is DropReason.CLOSED:
+                    raise Closed("The producer was closed; the message was not accepted.")
+                raise BufferFull
+            await self._clock.sleep(_ROOM_POLL_S)
+
+    def _wait_for_room(
+        self, incoming: Incoming[bytes] | Incoming[Entry], item: bytes | Entry, size_bytes: int
+    ) -> bool:
+        settings = self._flusher.settings
+        reason = DropReason.FULL
+        if settings.when_full is WhenFull.BLOCK and get_ident() != self._thread:
+            # Whoever waits cannot know that a dispatch is due: there is no next call.
+            if self._loop is not None and not self._flusher.dispatch_coming:
+                self._ask_for_dispatch()
+            if self._buffer.offer_within(incoming, item, size_bytes, settings.block_ms / 1000):  # type: ignore[misc]
+                return True
+            reason = DropReason.BLOCKED
+        self._refuse(reason)
+        return False
+
+    def _refuse(self, reason: DropReason, error: str = "") -> DropReason:
+        return self._buffer.refuse(reason, self._wall_ms(), error)
+
+    def _keyed(self, payload: object, key: str) -> bytes:
+        try:
+            check_name("key", key)
+        except EnvelopeError as error:
+            raise Refused(DropReason.UNENCODABLE, error) from error
+        return _encode((self._wall_ms(), payload, key))
 
     def _entry(
         self,
@@ -225,154 +407,68 @@ class Producer:
         key: str | None,
         group_id: str | None,
         deduplication_id: str | None,
+        delay_s: int | None = None,
+        attributes: Mapping[str, MessageAttribute] | None = None,
     ) -> Entry:
-        envelope_id = f"{self._id_prefix}{next(self._id_counter)}"
-        wall_ms = self._clock.wall_ms()
+        envelope_id = self._next_id()
+        wall_ms = self._wall_ms()
         timestamp = self._timestamp
         if timestamp[0] != wall_ms:
             timestamp = self._timestamp = (wall_ms, envelope_timestamp(wall_ms))
         try:
             body = encode_envelope_utf8(
-                envelope_id, type, timestamp[1], self._node, payload, key=key
+                envelope_id, type, timestamp[1], self.node, payload, key=key
             )
         except EnvelopeError as error:
             raise Refused(DropReason.UNENCODABLE, error) from error
         if self._fifo and deduplication_id is None:
             deduplication_id = envelope_id
-        entry = Entry(envelope_id, body, group_id, deduplication_id)
-        check(entry, fifo=self._fifo)
-        return entry
+        if attributes is None and delay_s is None:
+            return Entry(envelope_id, body, group_id, deduplication_id, 1, None, wall_ms, wall_ms)
+        return Entry(
+            envelope_id,
+            body,
+            group_id,
+            deduplication_id,
+            first_ms=wall_ms,
+            last_ms=wall_ms,
+            attributes=message_attributes(attributes),
+            delay_s=delay_s,
+        )
 
-    async def _tick(self) -> None:
-        while True:
-            await self._clock.sleep(self._settings.flush_ms / 1000)
-            self._flush_asked = True
-            self._dispatch()
+    def _next_id(self) -> str:
+        return f"{self._id_prefix}{next(self._id_counter)}"
 
     def _ask_for_dispatch(self) -> None:
         """Have the loop dispatch soon. Any thread may ask."""
-        self._dispatch_coming = True
+        self._flusher.dispatch_coming = True
         assert self._loop is not None
         # A loop that ended without `close` sends nothing more, and the ledger shows what is left.
         with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._dispatch)
+            self._loop.call_soon_threadsafe(self._flusher.dispatch)
 
-    def _dispatch(self) -> None:
-        """Begin every call that is ready, as far as calls are free."""
-        assert self._loop is not None
-        # First of all: a message that comes in after `take` must ask again.
-        self._dispatch_coming = False
-        for entry in self._buffer.take():
-            self._lanes.add(entry)
-        if self._flush_asked:
-            self._flush_asked = False
-            self._lanes.mark_due()
-        while len(self._calls) < self._settings.concurrency:
-            batch = self._lanes.next_batch(self._settings.batch_size)
-            if not batch:
-                return
-            call = self._loop.create_task(self._deliver(batch))
-            self._calls.add(call)
-            call.add_done_callback(self._end_call)
-        # Until a call ends there is nothing to begin, and its end dispatches.
-        self._dispatch_coming = True
-
-    def _end_call(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
-        if call.cancelled():
-            return
-        self._dispatch()
-        if self._idle is not None and not self._calls and not self._idle.done():
-            self._idle.set_result(None)
-
-    async def _deliver(self, batch: list[Entry]) -> None:
-        """Send a batch until every message of it is settled."""
-        failing_since_ms: int | None = None
-        attempt = 0
-        while batch:
-            attempt += 1
-            outcome = judge(batch, await self._attempt(batch))
-            self._trouble.tell(outcome, awaited=self._acknowledgements)
-            now_ms = self._clock.monotonic_ms()
-            if failing_since_ms is None:
-                failing_since_ms = now_ms
-            again = self._settle(outcome, attempt, now_ms - failing_since_ms)
-            self._lanes.release(_groups(batch) - _groups(again))
-            batch = again
-            if batch:
-                self._dispatch()
-                await self._clock.sleep(self._retry.delay_ms(attempt, jitter(self._entropy)) / 1000)
-
-    async def _attempt(self, batch: list[Entry]) -> SendMessageBatchResult | ForebayError:
-        try:
-            return await self._client.send_message_batch(
-                batch_request(self._queue_url, batch),
-                timeout_s=self._settings.timeout_ms / 1000,
-                retry=NO_RETRY,
+    def _require_spill(self, settings: ProducerSettings) -> None:
+        if settings.when_full is WhenFull.SPILL and self._spill is None:
+            raise SettingsError(
+                'ProducerSettings.when_full is "spill"; give the producer a directory: spill=PATH.'
             )
-        except ForebayError as error:
-            return error
-        except Exception as error:
-            _log.exception("A batch of %d messages failed on an unexpected error", len(batch))
-            return ForebayError(f"Sending failed on an unexpected error: {error!r}")
 
-    def _settle(self, outcome: Outcome, attempt: int, elapsed_ms: int) -> list[Entry]:
-        """Account for an attempt; return the messages to send again."""
-        again: list[Entry] = []
-        for entry, error in outcome.again:
-            if self._has_given_up(entry, error, attempt, elapsed_ms):
-                outcome.failed.append((entry, error))
-            else:
-                again.append(entry)
-        self._buffer.settle(sent=len(outcome.sent), failed=len(outcome.failed))
-        for entry, result in outcome.sent:
-            acknowledged = self._acknowledgements.get(entry.envelope_id)
-            if acknowledged is not None and not acknowledged.done():
-                acknowledged.set_result(
-                    Published(entry.envelope_id, result.message_id, result.sequence_number)
-                )
-        for entry, error in outcome.failed:
-            acknowledged = self._acknowledgements.get(entry.envelope_id)
-            if acknowledged is not None and not acknowledged.done():
-                acknowledged.set_exception(error)
-        return again
-
-    def _has_given_up(
-        self, entry: Entry, error: ForebayError, attempt: int, elapsed_ms: int
-    ) -> bool:
-        """Whether somebody awaits the message and has waited long enough."""
-        if entry.envelope_id not in self._acknowledgements:
-            return False
-        return self._retry.decide(attempt, error, elapsed_ms, random=0.0) is None
-
-    async def _drain(self, timeout_s: float) -> None:
-        """Wait until everything is settled, for at most `timeout_s`."""
-        assert self._loop is not None
-        self._flush_asked = True
-        self._dispatch()
-        if not self._calls:
-            return
-        if self._idle is None:
-            self._idle = self._loop.create_future()
-        deadline = self._loop.create_task(self._clock.sleep(timeout_s))
-        try:
-            await asyncio.wait({self._idle, deadline}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            deadline.cancel()
-
-    async def _stop(self) -> None:
-        """End the ticker and the calls, and tell those who wait."""
-        tasks = [*self._calls] if self._ticker is None else [*self._calls, self._ticker]
-        self._ticker = None
-        for task in tasks:
-            task.cancel()
-        for acknowledged in self._acknowledgements.values():
-            if not acknowledged.done():
-                acknowledged.set_exception(
-                    Closed("The producer was closed before SQS acknowledged the message.")
-                )
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def _forget_after_fork(self) -> None:
+        """What the parent holds is the parent's to send: the child begins with nothing."""
+        if self._spiller is not None:
+            self._spiller.abandon()
+        self._build(self._flusher.settings)
+        if self._closed:
+            self._buffer.close()
 
 
-def _groups(entries: Iterable[Entry]) -> set[str | None]:
-    return {entry.group_id for entry in entries}
+#: Every producer of this process.
+_producers: WeakSet[Producer] = WeakSet()
+
+
+def _forget_in_child() -> None:
+    for producer in list(_producers):
+        producer._forget_after_fork()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

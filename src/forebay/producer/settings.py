@@ -15,6 +15,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, limits.BATCH_ENTRIES_MAX),
     "flush_ms": (1, 60_000),
     "buffer_size": (1, 100_000_000),
+    "buffer_bytes": (1024, 1024**4),
     "timeout_ms": (1, 600_000),
     "concurrency": (1, 1_000),
     "block_ms": (0, 600_000),
@@ -52,6 +53,8 @@ class ProducerSettings(Struct, frozen=True, kw_only=True):
     flush_ms: int = 100
     #: Most envelopes that are accepted and not yet settled.
     buffer_size: int = 50_000
+    #: Most bytes of them.
+    buffer_bytes: int = 256 * 1024**2
     #: How long one attempt of a SendMessageBatch may take, in milliseconds.
     timeout_ms: int = 3_000
     #: Most SendMessageBatch calls under way at once.

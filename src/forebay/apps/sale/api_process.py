@@ -27,7 +27,7 @@ async def serve_api(endpoint_url: str, data_directory: Path, port: int, node: st
     store = await SqliteSaleStore.open(data_directory / SALE_FILE)
     async with HttpSqsClient(endpoint_url) as client:
         queues = await find_queues(client)
-        usage = Producer(client, queues[USAGE_LOGS], node=node)
+        usage = Producer(client, queues[USAGE_LOGS], node=node, packed=())
         brief = RetryPolicy(deadline_ms=_ORDER_DEADLINE_MS)
         async with Producer(client, queues[ORDERS], node=node, retry=brief) as orders:
             await usage.start()

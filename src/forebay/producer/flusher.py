@@ -1,0 +1,541 @@
+"""The loop's side of a producer: what was handed over becomes calls, and each is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from msgspec import Struct
+
+from forebay.backoff import jitter
+from forebay.client.base import SqsClient
+from forebay.client.retry import NO_RETRY, RetryPolicy, is_retryable
+from forebay.clock import Clock
+from forebay.errors import Closed, ForebayError
+from forebay.producer.batching import Lanes
+from forebay.producer.buffer import Buffer, Incoming
+from forebay.producer.delivery import Outcome, batch_request, judge
+from forebay.producer.entry import Entry
+from forebay.producer.ledger import FAILED, DropReason, Lost
+from forebay.producer.losses import LossReport
+from forebay.producer.packer import Packer
+from forebay.producer.settings import ProducerSettings
+from forebay.producer.spill import SpillToken
+from forebay.producer.spilling import Spiller
+from forebay.producer.trouble import Trouble
+from forebay.protocol import limits
+from forebay.protocol.actions import SendMessageBatchResult
+from forebay.protocol.errors import SqsError
+from forebay.protocol.identifiers import FIFO_SUFFIX
+
+_log = logging.getLogger(__name__)
+
+#: So many packs' worth of records are sealed in one go, so that the loop is soon free again.
+_PACKS_AT_ONCE = 2
+
+#: What is accounted for is saved this often at most while there is a spill, in milliseconds.
+_SAVE_INTERVAL_MS = 1_000
+
+
+class Published(Struct, frozen=True):
+    """What SQS acknowledged."""
+
+    envelope_id: str
+    message_id: str
+    #: The place in the queue; None on a standard queue.
+    sequence_number: str | None
+
+
+class Counts(Struct):
+    """What a flusher has done so far."""
+
+    calls_answered: int = 0
+    calls_failed: int = 0
+    calls_ms: int = 0
+    messages_delivered: int = 0
+    packs: int = 0
+    packed_bytes: int = 0
+    pack_billed_bytes: int = 0
+
+
+class Flusher:
+    """Takes messages from the buffer, sends them in many batches at a time, and settles each.
+
+    A batch that fails is sent again in memory; with a spill it goes to the disk instead, and while
+    the queue is away so does everything else, until a message from there has got through. What was
+    spilled gets a bounded share of the calls while there is live traffic.
+    """
+
+    def __init__(
+        self,
+        client: SqsClient,
+        queue: str,
+        *,
+        buffer: Buffer,
+        singles: Incoming[Entry],
+        packers: Sequence[Packer],
+        settings: ProducerSettings,
+        retry: RetryPolicy,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+        losses: LossReport,
+        spiller: Spiller | None,
+    ) -> None:
+        self.settings = settings
+        #: A dispatch is coming anyway, so that nobody needs to ask for one.
+        self.dispatch_coming = True
+        #: Who awaits which message.
+        self.acknowledgements: dict[str, asyncio.Future[Published]] = {}
+        self.counts = Counts()
+        self.errors: Counter[str] = Counter()
+        self._client = client
+        self._queue = queue
+        self._queue_url = queue if "://" in queue else None
+        self._buffer = buffer
+        self._singles = singles
+        self._packers = packers
+        self._retry = retry
+        self._clock = clock
+        self._entropy = entropy
+        self._losses = losses
+        self._spiller = spiller
+        self._lanes = Lanes(fifo=queue.endswith(FIFO_SUFFIX))
+        self._trouble = Trouble(queue)
+        self._calls: dict[asyncio.Task[None], list[Entry]] = {}
+        self._replays: set[asyncio.Task[None]] = set()
+        #: Messages on their way to the disk, in the order they should lie there.
+        self._spilling: list[Entry] = []
+        self._spill_task: asyncio.Task[None] | None = None
+        self._away = False
+        self._flush_asked = False
+        self._closing = False
+        self._ticker: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+        self._saved_ms = 0
+
+    @property
+    def in_flight(self) -> tuple[int, int]:
+        """Calls under way, and the envelopes in them. Any thread may ask."""
+        batches = list(self._calls.values())
+        return len(batches), sum(_events(batch) for batch in batches)
+
+    def oldest_ms(self) -> int | None:
+        """When the oldest message was made that is not settled, as far as it is known here."""
+        firsts = [entry.first_ms for batch in list(self._calls.values()) for entry in batch]
+        waiting = self._lanes.oldest_ms()
+        return min(firsts if waiting is None else [*firsts, waiting], default=None)
+
+    async def start(self) -> None:
+        """Begin to send, in the running loop. Raises SpillError."""
+        if self._spiller is not None:
+            await self._spiller.open(self.settings)
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        self.dispatch()
+
+    def ask(self) -> None:
+        """Have the loop send what it has as soon as a call is free."""
+        self._flush_asked = True
+        if not self.dispatch_coming:
+            self.dispatch_coming = True
+            asyncio.get_running_loop().call_soon(self.dispatch)
+
+    def dispatch(self) -> None:
+        """Begin every call that is ready, as far as calls are free."""
+        # First of all: a message that comes in after `take` must ask again.
+        self.dispatch_coming = False
+        for entry in self._buffer.take(self._singles):
+            self._lanes.add(entry)
+        if self._flush_asked:
+            self._lanes.mark_due()
+        self._pack()
+        if self._spiller is not None:
+            self._spill_excess(self._spiller)
+            self._begin_replays(self._spiller)
+        while self._call_is_free():
+            batch = self._lanes.next_batch(self.settings.batch_size)
+            if not batch:
+                return
+            self._begin_call(batch)
+        # Until a call ends there is nothing to begin, and its end dispatches. A spill takes what
+        # waits meanwhile, and has to be told of it.
+        self.dispatch_coming = self._spiller is None
+
+    async def drain(self, timeout_s: float | None) -> bool:
+        """Wait until everything is settled or spilled; False when the time was over first."""
+        if self._ticker is None:
+            return self._buffer.buffered == 0
+        loop = asyncio.get_running_loop()
+        self._flush_asked = True
+        self.dispatch()
+        if self._is_idle():
+            return True
+        if self._idle is None or self._idle.done():
+            self._idle = loop.create_future()
+        waited: set[asyncio.Future[None]] = {self._idle}
+        deadline = None
+        if timeout_s is not None:
+            deadline = loop.create_task(self._clock.sleep(timeout_s))
+            waited.add(deadline)
+        try:
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if deadline is not None:
+                deadline.cancel()
+        return self._is_idle()
+
+    async def close(self, drain_timeout_s: float) -> None:
+        """Send what is buffered, and keep or give up what is left after that time."""
+        self._closing = True
+        try:
+            await self.drain(drain_timeout_s)
+        finally:
+            await self._stop()
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(self.settings.flush_ms / 1000)
+            self._flush_asked = True
+            self.dispatch()
+            now_ms = self._clock.monotonic_ms()
+            self._losses.tell(self._buffer.losses(), now_ms)
+            if self._spiller is not None and now_ms - self._saved_ms >= _SAVE_INTERVAL_MS:
+                self._saved_ms = now_ms
+                await self._spiller.save()
+
+    def _pack(self) -> None:
+        """Seal the records that fill packs, and all of them when a flush was asked for."""
+        if self._packers and not (self._spiller is not None or self._call_is_free()):
+            return
+        due, self._flush_asked = self._flush_asked, False
+        for packer in self._packers:
+            incoming = packer.incoming
+            if not (due or len(incoming.items) >= incoming.wake_at):
+                continue
+            records = self._buffer.take(incoming, most=_PACKS_AT_ONCE * incoming.wake_at)
+            if records:
+                self._seal(packer, records, due=due)
+            if incoming.items and (due or len(incoming.items) >= incoming.wake_at):
+                self._flush_asked = due
+                self.dispatch_coming = True
+                asyncio.get_running_loop().call_soon(self.dispatch)
+
+    def _seal(self, packer: Packer, records: list[bytes], *, due: bool) -> None:
+        packed = packer.seal(records, due=due)
+        if packed.left:
+            self._buffer.put_back(packer.incoming, packed.left)
+        before_bytes = sum(map(len, records)) - sum(map(len, packed.left))
+        after_bytes = 0
+        for entry in packed.entries:
+            after_bytes += entry.size_bytes
+            self._lanes.add(entry)
+        self._lanes.mark_due()
+        before_bytes -= self._give_up(
+            packed.malformed, DropReason.UNENCODABLE, "The payload is a Raw that is no JSON."
+        )
+        before_bytes -= self._give_up(
+            packed.too_large, DropReason.TOO_LARGE, "No message holds the payload, packed or not."
+        )
+        self._buffer.shrink(before_bytes - after_bytes)
+        self.counts.packs += len(packed.entries)
+        self.counts.packed_bytes += before_bytes
+        self.counts.pack_billed_bytes += after_bytes
+
+    def _give_up(self, records: list[bytes], reason: DropReason, error: str) -> int:
+        """Drop records that were accepted and cannot be packed; return their bytes."""
+        size_bytes = sum(map(len, records))
+        if records:
+            now_ms = self._clock.wall_ms()
+            self._buffer.drop_buffered(reason, len(records), size_bytes, (now_ms, now_ms), error)
+        return size_bytes
+
+    def _call_is_free(self) -> bool:
+        settings = self.settings
+        if self._spiller is None:
+            return len(self._calls) < settings.concurrency
+        # Half of the buffer stays free for what comes while these calls get no answer.
+        if self._calls and 2 * self.in_flight[1] >= settings.buffer_size:
+            return False
+        return len(self._calls) < max(1, settings.concurrency - len(self._replays))
+
+    def _begin_call(self, batch: list[Entry]) -> None:
+        call = asyncio.get_running_loop().create_task(self._deliver(batch))
+        self._calls[call] = batch
+        call.add_done_callback(self._end_call)
+
+    def _end_call(self, call: asyncio.Task[None]) -> None:
+        self._calls.pop(call)
+        if call.cancelled():
+            return
+        self.dispatch()
+        self._tell_idle()
+
+    def _is_idle(self) -> bool:
+        return (
+            not (
+                self._calls
+                or self._spilling
+                or self._singles.items
+                or any(packer.incoming.items for packer in self._packers)
+            )
+            and self._lanes.empty
+        )
+
+    def _tell_idle(self) -> None:
+        if self._idle is not None and not self._idle.done() and self._is_idle():
+            self._idle.set_result(None)
+
+    async def _deliver(self, batch: list[Entry]) -> None:
+        """Send a batch until every message of it is settled or spilled."""
+        failing_since_ms: int | None = None
+        attempt = 0
+        call = asyncio.current_task()
+        assert call is not None
+        while batch:
+            attempt += 1
+            outcome = await self._attempt(batch)
+            now_ms = self._clock.monotonic_ms()
+            if failing_since_ms is None:
+                failing_since_ms = now_ms
+            again = self._settle(outcome, attempt, now_ms - failing_since_ms)
+            if again and self._spiller is not None:
+                self._spill(
+                    entry for entry in again if entry.envelope_id not in self.acknowledgements
+                )
+                again = [entry for entry in again if entry.envelope_id in self.acknowledgements]
+            self._lanes.release(_groups(batch) - _groups(again))
+            self._calls[call] = batch = again
+            if batch:
+                self.dispatch()
+                await self._clock.sleep(self._delay_s(attempt))
+
+    async def _attempt(self, batch: list[Entry]) -> Outcome:
+        """Send a batch once."""
+        began_ms = self._clock.monotonic_ms()
+        answer = await self._call(batch)
+        counts = self.counts
+        counts.calls_ms += self._clock.monotonic_ms() - began_ms
+        if isinstance(answer, ForebayError):
+            counts.calls_failed += 1
+            self.errors[_code(answer)] += 1
+            away = self._spiller is not None or is_retryable(answer)
+            outcome = judge(batch, answer)
+            if away and outcome.failed:
+                # Whoever has a disk keeps what a queue refuses whole: it may be made, or opened.
+                outcome = Outcome(again=outcome.failed)
+        else:
+            counts.calls_answered += 1
+            away = False
+            outcome = judge(batch, answer)
+            counts.messages_delivered += len(outcome.sent)
+            self.errors.update(_code(error) for _, error in (*outcome.again, *outcome.failed))
+        self._away = away
+        self._trouble.tell(outcome, awaited=self.acknowledgements)
+        return outcome
+
+    async def _call(self, batch: list[Entry]) -> SendMessageBatchResult | ForebayError:
+        try:
+            if self._queue_url is None:
+                self._queue_url = await self._client.queue_url(self._queue, retry=NO_RETRY)
+            return await self._client.send_message_batch(
+                batch_request(self._queue_url, batch),
+                timeout_s=self.settings.timeout_ms / 1000,
+                retry=NO_RETRY,
+            )
+        except ForebayError as error:
+            return error
+        except Exception as error:
+            _log.exception("A batch of %d messages failed on an unexpected error", len(batch))
+            return ForebayError(f"Sending failed on an unexpected error: {error!r}")
+
+    def _settle(self, outcome: Outcome, attempt: int, elapsed_ms: int) -> list[Entry]:
+        """Account for an attempt; return the messages to send again."""
+        again: list[Entry] = []
+        for entry, error in outcome.again:
+            if self._has_given_up(entry, error, attempt, elapsed_ms):
+                outcome.failed.append((entry, error))
+            else:
+                again.append(entry)
+        settled = [entry for entry, _ in outcome.sent] + [entry for entry, _ in outcome.failed]
+        self._buffer.settle(
+            sum(entry.size_bytes for entry in settled),
+            delivered=sum(entry.events for entry, _ in outcome.sent),
+            failed=sum(entry.events for entry, _ in outcome.failed),
+        )
+        if self.acknowledgements:
+            self._acknowledge(outcome)
+        for entry, error in outcome.failed:
+            if entry.envelope_id not in self.acknowledgements:
+                self._lose(entry, str(error))
+        return again
+
+    def _acknowledge(self, outcome: Outcome) -> None:
+        for entry, result in outcome.sent:
+            acknowledged = self.acknowledgements.get(entry.envelope_id)
+            if acknowledged is not None and not acknowledged.done():
+                acknowledged.set_result(
+                    Published(entry.envelope_id, result.message_id, result.sequence_number)
+                )
+        for entry, error in outcome.failed:
+            acknowledged = self.acknowledgements.get(entry.envelope_id)
+            if acknowledged is not None and not acknowledged.done():
+                acknowledged.set_exception(error)
+
+    def _has_given_up(
+        self, entry: Entry, error: ForebayError, attempt: int, elapsed_ms: int
+    ) -> bool:
+        """Whether somebody awaits the message and has waited long enough."""
+        if entry.envelope_id not in self.acknowledgements:
+            return False
+        return self._retry.decide(attempt, error, elapsed_ms, random=0.0) is None
+
+    def _lose(self, entry: Entry, error: str) -> None:
+        self._buffer.lose(
+            Lost(
+                reason=FAILED,
+                events=entry.events,
+                first_ms=entry.first_ms,
+                last_ms=entry.last_ms,
+                error=error,
+            )
+        )
+
+    def _delay_s(self, attempt: int) -> float:
+        return self._retry.delay_ms(attempt, jitter(self._entropy)) / 1000
+
+    def _spill_excess(self, spiller: Spiller) -> None:
+        """Move to the disk what waits, beyond half of the buffer or while the queue is away."""
+        if self._away and (spiller.waits or self._replays or self._spilling):
+            excess = self._buffer.buffered
+        else:
+            excess = self._buffer.buffered - self.settings.buffer_size // 2
+        excess -= _events(self._spilling)
+        if excess > 0:
+            self._spill(self._lanes.take_back(excess, keep=self.acknowledgements))
+
+    def _spill(self, entries: Iterable[Entry]) -> None:
+        self._spilling.extend(entries)
+        if self._spilling and self._spill_task is None:
+            self._spill_task = asyncio.get_running_loop().create_task(self._write_spill())
+
+    async def _write_spill(self) -> None:
+        assert self._spiller is not None
+        try:
+            while self._spilling:
+                # They count as spilling until they are written.
+                entries = list(self._spilling)
+                await self._spiller.keep(entries)
+                del self._spilling[: len(entries)]
+        finally:
+            self._spill_task = None
+        self._begin_replays(self._spiller)
+        self._tell_idle()
+
+    def _begin_replays(self, spiller: Spiller) -> None:
+        """Send what was spilled, with one call at a time while the queue is away."""
+        if self._closing:
+            return
+        if self._away:
+            share = 1
+        elif self._lanes.empty:
+            share = self.settings.concurrency
+        else:
+            share = max(1, int(self.settings.replay_share * self.settings.concurrency))
+        # One at a time: the next begins when this one has read and knows whether there is more.
+        if spiller.waits and len(self._replays) < share:
+            replay = asyncio.get_running_loop().create_task(self._replay(spiller))
+            self._replays.add(replay)
+            replay.add_done_callback(self._replays.discard)
+
+    async def _replay(self, spiller: Spiller) -> None:
+        """Send some of what was spilled, again and again until it is settled."""
+        attempt = 0
+        while not self._closing:
+            taken = await spiller.read(limits.MESSAGE_BYTES_MAX)
+            if not taken:
+                return
+            if not self._away:
+                self._begin_replays(spiller)
+            tokens = {entry.envelope_id: token for token, entry in taken}
+            lanes = Lanes(fifo=False)
+            for _, entry in taken:
+                lanes.add(entry)
+            lanes.mark_due()
+            again = 0
+            while batch := lanes.next_batch(self.settings.batch_size):
+                outcome = await self._attempt(batch)
+                await self._settle_spilled(spiller, outcome, tokens)
+                again += len(outcome.again)
+                if self._away or self._closing:
+                    break
+            left = list(tokens.values())
+            if left:
+                await spiller.hand_back(left)
+            if not again:
+                attempt = 0
+                self.dispatch()
+                continue
+            attempt += 1
+            await self._clock.sleep(self._delay_s(attempt))
+
+    async def _settle_spilled(
+        self, spiller: Spiller, outcome: Outcome, tokens: dict[str, SpillToken]
+    ) -> None:
+        """Let go of what an attempt has settled, and take it out of `tokens`."""
+        settled = [entry for entry, _ in (*outcome.sent, *outcome.failed)]
+        for entry, error in outcome.failed:
+            self._lose(entry, str(error))
+        if settled:
+            await spiller.acknowledge(
+                [tokens.pop(entry.envelope_id) for entry in settled],
+                delivered=sum(entry.events for entry, _ in outcome.sent),
+                failed=sum(entry.events for entry, _ in outcome.failed),
+            )
+
+    async def _stop(self) -> None:
+        """End what runs, keep what can be kept, and tell those who wait."""
+        tasks = [*self._calls, *self._replays]
+        if self._ticker is not None:
+            tasks.append(self._ticker)
+        self._ticker = None
+        left = [entry for batch in self._calls.values() for entry in batch]
+        for task in tasks:
+            task.cancel()
+        for acknowledged in self.acknowledgements.values():
+            if not acknowledged.done():
+                acknowledged.set_exception(
+                    Closed("The producer was closed before SQS acknowledged the message.")
+                )
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._spiller is not None:
+            await self._keep_the_rest(left)
+            await self._spiller.close()
+
+    async def _keep_the_rest(self, left: list[Entry]) -> None:
+        for packer in self._packers:
+            if records := self._buffer.take(packer.incoming):
+                self._seal(packer, records, due=True)
+        for entry in self._buffer.take(self._singles):
+            self._lanes.add(entry)
+        self._spill(
+            entry
+            for entry in (*left, *self._lanes.take_back(self._buffer.buffered, keep=()))
+            if entry.envelope_id not in self.acknowledgements
+        )
+        if self._spill_task is not None:
+            with suppress(asyncio.CancelledError):
+                await self._spill_task
+
+
+def _events(entries: Iterable[Entry]) -> int:
+    return sum(entry.events for entry in entries)
+
+
+def _groups(entries: Iterable[Entry]) -> set[str | None]:
+    return {entry.group_id for entry in entries}
+
+
+def _code(error: ForebayError) -> str:
+    return error.code if isinstance(error, SqsError) else type(error).__name__
