@@ -73,9 +73,12 @@ def test_a_handler_gets_a_pack_with_its_records() -> None:
     assert repr(pack) == "<Pack 'p-1' of 2 'usage_log' from 'api-1'>"
 
 
-def test_the_records_are_read_once() -> None:
-    pack = opened(LOGS)
+def test_the_records_are_kept_unless_they_are_only_read() -> None:
+    pack = opened([*LOGS, b"nonsense"])
+    records, bad = pack.read()
+    assert (pack.records, pack.bad) == (records, bad)
     assert pack.records is pack.records
+    assert pack.records is not records
 
 
 def test_a_plain_envelope_is_a_pack_of_one() -> None:

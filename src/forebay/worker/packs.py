@@ -57,17 +57,19 @@ class BadRecord(Struct, frozen=True):
     reason: str
 
 
-_Rows: TypeAlias = tuple[list[Record[T]], list[BadRecord]]
+#: The records that fit, and those that do not.
+Rows: TypeAlias = tuple[list[Record[T]], list[BadRecord]]
 
 
 class Pack(Generic[T_co]):
     """Many envelopes of one type and one node that came in one message.
 
-    A plain envelope is a pack of one that is not `sealed`, and its id is the pack's. The records
-    are read from the message when they are first asked for.
+    A plain envelope is a pack of one that is not `sealed`, and its id is the pack's. `records` and
+    `bad` are made when they are first asked for, and kept. A handler of many packs may `read` one
+    after another instead, so that it has the records of one at a time.
     """
 
-    __slots__ = ("_read", "_rows", "events", "id", "node", "sealed", "type")
+    __slots__ = ("_kept", "events", "id", "node", "read", "sealed", "type")
 
     def __init__(
         self,
@@ -86,15 +88,16 @@ class Pack(Generic[T_co]):
         self.sealed = sealed
         #: How many records there are, the bad ones included.
         self.events = len(records) + len(bad)
-        self._rows: _Rows[T_co] | None = None
-        self._read: Callable[[], _Rows[T_co]] = lambda: (records, list(bad))
+        #: Makes the records that fit and those that do not, each in order, and keeps neither.
+        self.read: Callable[[], Rows[T_co]] = lambda: (records, list(bad))
+        self._kept: Rows[T_co] | None = None
 
     @classmethod
-    def unread(cls, header: PackHeader, read: Callable[[], _Rows[T_co]]) -> Pack[T_co]:
+    def unread(cls, header: PackHeader, read: Callable[[], Rows[T_co]]) -> Pack[T_co]:
         """A sealed pack whose records `read` gets when they are asked for."""
         pack = cls(header.pack, header.type, header.node, True, [])
         pack.events = header.events
-        pack._read = read
+        pack.read = read
         return pack
 
     @property
@@ -107,10 +110,10 @@ class Pack(Generic[T_co]):
         """The records that do not fit, in order. Nobody but the handler is told of them."""
         return self._all()[1]
 
-    def _all(self) -> _Rows[T_co]:
-        if self._rows is None:
-            self._rows = self._read()
-        return self._rows
+    def _all(self) -> Rows[T_co]:
+        if self._kept is None:
+            self._kept = self.read()
+        return self._kept
 
     def __repr__(self) -> str:
         return f"<Pack {self.id!r} of {self.events} {self.type!r} from {self.node!r}>"
@@ -174,7 +177,7 @@ class PackReader:
             records.append(_Alone(0, at_ms, payload, envelope.key, envelope.id))
         return Pack(envelope.id, envelope.type, envelope.node, False, records, bad)
 
-    def _rows(self, header: PackHeader, lines: bytes) -> _Rows[Any]:
+    def _rows(self, header: PackHeader, lines: bytes) -> Rows[Any]:
         """All rows in one call, and one by one only when one of them does not fit."""
         pack_id = header.pack
         if self._decode_lines is not None:
