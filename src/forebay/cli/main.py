@@ -38,6 +38,8 @@ COMMANDS = (
     "redrive",
     "worker",
     "usage",
+    "parameters",
+    "profile",
 )
 
 #: The subcommands that have subcommands, with what help says of them. Each of theirs is the
@@ -61,6 +63,26 @@ GROUPS = {
             forebay usage serve-demo --processes 2
         """,
     ),
+    "parameters": (
+        ("list", "get", "set", "reset", "history", "watch"),
+        """Change producers and workers while they work.
+
+        The table application_parameters has what is set. Programs that follow it
+        have a new value within seconds, and need no restart:
+
+            forebay parameters set sqs_flush_ms 50 --note "a sale begins at noon"
+        """,
+    ),
+    "profile": (
+        ("list", "show", "diff", "apply"),
+        """Set parameters that belong together.
+
+        What a load test needs, and what that would change:
+
+            forebay profile show stress --resolved
+            forebay profile apply stress --dry-run
+        """,
+    ),
 }
 
 #: The subcommand whose options can also be set by variables and in a file.
@@ -70,7 +92,7 @@ _SERVER = "serve"
 _NOT_TEXT = "An argument is not text in UTF-8, and SQS takes no other."
 
 #: Every command explains itself with either.
-_CONTEXT = {"help_option_names": ["-h", "--help"]}
+_CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
 class _Flags:
@@ -115,8 +137,9 @@ class _Commands(_Flags, TyperGroup):
             add_completion=False, pretty_exceptions_enable=False, context_settings=_CONTEXT
         )
         name = cmd_name.replace("-", "_")
-        function = getattr(import_module(f"{self.package}.{name}"), name)
-        single.command(cmd_name, cls=_Command, context_settings=_CONTEXT)(function)
+        module = import_module(f"{self.package}.{name}")
+        context = {**_CONTEXT, **getattr(module, "CONTEXT", {})}
+        single.command(cmd_name, cls=_Command, context_settings=context)(getattr(module, name))
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
         if cmd_name == _SERVER:

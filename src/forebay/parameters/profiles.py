@@ -40,8 +40,9 @@ class Profile(Struct, frozen=True, kw_only=True):
     inherits: str | None
     #: Its own values alone.
     parameters: dict[str, Value]
-    #: The file, for people.
+    #: The file, for people, and where it names what it inherits from.
     file: str
+    inherits_at: str
 
 
 class Profiles:
@@ -70,15 +71,12 @@ class Profiles:
             heir = line[-1]
             if parent not in self._by_name:
                 raise ProfileError(
-                    f"{_place(heir.file, 'inherits')}: there is no profile {parent!r}."
-                    f" {self._advice(parent)}"
+                    f"{heir.inherits_at}: there is no profile {parent!r}. {self._advice(parent)}"
                 )
             names = [profile.name for profile in line]
             if parent in names:
                 circle = " → ".join([*names[names.index(parent) :], parent])
-                raise ProfileError(
-                    f"{_place(heir.file, 'inherits')}: {parent} inherits from itself: {circle}."
-                )
+                raise ProfileError(f"{heir.inherits_at}: {parent} inherits from itself: {circle}.")
             line.append(self._by_name[parent])
         return line[::-1]
 
@@ -194,10 +192,11 @@ def _read(schema: Schema, file_name: str, file: str, text: str) -> Profile:
         inherits=inherits,
         parameters=values,
         file=file,
+        inherits_at=_place(file, "inherits", text),
     )
 
 
-def _place(file: str, key: str, text: str = "") -> str:
+def _place(file: str, key: str, text: str) -> str:
     """The file, and the line that sets a key where one can be found."""
     for number, line in enumerate(text.splitlines(), start=1):
         if re.match(rf"""\s*\[?\s*["']?{re.escape(key)}["']?\s*[\].=]""", line):

@@ -1,0 +1,1 @@
+"""`forebay parameters`: one file for each of its subcommands."""

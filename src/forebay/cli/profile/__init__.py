@@ -1,0 +1,1 @@
+"""`forebay profile`: one file for each of its subcommands."""
