@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import broker, client, idle_polls, path, spike, usage, worker
+from bench import broker, client, idle_polls, packing, path, spike, usage, worker
 from bench.usage_sizes import Sizes
 
 RESULTS = Path(__file__).parent / "results"
@@ -115,6 +115,15 @@ def measure_usage(
     _write("usage", report, console)
     if report.not_measured:
         raise typer.Exit(1)
+
+
+@app.command("packing")
+def measure_packing() -> None:
+    """What zlib and zstd make of packs, and what a record costs in one."""
+    console = Console()
+    report = packing.run()
+    packing.print_table(report, console)
+    _write("packing", report, console)
 
 
 @app.command("client")
