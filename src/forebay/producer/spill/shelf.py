@@ -79,6 +79,7 @@ class Shelf:
         """
         if not settlement.marked:
             return []
+        self._writer.clear()
         removed = []
         for name in sorted(self._touched):
             segment = self._segments.get(name)
@@ -90,7 +91,7 @@ class Shelf:
                 if segment.size_bytes < ended_bytes:
                     continue
                 self._writer.end()
-            if self._remove(segment):
+            if not self._writer.holds(segment) and self._remove(segment):
                 removed.append(segment)
         if removed:
             with suppress(OSError):
