@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from forebay.errors import ForebayError, ServiceUnreachable
     from forebay.idempotency.guard import Guard
     from forebay.messages.envelope import Envelope
+    from forebay.producer.background import BackgroundProducer
     from forebay.producer.producer import Producer
     from forebay.producer.settings import ProducerSettings
     from forebay.protocol.errors import SqsError
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 #: Where each public name comes from.
 _MODULES = {
     "App": "forebay.app",
+    "BackgroundProducer": "forebay.producer.background",
     "CircuitBreaker": "forebay.worker.breaker",
     "Document002": "forebay.worker.scaling.document_002",
     "EmbeddedBroker": "forebay.broker.embedded",
@@ -80,6 +82,7 @@ __all__ = [
     "MEDIUM",
     "NO_RETRY",
     "App",
+    "BackgroundProducer",
     "CircuitBreaker",
     "Document002",
     "EmbeddedBroker",

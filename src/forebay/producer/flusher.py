@@ -509,7 +509,7 @@ class Flusher:
                     Closed("The producer was closed before SQS acknowledged the message.")
                 )
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._spiller is not None:
+        if self._spiller is not None and self._spiller.is_open:
             await self._keep_the_rest(left)
             await self._spiller.close()
 

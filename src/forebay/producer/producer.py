@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 from weakref import WeakSet
 
 from msgspec.json import Encoder
@@ -41,7 +41,7 @@ from forebay.producer.spilling import Spiller
 from forebay.protocol import limits
 from forebay.protocol.identifiers import FIFO_SUFFIX
 
-__all__ = ["PACKED_TYPES", "Producer", "Published"]
+__all__ = ["PACKED_TYPES", "Producer", "ProducerOptions", "Published"]
 
 #: The types whose envelopes are packed unless others are named.
 PACKED_TYPES = ("usage_log",)
@@ -57,6 +57,17 @@ _RECORD_BYTES_MAX = limits.MESSAGE_BYTES_MAX
 _ROOM_POLL_S = 0.01
 
 _encode = Encoder().encode
+
+
+class ProducerOptions(TypedDict, total=False):
+    """What can be said of a producer besides its client and its queue, as Producer explains it."""
+
+    node: str | None
+    settings: ProducerSettings | None
+    packed: Collection[str]
+    spill: str | Path | None
+    on_lost: Callable[[Lost], object] | None
+    retry: RetryPolicy | None
 
 
 class Producer:

@@ -80,6 +80,11 @@ class Spiller:
             )
 
     @property
+    def is_open(self) -> bool:
+        """Whether the directory was taken."""
+        return self._spill is not None
+
+    @property
     def directory(self) -> Path:
         """The directory of this producer."""
         return self._directory if self._spill is None else self._spill.directory
