@@ -10,7 +10,7 @@ import pytest
 
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.apps.usage.record_store import SqliteUsageStore, UsageRecord, UsageStore
-from forebay.apps.usage.writer import usage_router
+from forebay.apps.usage.record_writer import usage_router
 from forebay.worker import Reject
 from tests.apps.deliveries import deliver
 

@@ -226,6 +226,16 @@ async def test_a_type_without_a_table_is_refused_and_nothing_is_written(
     assert await store.totals() == Totals(0, 0, 0, 0)
 
 
+async def test_a_type_without_a_table_may_have_rejects(store: UsageStore, sql: Sql) -> None:
+    unknown = pack("p2", bad=[BadRecord(0, NOON_MS, b"[1,{}]", "unknown type")])
+    unknown.type = "heartbeat"
+    assert await store.write([pack("p1", LOG), unknown]) == Written(1, 1, 2, 0)
+    assert await store.write([unknown]) == Written(0, 0, 0, 1)
+    assert sql("SELECT message_id, type, json FROM usage_rejects") == [
+        ("p2", "heartbeat", "[1,{}]")
+    ]
+
+
 async def test_what_is_taken_in_goes_with_the_clock(store: UsageStore, clock: ManualClock) -> None:
     await store.write([pack("p1", LOG)])
     clock.advance(33 * DAY_MS)

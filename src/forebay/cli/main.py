@@ -55,12 +55,16 @@ GROUPS = {
         """,
     ),
     "usage": (
-        ("serve-demo",),
+        ("serve-demo", "writer", "partitions"),
         """Log every use of an API without slowing it down, and count it exactly.
 
         An API of simulated prices that does so, on two ports:
 
             forebay usage serve-demo --processes 2
+
+        What writes the log into a database, each use once:
+
+            forebay usage writer --database sqlite:///usage.sqlite3
         """,
     ),
     "parameters": (

@@ -82,15 +82,15 @@ class Admitted(Struct, frozen=True):
 
 def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
     """Look a pack through: all rows at once, and one by one only when something is wrong."""
-    bad = list(pack.bad)
-    rows = _rows(pack.records)
+    records, bad = pack.read()
+    rows = _rows(records)
     keys = _keys(rows, table)
     lines = None
     if not _out_of_range(rows, keys, table, taken_in):
         lines = _encode_lines(rows)
     if lines is None or b"\\u0000" in lines:
         good = []
-        for record in pack.records:
+        for record in records:
             reason = _reason(record, table, taken_in)
             if reason is None:
                 good.append(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from msgspec import Struct
 from msgspec.inspect import (
@@ -24,6 +25,7 @@ from forebay.apps.usage.domain import (
     UsageLog,
 )
 from forebay.errors import SettingsError
+from forebay.worker.packs import Pack
 
 #: What every table of events has, before the columns that are named as the struct's fields.
 EVENT_COLUMNS = ("at_ms", "record_index", "key")
@@ -87,6 +89,10 @@ EVENT_TABLES = (
 )
 
 
+class _NoEvent(Struct):
+    """Stands for the struct of a type that is not known."""
+
+
 class EventTables:
     """The tables of a store, by type."""
 
@@ -95,6 +101,15 @@ class EventTables:
 
     def __iter__(self) -> Iterator[EventTable]:
         return iter(self._by_type.values())
+
+    def of_pack(self, pack: Pack[Any]) -> EventTable:
+        """The table of a pack. One without any event that fits needs none.
+
+        Raises SettingsError when the type has none.
+        """
+        if pack.type not in self._by_type and not pack.records:
+            return EventTable(pack.type, _NoEvent, "")
+        return self.of(pack.type)
 
     def of(self, type_name: str) -> EventTable:
         """Raises SettingsError when the type has none."""

@@ -17,6 +17,10 @@ class UsageStoreTooNew(StoreError):
     """The usage store's tables are from a newer Forebay. Upgrade this one."""
 
 
+class PackRefused(StoreError):
+    """The database is there, and does not take something that was to be written."""
+
+
 class Written(Struct, frozen=True):
     """What one call of `write` did."""
 
@@ -109,7 +113,9 @@ class UsageStore(Protocol):
         """Write packs in one transaction. Durable when it returns.
 
         A pack whose id is there is passed over. Events that cannot be written go to
-        `usage_rejects` with the reason. Raises SettingsError for a type that has no table.
+        `usage_rejects` with the reason. Raises SettingsError for events of a type that has no
+        table, and PackRefused when the database is there and takes one of the packs for no reason
+        that is known before.
         """
         ...
 

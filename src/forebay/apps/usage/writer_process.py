@@ -7,7 +7,7 @@ from pathlib import Path
 from forebay.apps import process
 from forebay.apps.usage.queues import USAGE_LOGS_QUEUE
 from forebay.apps.usage.record_store import USAGE_FILE, SqliteUsageStore
-from forebay.apps.usage.writer import usage_router
+from forebay.apps.usage.record_writer import usage_router
 from forebay.client.http import HttpSqsClient
 from forebay.worker import Worker, WorkerSettings, run_until_signalled
 

@@ -36,6 +36,7 @@ from forebay.apps.usage.store import (
     KeyUsage,
     Latencies,
     Maintained,
+    PackRefused,
     Partition,
     Rate,
     Totals,
@@ -70,6 +71,10 @@ _TRIES_MAX = 6
 
 #: Bounds of the pause before such a transaction is tried again, in seconds.
 _RETRY_BASE_S, _RETRY_MAX_S = 0.01, 0.5
+
+#: Classes of errors that the data brings: data exceptions, violated constraints, exceeded limits.
+#: Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_REFUSALS = {"22", "23", "54"}
 
 #: What has partitions beside the tables of events, and the column that they go by.
 _SEEN, _REJECTS = "usage_seen", "usage_rejects"
@@ -159,7 +164,7 @@ class PostgresUsageStore:
     async def write(self, packs: Sequence[Pack[Any]]) -> Written:
         now_ms = self._clock.wall_ms()
         taken_in = self._retention.taken_in(now_ms)
-        tables = [self._tables.of(pack.type) for pack in packs]
+        tables = [self._tables.of_pack(pack) for pack in packs]
 
         def admit_all() -> dict[str, Admitted]:
             admitted: dict[str, Admitted] = {}
@@ -271,9 +276,9 @@ class PostgresUsageStore:
             except psycopg.OperationalError as error:
                 passed_over += 1
                 if begun or isinstance(error, PoolTimeout) or passed_over > self._pool.max_size:
-                    raise _unusable(error) from error
+                    raise _failed(error) from error
             except psycopg.Error as error:
-                raise _unusable(error) from error
+                raise _failed(error) from error
 
 
 def _prepare(connection: _Connection) -> None:
@@ -292,6 +297,12 @@ def _days(admitted: Iterable[Admitted], now_ms: int) -> set[TableDay]:
         if each.rejects:
             needed.add((_REJECTS, day_of(now_ms)))
     return needed
+
+
+def _failed(error: psycopg.Error) -> StoreError:
+    if (error.sqlstate or "")[:2] in _REFUSALS:
+        return PackRefused(f"PostgreSQL does not take it: {in_one_line(error)}.")
+    return _unusable(error)
 
 
 def _unusable(error: psycopg.Error) -> StoreError:

@@ -77,7 +77,7 @@ class SqliteUsageStore:
     async def write(self, packs: Sequence[Pack[Any]]) -> Written:
         now_ms = self._clock.wall_ms()
         taken_in = self._retention.taken_in(now_ms)
-        tables = [self._tables.of(pack.type) for pack in packs]
+        tables = [self._tables.of_pack(pack) for pack in packs]
 
         def write(connection: apsw.Connection) -> Written:
             admitted = [

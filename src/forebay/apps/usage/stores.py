@@ -1,0 +1,28 @@
+"""Opening the store that an address names."""
+
+from __future__ import annotations
+
+from forebay.apps.usage.retention import Retention
+from forebay.apps.usage.store import UsageStore
+from forebay.errors import SettingsError
+
+_SQLITE_SCHEME = "sqlite:///"
+
+
+async def open_usage_store(address: str, *, retention: Retention | None = None) -> UsageStore:
+    """Open the store at sqlite:///PATH, or else in PostgreSQL.
+
+    Tables are made, or brought to today's form. Raises StoreError, and SettingsError when what
+    PostgreSQL needs is not installed.
+    """
+    if address.startswith(_SQLITE_SCHEME):
+        from forebay.apps.usage.sqlite import SqliteUsageStore  # noqa: PLC0415
+
+        return await SqliteUsageStore.open(
+            address.removeprefix(_SQLITE_SCHEME), retention=retention
+        )
+    try:
+        from forebay.apps.usage.postgres import PostgresUsageStore  # noqa: PLC0415
+    except ImportError as error:
+        raise SettingsError(str(error)) from error
+    return await PostgresUsageStore.open(address, retention=retention)

@@ -1,0 +1,116 @@
+"""`forebay usage writer`: the writer of usage events, in one process or several."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from forebay.apps.usage.queues import declare_usage_queues
+from forebay.apps.usage.settings import (
+    BATCH_VARIABLE,
+    DATABASE_VARIABLE,
+    QUEUE_VARIABLE,
+    SECRET_VARIABLE,
+    WITHIN_VARIABLE,
+    usage_database,
+    writer_settings,
+)
+from forebay.cli.connection import Aws, Connection, EndpointUrl, Region, choose_place
+from forebay.cli.logs import LogLevel
+from forebay.cli.usage.database import Database
+from forebay.cli.worker.processes import (
+    DrainTimeout,
+    Host,
+    JsonLogs,
+    LeastLevel,
+    Port,
+    Processes,
+    run_processes,
+    set_up,
+)
+from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES
+
+#: What its processes run.
+_TARGET = "forebay.apps.usage.writer_worker:writer"
+
+
+def writer(
+    database: Database = None,
+    queue: Annotated[
+        str | None,
+        typer.Option(
+            envvar=QUEUE_VARIABLE,
+            metavar="QUEUE",
+            help="Name, URL or ARN of the queue.",
+            show_default="the usage queue, made if it is not there",
+        ),
+    ] = None,
+    processes: Processes = 1,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most messages of a batch.", show_default="100"),
+    ] = None,
+    within_ms: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="MILLISECONDS",
+            help="How long a batch is gathered at most.",
+            show_default="5000",
+        ),
+    ] = None,
+    drain_timeout: DrainTimeout = None,
+    json_logs: JsonLogs = False,
+    log_level: LeastLevel = LogLevel.INFO,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    endpoint_url: EndpointUrl = None,
+    aws: Aws = False,
+    region: Region = None,
+) -> None:
+    """Write what comes through the usage queue into a database, each event once.
+
+    From the broker on this machine (forebay serve) into a file:
+
+        forebay usage writer --database sqlite:///usage.sqlite3
+
+    Its tables are made when they are not there. What does not fit its type
+    goes to usage_rejects with the reason, and only what cannot be unpacked
+    to the dead-letter queue. While the database is away nothing is received,
+    and nothing is lost. Ctrl-C and SIGTERM let running batches finish.
+    GET /health, /metrics and /snapshot are on one port for all processes.
+    """
+    log_format = set_up(log_level, json_logs=json_logs)
+    place = choose_place(endpoint_url, aws, region, queue)
+    if database is not None:
+        os.environ[DATABASE_VARIABLE] = database
+        os.environ.pop(SECRET_VARIABLE, None)
+    for variable, value in ((BATCH_VARIABLE, batch), (WITHIN_VARIABLE, within_ms)):
+        if value is not None:
+            os.environ[variable] = str(value)
+    writer_settings()
+    usage_database()
+    with Connection(place) as sqs:
+        if queue is None:
+            os.environ[QUEUE_VARIABLE] = sqs.run(declare_usage_queues(sqs.client)).usage_logs
+        else:
+            with sqs.queue(queue) as url:
+                os.environ[QUEUE_VARIABLE] = url
+    # The processes find SQS where this command did.
+    for variable in ENDPOINT_VARIABLES:
+        os.environ.pop(variable, None)
+    if place.endpoint_url is not None:
+        os.environ[ENDPOINT_VARIABLES[0]] = place.endpoint_url
+    if place.region is not None:
+        os.environ[REGION_VARIABLES[0]] = place.region
+    run_processes(
+        _TARGET,
+        processes,
+        log_format=log_format,
+        log_level=log_level,
+        host=host,
+        port=port,
+        drain_timeout_s=drain_timeout,
+    )
