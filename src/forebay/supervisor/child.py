@@ -11,8 +11,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import uvloop
@@ -20,8 +20,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from forebay.errors import ForebayError, SettingsError
+from forebay.parameters.address import VARIABLE as PARAMETERS_VARIABLE
 from forebay.supervisor.reports import Ended, Loaded, Order, Refused, Report, Seen, encode
 from forebay.supervisor.target import opened
+from forebay.tunables import follow, live_parameters
 from forebay.worker.check import Severity, drain_s, problems, short
 from forebay.worker.inspection import has_plain, inspected
 from forebay.worker.ledger import WorkerLedger
@@ -53,6 +55,9 @@ class ChildSettings(Struct, frozen=True, kw_only=True):
     #: The queues to serve; all of the worker's when none is named.
     queues: list[str] = []
     drain_timeout_s: float | None = None
+    #: How often the parameters are looked at, in seconds; None follows none. Where they are stands
+    #: in the environment, as their URL may hold a password.
+    parameters_poll_s: float | None = None
 
 
 def run_child(settings: ChildSettings, parent: socket.socket) -> int:
@@ -74,7 +79,8 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
     try:
         async with opened(settings.target, Path(settings.directory)) as found:
             worker = adjusted(found, settings)
-            ledger = await _run(worker, line, check=settings.number == 1)
+            async with _following(worker, settings.parameters_poll_s):
+                ledger = await _run(worker, line, check=settings.number == 1)
             snapshot = worker.snapshot()
             await line.say(Ended(snapshot, ledger))
     except ForebayError as error:
@@ -88,6 +94,18 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
             sys.stdout.flush()
         os._exit(FAILED)
     return FAILED if ledger.lost else CLEAN
+
+
+@asynccontextmanager
+async def _following(worker: Worker, poll_s: float | None) -> AsyncIterator[None]:
+    """Let the worker have what is set at the store of parameters, as long as the block lasts."""
+    if poll_s is None:
+        yield
+        return
+    async with live_parameters(os.environ[PARAMETERS_VARIABLE], poll_s=poll_s) as live:
+        end = follow(live, worker=worker)
+        yield
+        end()
 
 
 async def _run(worker: Worker, line: _ParentLine, *, check: bool) -> WorkerLedger:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -17,10 +18,13 @@ from forebay.cli.worker.process import ProcessSettings, command_of
 from forebay.errors import SettingsError
 from forebay.observability.cloudwatch import CloudWatchPublisher, publishing
 from forebay.observability.put_metric_data import BotocoreSender
+from forebay.parameters.address import VARIABLE, open_store
+from forebay.parameters.live import POLL_S
 from forebay.stop_signals import StopRequests, stop_signals
 from forebay.supervisor.child import ChildSettings
 from forebay.supervisor.endpoint import DEFAULT_PORT, serving
 from forebay.supervisor.supervisor import Stopped, Supervisor
+from forebay.tunables import SCHEMA
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +58,27 @@ Port = Annotated[
         show_default=f"{DEFAULT_PORT}, or a free one while that is taken",
     ),
 ]
+Parameters = Annotated[
+    str | None,
+    typer.Option(
+        "--parameters",
+        metavar="URL",
+        envvar=VARIABLE,
+        help="Follow the worker_ parameters there while at work: sqlite:///PATH or"
+        " postgresql://USER@HOST/DATABASE.",
+        show_default="none are followed",
+    ),
+]
+ParametersPoll = Annotated[
+    float,
+    typer.Option(
+        "--parameters-poll",
+        min=0.05,
+        max=86_400,
+        metavar="SECONDS",
+        help="How often they are looked at.",
+    ),
+]
 
 
 def set_up(log_level: LogLevel, *, json_logs: bool) -> LogFormat:
@@ -73,13 +98,19 @@ def run_processes(
     port: int | None,
     queues: list[str] | None = None,
     drain_timeout_s: float | None = None,
+    parameters: str | None = None,
+    parameters_poll_s: float = POLL_S,
     cloudwatch_namespace: str | None = None,
 ) -> None:
     """Run the worker that `target` names in so many processes, until a signal has stopped them.
 
-    With a namespace its metrics go to CloudWatch. Raises SettingsError when no process could take
+    With the URL of a store, each follows its parameters. With a namespace its metrics go to
+    CloudWatch. Raises SettingsError when no process could take
     its settings, and typer.Exit when a message was lost or a process ended badly.
     """
+    if parameters is not None:
+        open_store(parameters, SCHEMA)
+        os.environ[VARIABLE] = parameters
     settings = ProcessSettings(
         child=ChildSettings(
             number=0,
@@ -87,6 +118,7 @@ def run_processes(
             directory=str(Path.cwd()),
             queues=queues or [],
             drain_timeout_s=drain_timeout_s,
+            parameters_poll_s=None if parameters is None else parameters_poll_s,
         ),
         log_format=log_format,
         log_level=log_level,

@@ -12,6 +12,8 @@ from forebay.cli.worker.processes import (
     Host,
     JsonLogs,
     LeastLevel,
+    Parameters,
+    ParametersPoll,
     Port,
     Processes,
     run_processes,
@@ -19,6 +21,7 @@ from forebay.cli.worker.processes import (
 )
 from forebay.cli.worker.target import Target, WorkerEndpoint, give_endpoint
 from forebay.observability.cloudwatch import NAMESPACE
+from forebay.parameters.live import POLL_S
 
 
 def run(
@@ -37,6 +40,8 @@ def run(
     host: Host = "127.0.0.1",
     port: Port = None,
     endpoint_url: WorkerEndpoint = None,
+    parameters: Parameters = None,
+    parameters_poll: ParametersPoll = POLL_S,
     cloudwatch: Annotated[
         bool,
         typer.Option("--cloudwatch", help="Publish metrics to Amazon CloudWatch every minute."),
@@ -69,5 +74,7 @@ def run(
         port=port,
         queues=queue,
         drain_timeout_s=drain_timeout,
+        parameters=parameters,
+        parameters_poll_s=parameters_poll,
         cloudwatch_namespace=cloudwatch_namespace if cloudwatch else None,
     )
