@@ -81,7 +81,10 @@ class Admitted(Struct, frozen=True):
 
 
 def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
-    """Look a pack through: all rows at once, and one by one only when something is wrong."""
+    """Look a pack through: all rows at once, and one by one only when something is wrong.
+
+    The pack's records are not kept, so that of many packs one at a time has them.
+    """
     records, bad = pack.read()
     rows = _rows(records)
     keys = _keys(rows, table)

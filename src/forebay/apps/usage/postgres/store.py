@@ -166,15 +166,12 @@ class PostgresUsageStore:
         taken_in = self._retention.taken_in(now_ms)
         tables = [self._tables.of_pack(pack) for pack in packs]
 
-        def admit_all() -> dict[str, Admitted]:
-            admitted: dict[str, Admitted] = {}
+        def write() -> Written:
+            by_id: dict[str, Admitted] = {}
             for pack, table in zip(packs, tables, strict=True):
                 each = admit(pack, table, taken_in)
-                admitted.setdefault(each.id, each)
-            return admitted
-
-        def write() -> Written:
-            admitted = list(admit_all().values())
+                by_id.setdefault(each.id, each)
+            admitted = list(by_id.values())
             written = self._whole(lambda connection: self._write(connection, admitted, now_ms))
             again = len(packs) - len(admitted)
             return Written(written.rows, written.rejects, written.packs, written.repeated + again)
