@@ -13,8 +13,9 @@ import msgspec
 import pydantic
 import pytest
 
-from forebay import App, Producer, Queue, Received, Reject, Retry, Router, WorkerSettings
+from forebay import App, Pack, Producer, Queue, Received, Reject, Retry, Router, WorkerSettings
 from forebay.errors import SettingsError
+from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.testing import Drained, NotDrained, WorkerHarness
 from forebay.worker.middleware import CallNext
 
@@ -291,6 +292,42 @@ async def test_what_handlers_sent_is_found_whichever_way_they_sent_it() -> None:
     harness.assert_enqueued("mail")
     harness.assert_enqueued(None, {"row": {"name": "A"}}, queue="raws")
     harness.assert_enqueued("receipt", count=0)
+
+
+async def test_packs_go_from_a_producer_to_a_consumer_of_packs() -> None:
+    app = App()
+    seats: list[tuple[str, int]] = []
+
+    @app.consume("orders", Pack[Order], batch=10)
+    async def take(batch: list[Received[Pack[Order]]]) -> None:
+        for received in batch:
+            pack = received.payload
+            seats.extend((record.id, record.payload.seat) for record in pack.records)
+            assert [bad.index for bad in pack.bad] == [2]
+
+    harness = WorkerHarness(app)
+    url = await harness.client.queue_url("orders")
+    async with Producer(harness.client, url, node="test", packed=("order",)) as producer:
+        for payload in (Order(1), Order(2), {"seat": "none"}):
+            producer.send("order", payload)
+    [pack] = harness.assert_enqueued("order", queue="orders")
+    assert [payload["seat"] for payload in pack.payload] == [1, 2, "none"]
+    assert await harness.drain("orders") == Drained(done=1)
+    assert [seat for _, seat in seats] == [1, 2]
+    assert [identifier.rpartition("-")[2] for identifier, _ in seats] == ["0", "1"]
+
+
+async def test_a_damaged_pack_is_rejected_and_shown_as_its_header() -> None:
+    router = Router()
+
+    @router.default
+    async def rest(received: Received[str]) -> None: ...
+
+    harness = WorkerHarness(router)
+    body, attributes = {"pack": "p-1"}, {PACK_ATTRIBUTE: b"no pack"}
+    await harness.client.send("orders", body, attributes=attributes)
+    harness.assert_enqueued(None, body, queue="orders")
+    assert await harness.drain("orders") == Drained(rejected=1)
 
 
 async def test_what_was_not_sent_is_shown_beside_what_was() -> None:

@@ -16,6 +16,7 @@ from forebay.cli.connection import Connection, Place
 from forebay.protocol.actions import (
     CreateQueueRequest,
     Message,
+    MessageAttributes,
     ReceiveMessageRequest,
     SendMessageRequest,
 )
@@ -82,8 +83,16 @@ class Sqs:
     def arn(self, url: str) -> str:
         return self._connection.attributes(url, "QueueArn")["QueueArn"]
 
-    def send(self, url: str, body: str, group: str | None = None) -> None:
-        request = SendMessageRequest(queue_url=url, message_body=body, message_group_id=group)
+    def send(
+        self,
+        url: str,
+        body: str,
+        group: str | None = None,
+        attributes: MessageAttributes | None = None,
+    ) -> None:
+        request = SendMessageRequest(
+            queue_url=url, message_body=body, message_group_id=group, message_attributes=attributes
+        )
         self._connection.run(self._connection.client.send_message(request))
 
     def reject(self, url: str, dead_letter_url: str, body: str) -> None:

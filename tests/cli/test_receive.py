@@ -18,6 +18,7 @@ from forebay.protocol.actions import (
     ReceiveMessageRequest,
 )
 from tests.cli.conftest import Run, Sqs
+from tests.runtime.worker_messages import pack_attributes, sealed
 
 
 def test_a_json_body_is_laid_out_under_a_line_about_the_message(run: Run, sqs: Sqs) -> None:
@@ -41,6 +42,32 @@ def test_any_other_body_is_printed_as_it_is(run: Run, sqs: Sqs) -> None:
     for body in ("  [bold]no markup[/bold]", "  12", "  two\n  lines", "  {broken"):
         assert f"received once\n{body}\n\n" in ended.out
     assert ended.err == "Not deleted. They come back at once; --delete deletes what it prints.\n"
+
+
+def test_a_pack_shows_its_header_and_its_first_records(run: Run, sqs: Sqs) -> None:
+    url = sqs.create("logs")
+    pack = sealed([b'[%d,{"a":"[b]%d"}]' % (number, number) for number in range(1_005)])
+    sqs.send(url, pack.body.decode(), attributes=pack_attributes(pack.content))
+    lines = run("receive", "logs").out.splitlines()
+    assert f"  forebay.pack = {len(pack.content):,} bytes" in lines
+    assert '    "events": 1005,' in lines
+    assert lines[-6:] == [
+        "  }",
+        '  [0,{"a":"[b]0"}]',
+        '  [1,{"a":"[b]1"}]',
+        '  [2,{"a":"[b]2"}]',
+        "  and 1,002 more records",
+        "",
+    ]
+
+
+def test_a_pack_of_one_shows_its_record_and_a_damaged_one_what_is_wrong(run: Run, sqs: Sqs) -> None:
+    url = sqs.create("logs")
+    pack = sealed([b"[5,6]"])
+    sqs.send(url, pack.body.decode(), attributes=pack_attributes(pack.content))
+    assert run("receive", "logs", "--delete").out.endswith("}\n  [5,6]\n\n")
+    sqs.send(url, pack.body.decode(), attributes=pack_attributes(b"no pack"))
+    assert "\n  The pack 'p-1' is damaged" in run("receive", "logs", "--delete").out
 
 
 def test_a_fifo_message_shows_its_group(run: Run, sqs: Sqs) -> None:

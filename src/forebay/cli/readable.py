@@ -10,11 +10,15 @@ from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from forebay.cli.connection import short_name
+from forebay.messages.packing import PACK_ATTRIBUTE, PackError, open_pack
 from forebay.protocol.actions import Message, MessageAttributeValue
+
+#: How many records of a pack are shown.
+_RECORDS_SHOWN = 3
 
 
 def readable_message(message: Message) -> Text:
-    """A message that was received."""
+    """A message that was received; of a pack, its header and its first records."""
     attributes = message.attributes or {}
     heading = readable_heading(
         message.message_id,
@@ -24,9 +28,10 @@ def readable_message(message: Message) -> Text:
         source_arn=attributes.get("DeadLetterQueueSourceArn"),
     )
     values = sorted((message.message_attributes or {}).items())
-    return readable(
+    text = readable(
         heading, (f"{name} = {_value(attribute)}" for name, attribute in values), message.body
     )
+    return text.append_text(_records(message))
 
 
 def readable_heading(
@@ -61,6 +66,22 @@ def readable(heading: str, attributes: Iterable[str], body: str) -> Text:
     lines += (Text(f"  {attribute}", style="cyan") for attribute in attributes)
     lines += (Text("  ").append_text(line) for line in _body(body).split("\n"))
     return Text("\n").join([*lines, Text()])
+
+
+def _records(message: Message) -> Text:
+    attribute = (message.message_attributes or {}).get(PACK_ATTRIBUTE)
+    if attribute is None or attribute.binary_value is None:
+        return Text()
+    try:
+        opened = open_pack(message.body, attribute.binary_value)
+    except PackError as error:
+        return Text(f"  {error}\n", style="red")
+    events = opened.header.events
+    shown = opened.lines.split(b"\n", _RECORDS_SHOWN)[:_RECORDS_SHOWN]
+    lines = [f"  {line.decode(errors='replace')}" for line in shown]
+    if events > len(shown):
+        lines.append(f"  and {events - len(shown):,} more records")
+    return Text("\n").join(Text(line) for line in [*lines, ""])
 
 
 def _value(attribute: MessageAttributeValue) -> str:

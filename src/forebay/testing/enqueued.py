@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import SequenceMatcher, unified_diff
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from forebay.messages.envelope import EnvelopeError, decode_envelope
+from forebay.messages.packing import PACK_ATTRIBUTE, PackError, open_pack
 from forebay.protocol.actions import (
     AnyRequest,
     MessageAttributes,
@@ -27,10 +29,11 @@ class Enqueued(Struct, frozen=True, kw_only=True):
     """One message that was sent."""
 
     queue: str
-    #: The envelope's type and key; None without an envelope.
+    #: The envelope's type and key; None without an envelope. A pack has the type of its envelopes.
     type: str | None
     key: str | None
-    #: The envelope's payload, or the body, as JSON has it; the text of a body that is no JSON.
+    #: The envelope's payload, or the body, as JSON has it; the text of a body that is no JSON; the
+    #: list of a pack's payloads.
     payload: Any
     body: str
     group_id: str | None
@@ -106,27 +109,35 @@ def not_enqueued(wanted: str, expected: Any, sent: Sequence[Enqueued]) -> str:
 
 
 def _enqueued(url: str, message: MessageToSend) -> Enqueued:
-    body = message.message_body
-    message_type, key, payload = None, None, None
-    try:
-        envelope = decode_envelope(body)
-    except EnvelopeError:
-        try:
-            payload = json.loads(body)
-        except ValueError:
-            payload = body
-    else:
-        message_type, key = envelope.type, envelope.key
-        payload = json.loads(bytes(envelope.payload))
+    attributes = message.message_attributes or {}
+    message_type, key, payload = _content(message.message_body, attributes)
     return Enqueued(
         queue=url.rpartition("/")[2],
         type=message_type,
         key=key,
         payload=payload,
-        body=body,
+        body=message.message_body,
         group_id=message.message_group_id,
-        attributes=message.message_attributes or {},
+        attributes=attributes,
     )
+
+
+def _content(body: str, attributes: MessageAttributes) -> tuple[str | None, str | None, Any]:
+    """Type, key and payload."""
+    pack = attributes.get(PACK_ATTRIBUTE)
+    if pack is not None and pack.binary_value is not None:
+        with suppress(PackError):
+            opened = open_pack(body, pack.binary_value)
+            payloads = [json.loads(line)[1] for line in opened.lines.split(b"\n")]
+            return opened.header.type, None, payloads
+    try:
+        envelope = decode_envelope(body)
+    except EnvelopeError:
+        try:
+            return None, None, json.loads(body)
+        except ValueError:
+            return None, None, body
+    return envelope.type, envelope.key, json.loads(bytes(envelope.payload))
 
 
 def _pretty(value: Any) -> str:
