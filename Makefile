@@ -70,6 +70,7 @@ bench-usage: $(VENV)/.dev ## the usage-log pipeline: a burst, kills, peers, cost
 docs: $(VENV)/.dev ## draw the pages that are made from the code
 	$(BIN)/python -m docs.draw_life_cycle
 	$(BIN)/python -m docs.draw_settings
+	$(BIN)/python -m docs.draw_parameters
 
 lock: ## resolve the lock files anew
 	$(PYTHON) -m venv .venv-lock
