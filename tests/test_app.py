@@ -19,6 +19,7 @@ from forebay import (
     App,
     Document002,
     PoolPermit,
+    ProducerSettings,
     Queue,
     Received,
     Router,
@@ -136,6 +137,57 @@ async def test_what_an_app_publishes_its_worker_handles() -> None:
             await app.client.close()
         assert ledger.acked == 2
         assert sorted(seen, key=str) == [("order", "order-7", Order(12)), (None, None, Order(13))]
+
+
+async def test_an_app_has_one_producer_to_a_queue_which_sends_while_it_is_entered() -> None:
+    with BrokerForTests() as broker:
+        broker.create_queue("orders")
+        app = App(client=broker.client())
+        orders = app.producer("orders", packed=(), settings=ProducerSettings(flush_ms=60_000))
+        assert orders.send("order", 1)
+        async with app:
+            assert app.producer("orders") is orders
+            assert await asyncio.to_thread(app.producer, "orders") is orders
+            with pytest.raises(SettingsError, match="orders is there already with other options"):
+                app.producer("orders", packed=("order",))
+            mails = await asyncio.to_thread(app.producer, "orders.fifo")
+            assert not mails.send("mail", 1)
+            await app.publish("orders", "order", 2)
+            assert orders.ledger.delivered == 2
+            assert orders.send("order", 3)
+        assert orders.ledger.delivered == 3
+        assert not orders.send("order", 4)
+        assert app.producer("orders") is not orders
+        await app.close()
+        await app.client.close()
+
+
+async def test_a_producer_uses_the_client_that_an_app_is_given_later() -> None:
+    with BrokerForTests() as broker:
+        broker.create_queue("orders")
+        app = App("http://127.0.0.1:1")
+        app.producer("orders").send("order", 1)
+        client = broker.client()
+        app.client = client
+        async with app:
+            await app.publish("orders", "order", 2)
+        await client.close()
+        assert len(broker.messages("orders")) == 2
+
+
+def test_a_producer_whose_loop_has_ended_without_close_is_left_and_it_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = App(client=ScriptedSqsClient(unanswered))
+
+    async def send() -> object:
+        producer = app.producer("orders")
+        assert producer.send("order", 1)
+        return producer
+
+    first = asyncio.run(send())
+    assert asyncio.run(send()) is not first
+    assert "1 envelopes for orders are lost" in caplog.text
 
 
 def test_an_app_runs_as_a_script_until_it_is_asked_to_stop() -> None:

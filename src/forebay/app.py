@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import platform
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
+from forebay.client.late import LateClient
 from forebay.errors import SettingsError
-from forebay.producer.producer import Producer, Published
+from forebay.producer.producer import Producer, ProducerOptions, Published
 from forebay.worker.codecs import Codec
 from forebay.worker.drain import run_until_signalled
 from forebay.worker.ledger import WorkerLedger
@@ -28,6 +29,8 @@ from forebay.worker.routing import BatchHandler, BatchR, Handler, R, Router
 from forebay.worker.scaling import ScalingPolicy
 from forebay.worker.settings import WorkerSettings
 from forebay.worker.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _Function = TypeVar("_Function", bound=Callable[[Any], Any])
@@ -69,7 +72,8 @@ class App:
         self._made_client: SqsClient | None = None
         self._queues: dict[str, _Consumed] = {}
         self._worker: Worker | None = None
-        self._producers: dict[str, Producer] = {}
+        self._producers: dict[str, _Produced] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @overload
     def consume(
@@ -143,8 +147,6 @@ class App:
     def client(self, client: SqsClient) -> None:
         if self._worker is not None:
             raise SettingsError("The App's worker has its client already. Assign another before.")
-        # What they were given is sent: `publish` waits for that.
-        self._producers.clear()
         self._client = client
 
     def worker(self) -> Worker:
@@ -173,6 +175,37 @@ class App:
         """Work until SIGTERM or Ctrl-C, drain, and return the ledger. For scripts."""
         return asyncio.run(self._run())
 
+    def producer(self, queue: str, **options: Unpack[ProducerOptions]) -> Producer:
+        """The producer to a queue, with this App's client. It is the same at each call.
+
+        It sends while the App runs or is entered (`async with`), and until `close`; what is sent
+        before waits in its buffer. `options` are the Producer's, for its first call.
+
+        Raises SettingsError for other options than it has, and what Producer raises.
+        """
+        known = self._producers.get(queue)
+        if known is None or known.is_left:
+            if known is not None and (left := known.producer.ledger.buffered):
+                _log.warning(
+                    "%d envelopes for %s are lost: the loop that sent them has ended, and nobody"
+                    " had closed the App. Use `async with app`.",
+                    left,
+                    queue,
+                )
+            producer = Producer(LateClient(lambda: self.client), queue, **options)
+            known = self._producers[queue] = _Produced(producer, options)
+        elif options and options != known.options:
+            raise SettingsError(
+                f"The producer to {queue} is there already with other options. Give them once, at"
+                " the first call."
+            )
+        try:
+            known.start(asyncio.get_running_loop())
+        except RuntimeError:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(known.start, self._loop)
+        return known.producer
+
     async def publish(
         self,
         queue: str,
@@ -185,15 +218,10 @@ class App:
     ) -> Published:
         """Send a message in an envelope, and return when SQS has acknowledged it.
 
-        Raises what Producer.publish raises, and SqsError when there is no such queue.
+        Raises what Producer.publish raises: SqsError when there is no such queue.
         """
-        producer = self._producers.get(queue)
-        if producer is None:
-            url = await self.client.queue_url(queue)
-            producer = self._producers.setdefault(
-                queue, Producer(self.client, url, node=platform.node() or "app")
-            )
-            await producer.start()
+        producer = self.producer(queue)
+        await self._producers[queue].started()
         return await producer.publish(
             message_type, payload, key=key, group_id=group_id, deduplication_id=deduplication_id
         )
@@ -201,8 +229,8 @@ class App:
     async def close(self) -> None:
         """Send what is being published, and let go of the worker and of a client of its own."""
         producers, self._producers = self._producers, {}
-        for producer in producers.values():
-            await producer.close()
+        self._loop = None
+        await asyncio.gather(*[each.close() for each in producers.values()])
         self._worker = None
         if self._made_client is not None:
             made, self._made_client = self._made_client, None
@@ -211,6 +239,10 @@ class App:
             await made.close()
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        for each in self._producers.values():
+            each.start(self._loop)
+        await asyncio.gather(*[each.started() for each in self._producers.values()])
         return self
 
     async def __aexit__(
@@ -252,6 +284,36 @@ class App:
                 " consumer."
             )
         return known
+
+
+class _Produced:
+    """A producer, and the loop that it sends in once there is one."""
+
+    def __init__(self, producer: Producer, options: ProducerOptions) -> None:
+        self.producer = producer
+        self.options = options
+        self._starting: asyncio.Task[None] | None = None
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its loop has ended without the App's `close`."""
+        return self._starting is not None and self._starting.get_loop().is_closed()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to send, in this loop, which runs."""
+        if self._starting is None:
+            self._starting = loop.create_task(self.producer.start())
+
+    async def started(self) -> None:
+        """Return when it sends. Raises what its start raised."""
+        if self._starting is not None:
+            await self._starting
+
+    async def close(self) -> None:
+        """Send what it was given, and end it."""
+        if self._starting is not None:
+            await asyncio.wait({self._starting})
+        await self.producer.close()
 
 
 class _Consumed(Struct, frozen=True):
