@@ -145,9 +145,11 @@ def test_a_plain_function_that_cannot_be_stopped_is_lost_and_said(
 
 def test_an_app_is_run_and_what_it_publishes_is_sent(broker: EmbeddedBroker, shop: Path) -> None:
     with run(broker, shop, target="app") as workers:
-        workers.working()
+        url, _ = workers.working()
         send(broker.endpoint_url, "orders", *['"a"', '"b"', '"c"'])
         until(lambda: counts(broker.endpoint_url, "mail") == (3, 0))
+        delivered = 'forebay_producer_delivered_total{process="1",producer="0",queue="mail"} 3.0'
+        until(lambda: delivered in get(f"{url}/metrics")[1])
         workers.signal(signal.SIGTERM)
         code, errors = workers.end()
     assert code == 0, errors

@@ -9,6 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from forebay.observability.prometheus import worker_metrics_text
 from forebay.observability.view import ProcessState, WorkersView
+from forebay.producer.ledger import ProducerLedger
+from forebay.producer.snapshot import ProducerSnapshot
 from forebay.worker.snapshot import Count
 from tests.runtime.snapshots import buffer, histogram, ledger, process, queue, view, worker
 
@@ -90,6 +92,27 @@ def test_what_is_not_known_is_left_out() -> None:
     assert value(found, "queue_visible_messages", queue="orders", priority="high") is None
     labels = {"queue": "orders", "priority": "high", "process": "1"}
     assert value(found, "answered_ago_seconds", **labels) is None
+
+
+def test_the_producers_of_a_process_are_shown_beside_its_worker() -> None:
+    shown = process(worker(queue()))
+    shown.producers = [
+        ProducerSnapshot(
+            queue_url="http://sqs.test/000000000000/usage-logs",
+            queue="usage-logs",
+            node="host-1",
+            ledger=ProducerLedger(
+                offered=9, delivered=7, dropped={"full": 2}, failed=0, buffered=0
+            ),
+            capacity=50_000,
+        )
+    ]
+    found = samples(view(shown))
+    labels = (("process", "1"), ("producer", "0"), ("queue", "usage-logs"))
+    assert found["forebay_producer_offered_total", labels] == 9
+    dropped = tuple(sorted([*labels, ("reason", "full")]))
+    assert found["forebay_producer_dropped_total", dropped] == 2
+    assert not any("forebay_producer" in name for name, _ in samples(TWO))
 
 
 def test_the_page_names_every_metric_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""The metrics of workers in Prometheus's text form.
+"""The metrics of workers, and of the producers beside them, in Prometheus's text form.
 
 A count is per process and goes on when another process takes the place of a dead one, so a sum over
 the label `process` is exact. What SQS says of a queue is one value for all processes.
@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from forebay.observability.health import reasons
+from forebay.observability.producers import LABELS, families, numbered
 from forebay.observability.view import ProcessState, ProcessView, WorkersView
 from forebay.worker.lease import ENDINGS
 from forebay.worker.snapshot import (
@@ -139,6 +140,13 @@ class _Workers(Collector):
         for labels, buffer in self._buffers:
             _add_histogram(wait, labels, buffer.wait)
         yield wait
+        producers = [
+            ([snapshot.queue, str(number), str(process.number)], snapshot)
+            for process in self._view.processes
+            for number, snapshot in numbered(process.producers)
+        ]
+        if producers:
+            yield from families(producers, [*LABELS, *_PROCESS])
 
     def _handlers(self) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily] = {}

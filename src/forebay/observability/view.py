@@ -11,6 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from forebay.producer.snapshot import ProducerSnapshot
 from forebay.worker.ledger import WorkerLedger
 from forebay.worker.snapshot import Count, Histogram, PoolSnapshot, QueueSnapshot, WorkerSnapshot
 
@@ -43,6 +44,8 @@ class ProcessView(Struct, kw_only=True):
     died: str = ""
     #: What its worker said last, with the counts of those before it added.
     snapshot: WorkerSnapshot | None = None
+    #: The producers of a process that runs, as it said last. Their counts begin with it.
+    producers: list[ProducerSnapshot] = []
 
 
 class WorkersView(Struct, kw_only=True):

@@ -41,7 +41,7 @@ from forebay.producer.spilling import Spiller
 from forebay.protocol import limits
 from forebay.protocol.identifiers import FIFO_SUFFIX
 
-__all__ = ["PACKED_TYPES", "Producer", "ProducerOptions", "Published"]
+__all__ = ["PACKED_TYPES", "Producer", "ProducerOptions", "Published", "producers_of_process"]
 
 #: The types whose envelopes are packed unless others are named.
 PACKED_TYPES = ("usage_log",)
@@ -473,8 +473,12 @@ class Producer:
             self._buffer.close()
 
 
-#: Every producer of this process.
 _producers: WeakSet[Producer] = WeakSet()
+
+
+def producers_of_process() -> list[Producer]:
+    """Every producer that somebody holds in this process."""
+    return list(_producers)
 
 
 def _forget_in_child() -> None:

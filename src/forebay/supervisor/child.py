@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from forebay.errors import ForebayError, SettingsError
 from forebay.parameters.address import VARIABLE as PARAMETERS_VARIABLE
+from forebay.producer.producer import producers_of_process
 from forebay.supervisor.reports import Ended, Loaded, Order, Refused, Report, Seen, encode
 from forebay.supervisor.target import opened
 from forebay.tunables import follow, live_parameters
@@ -137,7 +138,8 @@ async def _warn(worker: Worker) -> None:
 
 async def _report(worker: Worker, line: _ParentLine) -> None:
     while True:
-        await line.say(Seen(worker.snapshot()))
+        producers = [producer.snapshot() for producer in producers_of_process()]
+        await line.say(Seen(worker.snapshot(), producers))
         await asyncio.sleep(REPORT_EVERY_S)
 
 

@@ -11,6 +11,7 @@ from enum import IntEnum
 import msgspec
 from msgspec import Struct
 
+from forebay.producer.snapshot import ProducerSnapshot
 from forebay.worker.ledger import WorkerLedger
 from forebay.worker.snapshot import WorkerSnapshot
 
@@ -43,6 +44,8 @@ class Seen(Struct, frozen=True, tag="seen"):
     """The worker at this moment; every second."""
 
     snapshot: WorkerSnapshot
+    #: The producers of its process.
+    producers: list[ProducerSnapshot] = []
 
 
 class Ended(Struct, frozen=True, tag="ended"):

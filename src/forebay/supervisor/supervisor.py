@@ -23,6 +23,7 @@ from forebay.observability.view import (
     ledger_of,
     left_behind,
 )
+from forebay.producer.snapshot import ProducerSnapshot
 from forebay.supervisor.reports import (
     REPORT_BYTES_MAX,
     Ended,
@@ -183,6 +184,7 @@ class _Process:
         #: The counts of those before this one, and of all with this one.
         self._past: WorkerSnapshot | None = None
         self._snapshot: WorkerSnapshot | None = None
+        self._producers: list[ProducerSnapshot] = []
         #: What was wrong with its end though it was told to end; empty when nothing was.
         self._failure = ""
         #: When messages were lost, and how many it were in all then.
@@ -199,6 +201,7 @@ class _Process:
             deaths=self._deaths,
             died=self._died,
             snapshot=self._snapshot,
+            producers=self._producers,
         )
 
     def _lost_lately(self) -> int:
@@ -300,6 +303,7 @@ class _Process:
             case Refused():
                 self._refusal = report
             case Seen():
+                self._producers = report.producers
                 self._show(carried_on(self._past, report.snapshot))
                 self._state = _STATES[report.snapshot.state]
                 if self._state is ProcessState.WORKING:
@@ -366,6 +370,7 @@ class _Process:
         if self._snapshot is not None:
             self._past = left_behind(self._snapshot)
             self._show(self._past)
+        self._producers = []
         self._child = None
         if self.order is not None:
             self._state = ProcessState.STOPPED
