@@ -45,7 +45,8 @@ format: $(VENV)/.dev ## format the code and apply the safe fixes
 
 soak: $(VENV)/.dev ## the long proofs: SIGKILLs of broker and workers, a million fuzzed inputs (15 minutes)
 	$(BIN)/pytest -n 0 --timeout 1800 --kills 200 \
-		tests/acceptance/test_broker_sigkill.py tests/acceptance/test_worker_sigkill.py
+		tests/acceptance/test_broker_sigkill.py tests/acceptance/test_worker_sigkill.py \
+		tests/acceptance/test_usage_kills.py
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 
 bench: $(VENV)/.dev ## the benchmarks, side by side; tables here, JSON in bench/results (ARGS="polls")
