@@ -114,8 +114,8 @@ class UsageStore(Protocol):
 
         A pack whose id is there is passed over. Events that cannot be written go to
         `usage_rejects` with the reason. Raises SettingsError for events of a type that has no
-        table, and PackRefused when the database is there and takes one of the packs for no reason
-        that is known before.
+        table, and PackRefused when the database is there and refuses one of the packs for a reason
+        that could not be foreseen.
         """
         ...
 
