@@ -15,8 +15,10 @@ from forebay.messages.envelope import (
     EnvelopeError,
     decode_envelope,
     encode_envelope,
+    envelope_at_ms,
     envelope_timestamp,
 )
+from forebay.messages.packing import AT_MS_MAX
 
 TIMESTAMP = "2026-11-22T08:26:00.123Z"
 
@@ -128,3 +130,23 @@ def test_a_timestamp_reads_back_as_the_same_millisecond(wall_ms: int) -> None:
     moment = datetime.fromisoformat(envelope_timestamp(wall_ms))
     assert moment.tzinfo == UTC
     assert round(moment.timestamp() * 1000) == wall_ms
+    assert envelope_at_ms(envelope_timestamp(wall_ms)) == wall_ms
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "at_ms"),
+    [
+        ("2023-11-14T22:13:20Z", 1_700_000_000_000),
+        ("2023-11-14T23:13:20.0079+01:00", 1_700_000_000_007),
+        ("2023-11-14 22:13:20", 1_700_000_000_000),
+        ("9999-12-31T23:59:59.999Z", AT_MS_MAX),
+    ],
+)
+def test_the_timestamps_of_others_are_read_as_they_are_meant(timestamp: str, at_ms: int) -> None:
+    assert envelope_at_ms(timestamp) == at_ms
+
+
+@pytest.mark.parametrize("timestamp", ["", "now", "22:13", "1969-12-31T23:59:59.999Z", "\ud800"])
+def test_what_is_no_time_is_refused(timestamp: str) -> None:
+    with pytest.raises(EnvelopeError, match="The timestamp"):
+        envelope_at_ms(timestamp)

@@ -25,17 +25,18 @@ _XRAY_ROOT = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{24})")
 class Received(Struct, Generic[T_co], frozen=True, kw_only=True, eq=False):
     """A message as its handler sees it."""
 
-    #: Names the delivery over retried sends and redrives: the envelope's id, or the MessageId of a
-    #: message without an envelope.
+    #: Names the delivery over retried sends and redrives: the id of the envelope or of the pack, or
+    #: the MessageId of a message that is neither.
     id: str
-    #: The envelope's type and business key. None without an envelope; not every one has a key.
+    #: The envelope's type and business key. A pack has a type; not every envelope has a key, and
+    #: what is neither has none of them.
     type: str | None
     key: str | None
     #: The payload as the type that the handler is registered for. The default handler gets the body
     #: as text.
     payload: T_co
     lease: Lease
-    #: None when the body is not an envelope.
+    #: None for what is not an envelope of its own.
     envelope: Envelope | None
     #: The text that was sent: the body, or the message in an SNS notification.
     text: str
