@@ -11,10 +11,10 @@ from msgspec import Struct
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable
 from forebay.apps.usage.postgres import PostgresUsageStore
 from forebay.apps.usage.sqlite import SqliteUsageStore
-from forebay.clock import SystemClock
+from forebay.clock import ManualClock, SystemClock
 from forebay.worker.packs import Pack, Record
 from tests.usage.conftest import postgres_sql, sqlite_sql
-from tests.usage.events import LOG, pack
+from tests.usage.events import DAY_MS, LOG, pack
 
 PAGE = Path(__file__).parents[2] / "docs/reference/usage-schema.md"
 
@@ -44,11 +44,12 @@ def statements() -> list[str]:
 
 
 async def test_the_statements_run_and_a_type_of_ones_own_is_written(postgres: str) -> None:
-    before = await PostgresUsageStore.open(postgres)
-    await before.maintain(days_ahead=9)
+    now_ms = SystemClock().wall_ms()
+    last_week = ManualClock(now_ms - 7 * DAY_MS)
+    before = await PostgresUsageStore.open(postgres, clock=last_week)
+    await before.maintain()
     await before.close()
     store = await PostgresUsageStore.open(postgres, tables=TABLES)
-    now_ms = SystemClock().wall_ms()
     await store.write([pack("p1", LOG, LOG, times=[now_ms, 0]), pack("p2", LOG, at_ms=now_ms)])
     said = {}
     with psycopg.connect(postgres, autocommit=True) as connection:
