@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from forebay.client.fake import ScriptedSqsClient
+from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.protocol.actions import (
     AnyRequest,
     AnyResult,
@@ -26,7 +27,7 @@ from forebay.worker.reject import (
     Rejecter,
     dead_letter_copy,
 )
-from tests.runtime.worker_messages import message
+from tests.runtime.worker_messages import message, pack_attributes
 
 SOURCE_ARN = "arn:aws:sqs:us-east-1:000000000000:orders.fifo"
 DLQ_URL = "http://sqs.test/000000000000/orders-dlq.fifo"
@@ -92,6 +93,14 @@ def test_the_ten_attributes_that_sqs_takes_always_tell_where_from_and_why() -> N
         REASON_ATTRIBUTE,
         MESSAGE_ID_ATTRIBUTE,
     ]
+
+
+def test_a_copy_of_a_pack_never_lacks_what_the_pack_holds() -> None:
+    others = {f"attribute-{number}": text("x") for number in range(9)}
+    kept = copy_of(attributes=others | pack_attributes(b"content")).message_attributes
+    assert kept is not None
+    assert len(kept) == 10
+    assert kept[PACK_ATTRIBUTE].binary_value == b"content"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 
 from forebay.client.base import SqsClient
 from forebay.errors import ForebayError
+from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.protocol.actions import (
     Message,
     MessageAttributes,
@@ -38,10 +39,11 @@ def dead_letter_copy(
     """The copy that goes to the dead-letter queue: body, group and attributes as they were.
 
     SQS takes ten attributes, and three of them say where the copy comes from and why; those of the
-    original that no longer fit are left out. Of those three, a message that is nearly as long as
-    SQS takes gets only what still fits. On a FIFO queue the deduplication id comes from the
-    original's MessageId, so that a crash between copying and deleting makes no second copy within
-    the deduplication interval; a message without a group makes one of its own.
+    original that no longer fit are left out, but never the content of a pack. Of those three, a
+    message that is nearly as long as SQS takes gets only what still fits. On a FIFO queue the
+    deduplication id comes from the original's MessageId, so that a crash between copying and
+    deleting makes no second copy within the deduplication interval; a message without a group makes
+    one of its own.
     """
     system = message.attributes or {}
     trace_header = system.get("AWSTraceHeader")
@@ -65,7 +67,8 @@ def _attributes(message: Message, source_arn: str, reason: str) -> MessageAttrib
         MESSAGE_ID_ATTRIBUTE: _string(message.message_id),
     }
     theirs = without_rejection(message.message_attributes or {})
-    kept = dict(list(theirs.items())[: MESSAGE_ATTRIBUTES_MAX - len(ours)])
+    in_turn = sorted(theirs.items(), key=lambda attribute: attribute[0] != PACK_ATTRIBUTE)
+    kept = dict(in_turn[: MESSAGE_ATTRIBUTES_MAX - len(ours)])
     room_bytes = MESSAGE_BYTES_MAX - len(message.body.encode())
     room_bytes -= sum(_size_bytes(name, value) for name, value in kept.items())
     for name, value in ours.items():
