@@ -16,7 +16,6 @@ from forebay.apps.sale.ledger import (
     HeldSeat,
     LoggedDecision,
     SaleFacts,
-    UsageAccount,
     api_inversions,
     balance,
     busiest_second,
@@ -25,6 +24,7 @@ from forebay.apps.sale.ledger import (
     percentile,
 )
 from forebay.apps.sale.queues import ORDERS
+from forebay.apps.usage.accounts import UsageAccount
 
 STALLS = Section("gala", "stalls", SectionKind.RESERVED, capacity=2)
 LAWN = Section("gala", "lawn", SectionKind.GENERAL, capacity=1)
@@ -86,7 +86,7 @@ WELL = SaleFacts(
     ],
     dead_letters=["o6"],
     notified=["o1", "o2", "o3", "o4", "o5"],
-    usage=UsageAccount(sent=8, dropped=1),
+    usage=UsageAccount(delivered=8, dropped=1),
     usage_stored=8,
     left_in_queues={ORDERS: 0, "usage-logs": 0},
     accept_us=[1000, 2000, 3000, 4000],
@@ -195,7 +195,7 @@ MUTATIONS: list[tuple[str, str, Callable[[SaleFacts], SaleFacts]]] = [
     (
         "usage logs written = accepted by the producer",
         "a log that the producer gave up",
-        lambda facts: replace(facts, usage=UsageAccount(sent=8, failed=1)),
+        lambda facts: replace(facts, usage=UsageAccount(delivered=8, failed=1)),
     ),
     (
         "usage logs written = accepted by the producer",

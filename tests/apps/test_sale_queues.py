@@ -9,6 +9,7 @@ import pytest
 from forebay.apps.sale.domain import ORDER_TYPE, Order
 from forebay.apps.sale.queues import (
     DEAD_LETTER_QUEUES,
+    NOTIFICATIONS,
     ORDERS,
     USAGE_LOGS,
     declare_queues,
@@ -16,6 +17,7 @@ from forebay.apps.sale.queues import (
     messages_left,
 )
 from forebay.apps.sale.readback import DEAD_LETTERS_FILE, count_left, take_dead_letters
+from forebay.apps.usage.queues import USAGE_RECEIVES_MAX
 from forebay.broker.embedded import EmbeddedBroker
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
@@ -29,6 +31,9 @@ from forebay.protocol.actions import (
 from forebay.protocol.errors import SqsError
 
 DEAD_LETTERS = DEAD_LETTER_QUEUES[ORDERS]
+
+#: How often each queue lets a message be received.
+RECEIVES_MAX = {ORDERS: 3, USAGE_LOGS: USAGE_RECEIVES_MAX, NOTIFICATIONS: 10}
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ async def test_every_queue_has_a_dead_letter_queue_of_its_kind(client: SqsClient
         attributes = answer.attributes or {}
         policy = msgspec.json.decode(attributes["RedrivePolicy"])
         assert policy["deadLetterTargetArn"].endswith(f":{dead_letter_name}")
-        assert policy["maxReceiveCount"] == (3 if name == ORDERS else 10)
+        assert policy["maxReceiveCount"] == RECEIVES_MAX[name]
         assert attributes["VisibilityTimeout"] == "5"
 
 

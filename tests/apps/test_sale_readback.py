@@ -5,28 +5,27 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
-import msgspec
 import pytest
 
 from forebay.apps.sale.domain import Order, Outcome, Section, SectionKind, fingerprint
 from forebay.apps.sale.ledger import (
     AcceptedOrder,
     HeldSeat,
-    UsageAccount,
     balance,
     double_decided,
     judge,
 )
 from forebay.apps.sale.notifications import NOTIFICATIONS_FILE, SqliteNotificationLog
 from forebay.apps.sale.queues import ORDERS
-from forebay.apps.sale.readback import Progress, Stores
+from forebay.apps.sale.readback import USAGE_FILE, Progress, Stores
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
 from forebay.apps.sale.store import Arrival, Delivery, Notification, Queued
-from forebay.apps.sale.usage_terms import account_file
+from forebay.apps.usage.accounts import UsageAccount, keep_account
 from forebay.apps.usage.domain import UsageLog
-from forebay.apps.usage.record_store import USAGE_FILE, SqliteUsageStore, UsageRecord
+from forebay.apps.usage.sqlite import SqliteUsageStore
 from forebay.idempotency import Guard
 from forebay.producer import ProducerLedger
+from tests.usage.events import pack
 
 STALLS = Section("gala", "stalls", SectionKind.RESERVED, capacity=1)
 
@@ -58,7 +57,7 @@ class Sale:
 
     async def log(self, number: int, tier: str) -> None:
         log = UsageLog("channel-1", "gala#stalls", "place_order", 100 * number, tier, 202)
-        await self.usage.insert(UsageRecord(f"e{number}", "2026-11-22", "api-1", log))
+        await self.usage.write([pack(f"e{number}", log)])
 
 
 @pytest.fixture
@@ -84,10 +83,10 @@ async def test_a_sale_that_went_well_is_read_back_as_one(sale: Sale, tmp_path: P
     await sale.sale.fail(order(3), "poison", 4_000)
     await sale.log(5, "queue")
     await sale.log(7, "record")
-    account_file(tmp_path, "api-1").write_bytes(
-        msgspec.json.encode(
-            ProducerLedger(offered=4, delivered=2, dropped={"full": 2}, failed=0, buffered=0)
-        )
+    keep_account(
+        tmp_path,
+        "api-1",
+        ProducerLedger(offered=4, delivered=2, dropped={"full": 2}, failed=0, buffered=0),
     )
     with closing(Stores(tmp_path)) as stores:
         assert stores.progress() == Progress(accepted=3, decided=2, failed=1, notified=2, logged=2)
@@ -103,7 +102,7 @@ async def test_a_sale_that_went_well_is_read_back_as_one(sale: Sale, tmp_path: P
     assert (second.outcome, second.seat, second.free) == (Outcome.SOLD_OUT, None, 0)
     assert second.sequence_number == 2
     assert facts.notified == ["o1", "o2"]
-    assert facts.usage == UsageAccount(sent=2, dropped=2)
+    assert facts.usage == UsageAccount(offered=4, delivered=2, dropped=2)
     assert facts.usage_stored == 2
     assert facts.accept_us == [500]
     assert [verdict for verdict in judge(facts) if not verdict.holds] == []
@@ -123,9 +122,9 @@ async def test_what_a_producer_could_not_send_was_accepted_all_the_same(
         ledger = ProducerLedger(
             offered=9, delivered=5, dropped={}, failed=failed, buffered=4 - failed
         )
-        account_file(tmp_path, process).write_bytes(msgspec.json.encode(ledger))
+        keep_account(tmp_path, process, ledger)
     with closing(Stores(tmp_path)) as stores:
-        assert stores.usage_account() == UsageAccount(sent=10, failed=8)
+        assert stores.usage_account() == UsageAccount(offered=18, delivered=10, failed=8)
 
 
 async def test_an_order_that_was_decided_twice_shows(sale: Sale, tmp_path: Path) -> None:

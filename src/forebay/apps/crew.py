@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -55,12 +55,16 @@ class _Child:
 class Crew:
     """Child processes by name, each with a log file of its own.
 
-    Without a directory for these they write to this process's standard error.
+    Without a directory for these they write to this process's standard error. `environment` has
+    variables that are theirs beside those of this process.
     Use it as an async context manager: whatever still runs at its end is killed.
     """
 
-    def __init__(self, log_directory: Path | None) -> None:
+    def __init__(
+        self, log_directory: Path | None, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._log_directory = log_directory
+        self._environment = {**os.environ, **(environment or {})}
         self._children: dict[str, _Child] = {}
         self._watches = asyncio.TaskGroup()
         self._died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -93,6 +97,7 @@ class Crew:
                 stdout=log or sys.stderr,
                 stderr=log or sys.stderr,
                 start_new_session=True,
+                env=self._environment,
             )
         self._children[name] = _Child(process, command, ends=ends)
         self._watches.create_task(self._watch(name, self._children[name]))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import msgspec
-
 from forebay.apps import process
 from forebay.apps.sale.api import SaleApi
 from forebay.apps.sale.queues import ORDERS, USAGE_LOGS, find_queues
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
-from forebay.apps.sale.usage_terms import account_file
 from forebay.apps.serving import serve_until_signalled
+from forebay.apps.usage.accounts import keep_account
 from forebay.client.http import HttpSqsClient
 from forebay.client.retry import RetryPolicy
 from forebay.producer import Producer
@@ -27,16 +25,14 @@ async def serve_api(endpoint_url: str, data_directory: Path, port: int, node: st
     store = await SqliteSaleStore.open(data_directory / SALE_FILE)
     async with HttpSqsClient(endpoint_url) as client:
         queues = await find_queues(client)
-        usage = Producer(client, queues[USAGE_LOGS], node=node, packed=())
+        usage = Producer(client, queues[USAGE_LOGS], node=node)
         brief = RetryPolicy(deadline_ms=_ORDER_DEADLINE_MS)
         async with Producer(client, queues[ORDERS], node=node, retry=brief) as orders:
             await usage.start()
             api = SaleApi(store, orders, usage, await store.sections())
             await serve_until_signalled(api.application(), port)
         ledger = await usage.close()
-        account_file(data_directory, f"{node}-{os.getpid()}").write_bytes(
-            msgspec.json.encode(ledger)
-        )
+        keep_account(data_directory, f"{node}-{os.getpid()}", ledger)
     await store.close()
 
 

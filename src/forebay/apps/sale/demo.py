@@ -21,11 +21,24 @@ from forebay.apps.sale.domain import BUG_MARKER
 from forebay.apps.sale.ledger import SaleFacts, SaleLedger, balance, judge
 from forebay.apps.sale.notifications import NOTIFICATIONS_FILE, SqliteNotificationLog
 from forebay.apps.sale.queues import declare_queues, find_queues
-from forebay.apps.sale.readback import Progress, Stores, count_left, take_dead_letters
+from forebay.apps.sale.readback import (
+    USAGE_FILE,
+    Progress,
+    Stores,
+    count_left,
+    take_dead_letters,
+)
 from forebay.apps.sale.sqlite_store import SALE_FILE, SqliteSaleStore
-from forebay.apps.usage.record_store import USAGE_FILE, SqliteUsageStore
+from forebay.apps.usage.settings import (
+    DATABASE_VARIABLE,
+    QUEUE_VARIABLE,
+    SECRET_VARIABLE,
+    WITHIN_VARIABLE,
+)
+from forebay.apps.usage.sqlite import SqliteUsageStore
 from forebay.apps.verdicts import Verdict
 from forebay.client.base import SqsClient
+from forebay.client.endpoint import ENDPOINT_VARIABLES
 from forebay.client.http import HttpSqsClient
 from forebay.clock import Clock, SystemClock
 from forebay.errors import SettingsError
@@ -45,6 +58,9 @@ _VISIBILITY_TIMEOUT_S = 5
 #: The part of the buyers that is accepted when a worker is killed, and when the broker is.
 _WORKER_KILL_AT = 0.25
 _BROKER_KILL_AT = 0.5
+
+#: How long the usage writer gathers a batch, in milliseconds.
+_USAGE_WITHIN_MS = 500
 
 #: How often the stores are looked at, in seconds.
 _LOOK_S = 0.1
@@ -105,7 +121,7 @@ async def run_demo(
         with ThreadPoolExecutor(1) as executor:
             await _create_stores(settings, directory)
             async with (
-                Crew(directory / "logs") as crew,
+                Crew(directory / "logs", _usage_environment(directory, ports[BROKER])) as crew,
                 HttpSqsClient(_url(ports[BROKER])) as client,
             ):
                 demo = _Demo(
@@ -146,6 +162,17 @@ def _counts(progress: Progress, buyers: int) -> list[Count]:
         # How many calls the buyers will make is not known before they have made them.
         Count("logged", progress.logged, max(progress.logged, buyers)),
     ]
+
+
+def _usage_environment(directory: Path, broker_port: int) -> dict[str, str]:
+    """Where the usage writer finds SQS and its database."""
+    return {
+        ENDPOINT_VARIABLES[0]: _url(broker_port),
+        QUEUE_VARIABLE: "",
+        SECRET_VARIABLE: "",
+        DATABASE_VARIABLE: f"sqlite:///{directory / USAGE_FILE}",
+        WITHIN_VARIABLE: str(_USAGE_WITHIN_MS),
+    }
 
 
 def _url(port: int) -> str:
@@ -214,7 +241,7 @@ class _Demo:
         for name in WORKERS:
             await self._start("forebay.apps.sale.order_process", name, "--bug-marker", BUG_MARKER)
         await self._start("forebay.apps.sale.notification_process", NOTIFIER)
-        await self._start("forebay.apps.usage.writer_process", USAGE_WRITER)
+        await self._crew.start(USAGE_WRITER, python("-m", "forebay.apps.usage.writer_process"))
         for name in APIS:
             await self._crew.listening(name, self._ports[name], _START_S)
 
@@ -264,7 +291,7 @@ class _Demo:
         while self._clock.monotonic_ms() - moved_ms < _STUCK_S * 1000:
             left = await count_left(self._client, queues)
             progress = await self._look()
-            settled = progress.notified >= progress.decided and progress.logged >= usage.sent
+            settled = progress.notified >= progress.decided and progress.logged >= usage.delivered
             if settled and not any(left.values()):
                 return
             if moved != (left, progress):

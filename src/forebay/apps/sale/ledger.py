@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from forebay.apps.sale.domain import Outcome, Section, SectionKind
 from forebay.apps.sale.queues import ORDERS
+from forebay.apps.usage.accounts import UsageAccount
 from forebay.apps.verdicts import Verdict
 
 #: A section's place in the facts: event and section name.
@@ -58,17 +59,6 @@ class HeldSeat(Struct, frozen=True):
     section: str
     seat: int
     order_id: str
-
-
-class UsageAccount(Struct, frozen=True):
-    """What the API processes' producers wrote down at their drain."""
-
-    #: Accepted by a producer and acknowledged by the queue.
-    sent: int = 0
-    #: Not accepted: the buffer was full.
-    dropped: int = 0
-    #: Accepted, and given up in the end.
-    failed: int = 0
 
 
 class SaleFacts(Struct, frozen=True, kw_only=True):
@@ -136,7 +126,7 @@ def balance(facts: SaleFacts) -> SaleLedger:
         api_inversions=api_inversions(facts),
         lost=max(0, len(undecided(facts)) - facts.left_in_queues.get(ORDERS, 0)),
         notified=len(facts.notified),
-        usage_sent=usage.sent + usage.failed,
+        usage_sent=usage.delivered + usage.failed,
         usage_stored=facts.usage_stored,
         usage_dropped=usage.dropped,
         orders_per_second=orders_per_second(facts),
@@ -346,7 +336,7 @@ def _notified_once(facts: SaleFacts) -> str | None:
 
 
 def _usage_written(facts: SaleFacts) -> str | None:
-    accepted = facts.usage.sent + facts.usage.failed
+    accepted = facts.usage.delivered + facts.usage.failed
     if facts.usage_stored != accepted:
         return f"{facts.usage_stored} stored of {accepted} accepted by the producers"
     return None

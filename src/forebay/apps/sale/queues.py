@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from forebay.apps.usage.queues import USAGE_DEAD_LETTERS_QUEUE, USAGE_LOGS_QUEUE
+from forebay.apps.usage.queues import (
+    USAGE_DEAD_LETTERS_QUEUE,
+    USAGE_LOGS_QUEUE,
+    declare_usage_queues,
+)
 from forebay.client.base import SqsClient
 from forebay.protocol.actions import GetQueueAttributesRequest
 from forebay.protocol.limits import (
@@ -26,8 +30,8 @@ DEAD_LETTER_QUEUES = {
 #: orders of its section wait.
 ORDER_RECEIVES_MAX = 3
 
-#: The same for background traffic, where nothing waits for a message that fails.
-BACKGROUND_RECEIVES_MAX = 10
+#: The same for notifications: nothing waits for one that fails.
+NOTIFICATION_RECEIVES_MAX = 10
 
 _COUNTS = (
     "ApproximateNumberOfMessages",
@@ -44,14 +48,19 @@ async def declare_queues(
     `visibility_timeout_s` is how long a section waits when its worker dies with orders in hand;
     workers that live extend it.
     """
-    for name, dead_letters in DEAD_LETTER_QUEUES.items():
+    await declare_usage_queues(client, visibility_timeout_s=visibility_timeout_s)
+    for name, receives_max in (
+        (ORDERS, ORDER_RECEIVES_MAX),
+        (NOTIFICATIONS, NOTIFICATION_RECEIVES_MAX),
+    ):
+        dead_letters = DEAD_LETTER_QUEUES[name]
         await client.create_queue(
             dead_letters, MessageRetentionPeriod=MESSAGE_RETENTION_SECONDS_MAX
         )
         await client.create_queue(
             name,
             dead_letter_queue=dead_letters,
-            max_receive_count=ORDER_RECEIVES_MAX if name == ORDERS else BACKGROUND_RECEIVES_MAX,
+            max_receive_count=receives_max,
             VisibilityTimeout=visibility_timeout_s,
             ReceiveMessageWaitTimeSeconds=WAIT_TIME_SECONDS_MAX,
         )

@@ -15,16 +15,14 @@ from forebay.apps.sale.ledger import (
     HeldSeat,
     LoggedDecision,
     SaleFacts,
-    UsageAccount,
 )
 from forebay.apps.sale.notifications import NOTIFICATIONS_FILE
 from forebay.apps.sale.queues import DEAD_LETTER_QUEUES, ORDERS, messages_left
 from forebay.apps.sale.sqlite_store import SALE_FILE
-from forebay.apps.sale.usage_terms import FROM_QUEUE, PLACE_ORDER, account_files
-from forebay.apps.usage.record_store import USAGE_FILE
+from forebay.apps.sale.usage_terms import FROM_QUEUE, PLACE_ORDER
+from forebay.apps.usage.accounts import UsageAccount, kept_account
 from forebay.client.base import SqsClient
 from forebay.messages.envelope import EnvelopeError, decode_envelope
-from forebay.producer import ProducerLedger
 from forebay.protocol.actions import (
     DeleteMessageBatchRequest,
     DeleteMessageBatchRequestEntry,
@@ -32,6 +30,9 @@ from forebay.protocol.actions import (
     ReceiveMessageRequest,
 )
 from forebay.protocol.limits import BATCH_ENTRIES_MAX
+
+#: Where the usage logs are, in the data directory.
+USAGE_FILE = "usage.sqlite3"
 
 #: Where the dead letters that were read are kept, in the data directory, one JSON object a line.
 DEAD_LETTERS_FILE = "dead-letters.jsonl"
@@ -85,15 +86,7 @@ class Stores:
 
     def usage_account(self) -> UsageAccount:
         """What the API processes that have stopped wrote down about their usage logs."""
-        ledgers = [
-            msgspec.json.decode(path.read_bytes(), type=ProducerLedger)
-            for path in account_files(self._data_directory)
-        ]
-        return UsageAccount(
-            sent=sum(ledger.delivered for ledger in ledgers),
-            dropped=sum(sum(ledger.dropped.values()) for ledger in ledgers),
-            failed=sum(ledger.failed + ledger.buffered for ledger in ledgers),
-        )
+        return kept_account(self._data_directory)
 
     def facts(self, dead_letters: list[str], left_in_queues: dict[str, int]) -> SaleFacts:
         """Everything there is to read, with what the queues said."""
