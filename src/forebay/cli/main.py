@@ -55,7 +55,7 @@ GROUPS = {
         """,
     ),
     "usage": (
-        ("serve-demo", "writer", "partitions"),
+        ("serve-demo", "writer", "report", "partitions", "demo"),
         """Log every use of an API without slowing it down, and count it exactly.
 
         An API of simulated prices that does so, on two ports:

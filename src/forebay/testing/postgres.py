@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,17 +76,23 @@ def _start(directory: Path, data: Path, options: Mapping[str, str]) -> subproces
             # A Ctrl-C is for who uses the server, which is stopped when he is done.
             start_new_session=True,
         )
+    try:
+        _wait_until_ready(server, [str(binaries / "pg_isready"), "--host", str(directory)], log)
+    except BaseException:
+        server.kill()
+        server.wait()
+        raise
+    return server
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], look: Sequence[str], log: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    ready = [str(binaries / "pg_isready"), "--quiet", "--host", str(directory)]
-    while subprocess.run(ready, check=False).returncode:  # noqa: S603
+    while subprocess.run([*look, "--quiet"], check=False).returncode:  # noqa: S603
         if server.poll() is not None:
             raise PostgresNotStarted(f"PostgreSQL did not start: {_last_line(log.read_bytes())}.")
         if time.monotonic() > deadline:
-            server.kill()
-            server.wait()
             raise PostgresNotStarted(f"PostgreSQL was not ready within {PATIENCE_S:g} s.")
         time.sleep(0.02)
-    return server
 
 
 def _make_cluster(binaries: Path, data: Path, user: str | None) -> None:

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import aiohttp
-from msgspec import Struct, field
+from msgspec import Struct
 
 from forebay.apps.usage.prices.exchange import ASSETS, SOURCES
+from forebay.apps.usage.prices.load_report import LoadReport
 from forebay.clock import Clock, SystemClock
 
 #: How often requests are sent, in seconds: those of a moment together.
@@ -45,17 +46,6 @@ class Ask(Struct, frozen=True):
     asset: str
     source: str
     key: str | None
-
-
-class LoadReport(Struct):
-    """What the clients saw."""
-
-    #: Requests that were sent.
-    asked: int = 0
-    #: Answers by their HTTP status.
-    answered: dict[int, int] = field(default_factory=dict)
-    #: Requests without an answer.
-    unanswered: int = 0
 
 
 def requests_by(at_s: float, rate: float, seconds: float) -> int:

@@ -1,0 +1,16 @@
+"""What the clients of the price API saw."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class LoadReport(Struct):
+    """All requests of a load."""
+
+    #: Requests that were sent.
+    asked: int = 0
+    #: Answers by their HTTP status.
+    answered: dict[int, int] = field(default_factory=dict)
+    #: Requests without an answer.
+    unanswered: int = 0
