@@ -84,6 +84,9 @@ def test_a_ratio_that_was_learned_needs_one_attempt_a_pack(monkeypatch: pytest.M
     monkeypatch.setattr("forebay.messages.sealing.seal", attempts)
     result = sealed(usage_records(40_000, seed=2), ratio)
     assert len(result.packs) <= attempts.call_count <= len(result.packs) + 1
+    attempts.reset_mock()
+    sealed(usage_records(100), PackRatio())
+    assert attempts.call_count == 1
 
 
 def test_records_that_pack_very_well_are_bounded_for_the_reader() -> None:
