@@ -197,13 +197,20 @@ class Flusher:
     async def _tick(self) -> None:
         while True:
             await self._clock.sleep(self.settings.flush_ms / 1000)
-            self._flush_asked = True
-            self.dispatch()
-            now_ms = self._clock.monotonic_ms()
-            self._losses.tell(self._buffer.losses(), now_ms)
-            if self._spiller is not None and now_ms - self._saved_ms >= _SAVE_INTERVAL_MS:
-                self._saved_ms = now_ms
-                await self._spiller.save()
+            try:
+                await self._do_due()
+            except Exception:
+                # Whatever it is, the next tick comes: what is sent now must not wait for ever.
+                _log.exception("The producer for %s failed on an unexpected error", self._queue)
+
+    async def _do_due(self) -> None:
+        self._flush_asked = True
+        self.dispatch()
+        now_ms = self._clock.monotonic_ms()
+        self._losses.tell(self._buffer.losses(), now_ms)
+        if self._spiller is not None and now_ms - self._saved_ms >= _SAVE_INTERVAL_MS:
+            self._saved_ms = now_ms
+            await self._spiller.save()
 
     def _pack(self) -> None:
         """Seal the records that fill packs, and all of them when a flush was asked for."""
@@ -447,10 +454,16 @@ class Flusher:
         if spiller.waits and len(self._replays) < share:
             replay = asyncio.get_running_loop().create_task(self._replay(spiller))
             self._replays.add(replay)
-            replay.add_done_callback(self._replays.discard)
+            replay.add_done_callback(self._end_replay)
+
+    def _end_replay(self, replay: asyncio.Task[None]) -> None:
+        # The next tick begins another one where something is left.
+        self._replays.discard(replay)
+        if not replay.cancelled() and (error := replay.exception()) is not None:
+            _log.error("Sending from the spill failed on an unexpected error", exc_info=error)
 
     async def _replay(self, spiller: Spiller) -> None:
-        """Send some of what was spilled, again and again until it is settled."""
+        """Send what was spilled until nothing waits there."""
         attempt = 0
         while not self._closing:
             taken = await spiller.read(limits.MESSAGE_BYTES_MAX)
@@ -458,30 +471,38 @@ class Flusher:
                 return
             if not self._away:
                 self._begin_replays(spiller)
-            tokens = {entry.envelope_id: token for token, entry in taken}
-            lanes = Lanes(fifo=False)
-            for _, entry in taken:
-                lanes.add(entry)
-            lanes.mark_due()
-            again = 0
-            while batch := lanes.next_batch(self.settings.batch_size):
-                outcome = await self._attempt(batch)
-                await self._settle_spilled(spiller, outcome, tokens)
-                again += len(outcome.again)
-                if self._away or self._closing:
-                    break
-            left = list(tokens.values())
-            if left:
-                await spiller.hand_back(left)
-            if not again:
+            if await self._send_spilled(spiller, taken):
                 attempt = 0
                 self.dispatch()
-                continue
-            attempt += 1
-            await self._clock.sleep(self._delay_s(attempt))
+            else:
+                attempt += 1
+                await self._clock.sleep(self._delay_s(attempt))
+
+    async def _send_spilled(self, spiller: Spiller, taken: list[tuple[SpillToken, Entry]]) -> bool:
+        """Send messages from the disk once; those that did not get through go back there."""
+        # By identity: two messages with one id are two.
+        tokens = {id(entry): token for token, entry in taken}
+        lanes = Lanes(fifo=False)
+        for _, entry in taken:
+            lanes.add(entry)
+        lanes.mark_due()
+        works = True
+        try:
+            while (
+                works
+                and not self._closing
+                and (batch := lanes.next_batch(self.settings.batch_size))
+            ):
+                outcome = await self._attempt(batch)
+                await self._settle_spilled(spiller, outcome, tokens)
+                works = not outcome.again
+        finally:
+            if tokens:
+                await spiller.hand_back(list(tokens.values()))
+        return works
 
     async def _settle_spilled(
-        self, spiller: Spiller, outcome: Outcome, tokens: dict[str, SpillToken]
+        self, spiller: Spiller, outcome: Outcome, tokens: dict[int, SpillToken]
     ) -> None:
         """Let go of what an attempt has settled, and take it out of `tokens`."""
         settled = [entry for entry, _ in (*outcome.sent, *outcome.failed)]
@@ -489,7 +510,7 @@ class Flusher:
             self._lose(entry, str(error))
         if settled:
             await spiller.acknowledge(
-                [tokens.pop(entry.envelope_id) for entry in settled],
+                [tokens.pop(id(entry)) for entry in settled],
                 delivered=sum(entry.events for entry, _ in outcome.sent),
                 failed=sum(entry.events for entry, _ in outcome.failed),
             )
