@@ -95,7 +95,7 @@ def test_the_account_goes_on_after_a_crash(tmp_path: Path) -> None:
         for n in range(7):
             it.send("order", n)
         assert it._spiller is not None
-        await it._spiller.save()
+        it._spiller.note()
         it._spiller.abandon()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()

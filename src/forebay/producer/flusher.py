@@ -208,9 +208,11 @@ class Flusher:
         self.dispatch()
         now_ms = self._clock.monotonic_ms()
         self._losses.tell(self._buffer.losses(), now_ms)
-        if self._spiller is not None and now_ms - self._saved_ms >= _SAVE_INTERVAL_MS:
-            self._saved_ms = now_ms
-            await self._spiller.save()
+        if self._spiller is not None:
+            self._spiller.note()
+            if now_ms - self._saved_ms >= _SAVE_INTERVAL_MS:
+                self._saved_ms = now_ms
+                await self._spiller.save()
 
     def _pack(self) -> None:
         """Seal the records that fill packs, and all of them when a flush was asked for."""
@@ -371,6 +373,8 @@ class Flusher:
             delivered=sum(entry.events for entry, _ in outcome.sent),
             failed=sum(entry.events for entry, _ in outcome.failed),
         )
+        if self._spiller is not None:
+            self._spiller.note()
         if self.acknowledgements:
             self._acknowledge(outcome)
         for entry, error in outcome.failed:

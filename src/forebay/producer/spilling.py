@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from msgspec import MsgspecError, Struct
 from msgspec.json import Decoder, Encoder
 
 from forebay.messages.envelope import EnvelopeError
+from forebay.producer.account_file import AccountFile
 from forebay.producer.buffer import Buffer, SpillState
 from forebay.producer.entry import Entry, decode_entry, encode_entry
 from forebay.producer.ledger import CORRUPT, FAILED, DropReason, Lost, ProducerLedger
@@ -35,6 +37,8 @@ R = TypeVar("R")
 class _Checkpoint(Struct, kw_only=True):
     """The producer's account as it was saved, and how far the spill was then, in envelopes."""
 
+    #: The newest has the highest.
+    sequence: int
     delivered: int
     failed: int
     dropped: dict[str, int]
@@ -59,6 +63,9 @@ class Spiller:
         self._executor = executor
         self._spill: Spill | None = None
         self._failing = False
+        self._account_file: AccountFile | None = None
+        self._sequence = 0
+        self._noted: ProducerLedger | None = None
         self._saved: ProducerLedger | None = None
         #: Something is on the disk that nobody has been handed.
         self.waits = False
@@ -68,6 +75,8 @@ class Spiller:
         limits = _limits(settings)
         spill = await self._run(lambda: Spill.open_slot(self._directory, limits))
         self._spill = spill
+        with suppress(OSError):
+            self._account_file = AccountFile(spill.directory)
         account = spill.account
         self._restore(account.appended, account.acknowledged)
         self._buffer.from_spill(self._state())
@@ -120,6 +129,7 @@ class Spiller:
         self._buffer.to_spill(events - never_kept, size_bytes, self._state())
         for each in lost:
             self._drop(each)
+        self.note()
 
     async def read(self, bytes_max: int) -> list[tuple[SpillToken, Entry]]:
         """The oldest messages that nobody holds; none when the disk cannot be read now."""
@@ -162,6 +172,7 @@ class Spiller:
         else:
             self._works()
         self._buffer.from_spill(self._state(), delivered=delivered, failed=failed)
+        self.note()
 
     async def hand_back(self, tokens: Sequence[SpillToken]) -> None:
         """These were not sent; they will be read again."""
@@ -171,18 +182,39 @@ class Spiller:
 
     def abandon(self) -> None:
         """Close the files and do nothing else: for a forked child, whose parent goes on."""
+        self._close_account()
         if self._spill is not None:
             self._spill.abandon()
 
+    def note(self) -> None:
+        """Leave the account where a process that is killed leaves it, if it has changed."""
+        if self._account_file is None or (ledger := self._buffer.ledger()) == self._noted:
+            return
+        self._noted = ledger
+        # Without it a run that is killed counts what it delivered in its last second as failed.
+        with suppress(OSError):
+            self._account_file.write(self._checkpoint(ledger))
+
     async def save(self) -> None:
-        """Save the account for a later run, if it has changed."""
+        """Save the account for a later run, also beyond a power cut, if it has changed."""
         spill = self._opened()
         ledger = self._buffer.ledger()
         if ledger == self._saved:
             return
-        account = spill.account
-        data = _encode(
+        data = self._checkpoint(ledger)
+        try:
+            await self._run(lambda: spill.checkpoint(data))
+        except SpillError as error:
+            self._fails(error)
+            return
+        self._saved = ledger
+
+    def _checkpoint(self, ledger: ProducerLedger) -> bytes:
+        account = self._opened().account
+        self._sequence += 1
+        return _encode(
             _Checkpoint(
+                sequence=self._sequence,
                 delivered=ledger.delivered,
                 failed=ledger.failed,
                 dropped={
@@ -195,18 +227,19 @@ class Spiller:
                 acknowledged=account.acknowledged,
             )
         )
-        try:
-            await self._run(lambda: spill.checkpoint(data))
-        except SpillError as error:
-            self._fails(error)
-            return
-        self._saved = ledger
 
     async def close(self) -> None:
         """Save the account and let go of the directory."""
         if self._spill is not None:
             await self.save()
+            self.note()
             await self._run(self._spill.close)
+            self._close_account()
+
+    def _close_account(self) -> None:
+        if self._account_file is not None:
+            self._account_file.close()
+            self._account_file = None
 
     def _restore(self, appended: int, acknowledged: int) -> None:
         """Go on from the account that was saved.
@@ -214,13 +247,7 @@ class Spiller:
         What has been acknowledged since then was delivered. What was in memory and has not come to
         the disk since is lost: it may have been delivered, and nobody is left who knows.
         """
-        data = self._opened().checkpoint_data
-        saved = None
-        if data is not None:
-            try:
-                saved = _decode(data)
-            except MsgspecError as error:
-                _log.error("The account in %s cannot be read: %s", self.directory, error)
+        saved = self._latest()
         if saved is None:
             self._buffer.restore(acknowledged, 0, {})
             return
@@ -234,6 +261,21 @@ class Spiller:
         self._buffer.restore(
             saved.delivered + acknowledged - saved.acknowledged, saved.failed + left, saved.dropped
         )
+
+    def _latest(self) -> _Checkpoint | None:
+        """The newest account that was saved and can be read."""
+        found = [] if self._account_file is None else self._account_file.read()
+        if (data := self._opened().checkpoint_data) is not None:
+            found.append(data)
+        saved: list[_Checkpoint] = []
+        for each in found:
+            try:
+                saved.append(_decode(each))
+            except MsgspecError as error:
+                _log.error("An account in %s cannot be read: %s", self.directory, error)
+        latest = max(saved, key=lambda checkpoint: checkpoint.sequence, default=None)
+        self._sequence = 0 if latest is None else latest.sequence
+        return latest
 
     def _state(self) -> SpillState:
         account = self._opened().account
