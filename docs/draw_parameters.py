@@ -37,6 +37,7 @@ In SQLite and in PostgreSQL alike, made by the first change:
 | `application_parameter_changes` | `number`, `name`, `old_value`, `new_value`, and \
 `changed_at`, `changed_by`, `note` |
 | `application_parameter_schema` | `version`: which numbered files the database has seen |
+| `application_parameter_author` | in SQLite: who changes something, while the transaction lasts |
 
 A value is text, and is read by what its parameter is. Times are the database's own, in UTC. A
 change is in both tables or in neither. `old_value` or `new_value` is NULL where the parameter was

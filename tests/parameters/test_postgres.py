@@ -91,6 +91,29 @@ async def test_reading_makes_no_tables_and_needs_no_right_to_make_any(postgres: 
     await store.close()
 
 
+async def test_who_may_only_write_values_writes_history_from_wherever_he_is(postgres: str) -> None:
+    store = open_store(as_url(postgres), SCHEMA)
+    await store.set({"sqs_flush_ms": 50}, by="ada")
+    with psycopg.connect(postgres, autocommit=True) as server:
+        [schema] = server.execute("SELECT current_schema()").fetchone() or [""]
+        role = f"writer_{schema}"
+        for statement in (
+            f"CREATE ROLE {role}",
+            f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+            f"GRANT SELECT, UPDATE ON {schema}.application_parameters TO {role}",
+            "SET search_path = pg_catalog",
+            f"SET ROLE {role}",
+            f"UPDATE {schema}.application_parameters SET value = '60'",
+            "RESET ROLE",
+            f"DROP OWNED BY {role}",
+            f"DROP ROLE {role}",
+        ):
+            server.execute(statement.encode())
+    change = (await store.history())[-1]
+    assert (change.old, change.new, change.by) == ("50", "60", "postgres")
+    await store.close()
+
+
 async def test_tables_of_a_newer_version_are_refused(postgres: str) -> None:
     store = open_store(as_url(postgres), SCHEMA)
     await store.set({"sqs_flush_ms": 50}, by="ada")

@@ -111,7 +111,7 @@ async def test_what_sql_has_broken_can_be_put_right(place: Place) -> None:
     [change] = await store.set({"sqs_flush_ms": 70}, by="ada")
     assert (change.old, change.new) == ("never", "70")
     await store.set({"worker_concurrency_min": 9}, by="ada")
-    assert [each.old for each in await store.history("worker_concurrency_min")] == ["11"]
+    assert (await store.history("worker_concurrency_min"))[-1].old == "11"
 
 
 async def test_setters_at_the_same_time_lose_no_history(place: Place) -> None:
@@ -154,3 +154,47 @@ async def test_who_and_why_may_hold_quotes_and_all_of_unicode(place: Place) -> N
 async def test_the_history_of_an_unknown_parameter_is_refused(place: Place) -> None:
     with pytest.raises(UnknownParameter, match="Did you mean sqs_flush_ms"):
         await place.store.history("sqs_flushms")
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgres"], indirect=True)
+async def test_what_is_written_with_sql_is_in_the_history_too(place: Place) -> None:
+    store = place.store
+    await store.set({"sqs_flush_ms": 50}, by="ada", note="a sale")
+    before = await store.values()
+    for statement in (
+        "UPDATE application_parameters SET value = '60'",
+        # What changes nothing is no change.
+        "UPDATE application_parameters SET value = '60'",
+        "DELETE FROM application_parameters",
+        "INSERT INTO application_parameters (name, value) VALUES ('sqs_batch_size', '5')",
+        "INSERT INTO application_parameters (name, value) VALUES ('sqs_batch_size', '6')"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    ):
+        await place.execute(statement)
+    await store.set({"sqs_batch_size": 7}, by="bob")
+    found = [(each.name, each.old, each.new, each.note) for each in await store.history()]
+    assert found == [
+        ("sqs_flush_ms", None, "50", "a sale"),
+        ("sqs_flush_ms", "50", "60", ""),
+        ("sqs_flush_ms", "60", None, ""),
+        ("sqs_batch_size", None, "5", ""),
+        ("sqs_batch_size", "5", "6", ""),
+        ("sqs_batch_size", "6", "7", ""),
+    ]
+    who = "SQL" if place.url.startswith("sqlite") else "postgres"
+    assert [each.by for each in await store.history()] == ["ada", *[who] * 4, "bob"]
+    assert before["sqs_flush_ms"].updated_by == "ada"
+    assert (await store.values())["sqs_batch_size"].updated_by == "bob"
+    await place.execute("UPDATE application_parameters SET value = '8'")
+    assert (await store.values())["sqs_batch_size"].updated_by == who
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+async def test_what_is_replaced_with_sql_is_known(place: Place) -> None:
+    await place.store.set({"sqs_flush_ms": 50}, by="ada")
+    await place.execute(
+        "REPLACE INTO application_parameters (name, value, updated_by)"
+        " VALUES ('sqs_flush_ms', '60', 'bob')"
+    )
+    change = (await place.store.history())[-1]
+    assert (change.old, change.new, change.by) == ("50", "60", "bob")

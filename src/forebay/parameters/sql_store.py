@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 from forebay.parameters import statements
 from forebay.parameters.schema import Schema, Value
+from forebay.parameters.statements import Dialect
 from forebay.parameters.store import (
     HISTORY_MAX,
     Change,
@@ -23,8 +24,7 @@ T = TypeVar("T")
 class SqlParameterStore(ABC):
     """The tables application_parameters and application_parameter_changes."""
 
-    #: What keeps others from writing until a transaction ends, if they are not kept anyway.
-    _lock: ClassVar[str | None] = None
+    _dialect: ClassVar[Dialect]
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -47,7 +47,7 @@ class SqlParameterStore(ABC):
     ) -> list[Change]:
         changes = wanted(self.schema, values, by, note)
         made = await self._run(
-            lambda: statements.change(self.schema, changes, by, note, self._lock)
+            lambda: statements.change(self.schema, changes, by, note, self._dialect)
         )
         self._seen = True
         return made

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from forebay.parameters.schema import Schema, Value
 from forebay.parameters.store import Change, StoredValue, check_result
 from forebay.sql.steps import Steps
 
-_CHANGES = (
-    "SELECT number, name, old_value, new_value, changed_at, changed_by, note"
-    " FROM application_parameter_changes"
-)
+
+class Dialect(NamedTuple):
+    """What differs between the databases."""
+
+    #: Keeps others from writing until the transaction ends, if they are not kept anyway.
+    lock: str | None
+    #: Says who changes something until the transaction ends, or until it is taken back.
+    sign: str
+    unsign: str | None
 
 
 def values() -> Steps[dict[str, StoredValue]]:
@@ -24,43 +30,37 @@ def values() -> Steps[dict[str, StoredValue]]:
 
 
 def change(
-    schema: Schema, changes: Mapping[str, Value | None], by: str, note: str, lock: str | None
+    schema: Schema, changes: Mapping[str, Value | None], by: str, note: str, dialect: Dialect
 ) -> Steps[list[Change]]:
-    """Make the changes. `lock` keeps others from writing until the transaction ends."""
-    if lock is not None:
-        yield lock, {}
+    """Make the changes. Triggers write the history, also of whoever writes with SQL."""
+    if dialect.lock is not None:
+        yield dialect.lock, {}
     rows = yield "SELECT name, value FROM application_parameters", {}
-    stored: dict[str, str] = dict(rows)  # type: ignore[arg-type]
+    stored: dict[str, str] = {name: value for name, value in rows}  # noqa: C416 - rows are no pairs to mypy
     check_result(schema, stored, changes)
-    made: list[Change] = []
+    rows = yield "SELECT coalesce(max(number), 0) FROM application_parameter_changes", {}
+    [[latest]] = rows
+    yield dialect.sign, {"by": by, "note": note}
     for name, value in changes.items():
-        old, new = stored.get(name), None if value is None else str(value)
-        if new == old:
-            continue
-        if new is None:
+        if value is None:
             yield "DELETE FROM application_parameters WHERE name = :name", {"name": name}
-        else:
+        elif stored.get(name) != str(value):
             yield (
                 "INSERT INTO application_parameters (name, value, updated_by)"
-                " VALUES (:name, :value, :by) ON CONFLICT (name) DO UPDATE SET"
-                " value = excluded.value, updated_at = excluded.updated_at,"
-                " updated_by = excluded.updated_by",
-                {"name": name, "value": new, "by": by},
+                " VALUES (:name, :value, :by)"
+                " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                {"name": name, "value": str(value), "by": by},
             )
-        rows = yield (
-            "INSERT INTO application_parameter_changes"
-            " (name, old_value, new_value, changed_by, note)"
-            " VALUES (:name, :old, :new, :by, :note)"
-            " RETURNING number, name, old_value, new_value, changed_at, changed_by, note",
-            {"name": name, "old": old, "new": new, "by": by, "note": note},
-        )
-        made += [_change(*row) for row in rows]
-    return made
+    if dialect.unsign is not None:
+        yield dialect.unsign, {}
+    return (yield from history(None, latest, len(changes)))
 
 
 def history(name: str | None, after: int, limit: int) -> Steps[list[Change]]:
     rows = yield (
-        f"{_CHANGES} WHERE number > :after AND (CAST(:name AS text) IS NULL OR name = :name)"
+        "SELECT number, name, old_value, new_value, changed_at, changed_by, note"
+        " FROM application_parameter_changes"
+        " WHERE number > :after AND (CAST(:name AS text) IS NULL OR name = :name)"
         " ORDER BY number DESC LIMIT :limit",
         {"after": after, "name": name, "limit": limit},
     )

@@ -28,8 +28,7 @@ def history(
 
         forebay parameters history sqs_flush_ms
 
-    What was written into the table with SQL is not among them; the next
-    change shows what it found.
+    Also of what was written into the table with SQL.
     """
     changes = with_store(store, lambda opened: opened.history(name, limit=limit))
     if as_json:

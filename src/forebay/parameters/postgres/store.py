@@ -15,6 +15,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure, UndefinedTabl
 from forebay.errors import SettingsError
 from forebay.parameters.schema import Schema
 from forebay.parameters.sql_store import SqlParameterStore
+from forebay.parameters.statements import Dialect
 from forebay.parameters.store import ParameterStoreError, ParameterStoreTooNew
 from forebay.sql.on_postgres import in_one_line, migrate, run_steps
 from forebay.sql.steps import Steps
@@ -35,8 +36,13 @@ class PostgresParameterStore(SqlParameterStore):
     first schema of the `search_path`. Reading needs the right to SELECT alone.
     """
 
-    #: Also keeps off those who write with SQL, so that a change's old value is what it replaced.
-    _lock: ClassVar[str | None] = "LOCK TABLE application_parameters IN SHARE ROW EXCLUSIVE MODE"
+    #: The lock also keeps off those who write with SQL: what is checked is what will be there.
+    _dialect: ClassVar[Dialect] = Dialect(
+        lock="LOCK TABLE application_parameters IN SHARE ROW EXCLUSIVE MODE",
+        sign="SELECT set_config('forebay.changed_by', :by, true),"
+        " set_config('forebay.note', :note, true)",
+        unsign=None,
+    )
 
     def __init__(self, conninfo: str, schema: Schema) -> None:
         """Raises SettingsError, which does not repeat the conninfo: it may hold a password."""

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import apsw
 
 from forebay.errors import StoreError
 from forebay.parameters.schema import Schema
 from forebay.parameters.sql_store import SqlParameterStore
+from forebay.parameters.statements import Dialect
 from forebay.parameters.store import ParameterStoreError, ParameterStoreTooNew
 from forebay.sql.numbered import numbered_sql
 from forebay.sql.on_sqlite import run_steps
@@ -33,6 +34,12 @@ class SqliteParameterStore(SqlParameterStore):
     The file is opened for each call and closed again: they are seconds apart, and another file may
     have come into its place.
     """
+
+    _dialect: ClassVar[Dialect] = Dialect(
+        lock=None,
+        sign="INSERT INTO application_parameter_author VALUES (:by, :note)",
+        unsign="DELETE FROM application_parameter_author",
+    )
 
     def __init__(self, path: Path, schema: Schema) -> None:
         super().__init__(schema)
