@@ -97,9 +97,33 @@ def measure_usage(
     send_seconds: Annotated[
         float, typer.Option(help="Length of each measurement of send.")
     ] = _SIZES.send_seconds,
+    burst_per_second: Annotated[
+        int, typer.Option(help="Logs a second of the burst.")
+    ] = _SIZES.burst_per_second,
+    burst_seconds: Annotated[
+        float, typer.Option(help="How long the burst lasts.")
+    ] = _SIZES.burst_seconds,
+    burst_producers: Annotated[
+        int, typer.Option(help="From how many processes the burst comes.")
+    ] = _SIZES.burst_producers,
+    burst_writers: Annotated[
+        int, typer.Option(help="How many processes write it.")
+    ] = _SIZES.burst_writers,
+    cost_seconds: Annotated[
+        float, typer.Option(help="Length of the runs that are only metered.")
+    ] = _SIZES.cost_seconds,
+    outage_seconds: Annotated[
+        float, typer.Option(help="How long logs are offered around the outage.")
+    ] = _SIZES.outage_seconds,
+    memory_seconds: Annotated[
+        float, typer.Option(help="How long the memory is watched.")
+    ] = _SIZES.memory_seconds,
     peer_seconds: Annotated[
         float, typer.Option(help="How long each producer offers each load.")
     ] = _SIZES.peer_seconds,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the outage into this .svg or .html file.")
+    ] = None,
 ) -> None:
     """The usage-log pipeline: send, a burst, kills, peers, cost and memory."""
     unknown = set(only or ()) - set(usage.PARTS)
@@ -109,7 +133,20 @@ def measure_usage(
         )
     console = Console(width=_WIDTH)
     report = usage.run(
-        Sizes(send_seconds=send_seconds, peer_seconds=peer_seconds), only or [], console
+        Sizes(
+            send_seconds=send_seconds,
+            burst_per_second=burst_per_second,
+            burst_seconds=burst_seconds,
+            burst_producers=burst_producers,
+            burst_writers=burst_writers,
+            cost_seconds=cost_seconds,
+            outage_seconds=outage_seconds,
+            memory_seconds=memory_seconds,
+            peer_seconds=peer_seconds,
+            plot=plot,
+        ),
+        only or [],
+        console,
     )
     usage.print_bars(report, console)
     _write("usage", report, console)

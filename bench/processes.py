@@ -78,9 +78,11 @@ def broker(durability: str, module: str = "forebay") -> Iterator[Server]:
 
 
 @contextmanager
-def broker_on(data: Path | None, durability: str, module: str = "forebay") -> Iterator[Server]:
-    """A broker with a data directory."""
-    port = free_port()
+def broker_on(
+    data: Path | None, durability: str, module: str = "forebay", port: int | None = None
+) -> Iterator[Server]:
+    """A broker with a data directory, on a port or on a free one."""
+    port = port or free_port()
     command = [sys.executable, "-m", module, "serve", "--port", str(port)]
     command += ["--durability", durability]
     command += [] if data is None else ["--data", str(data)]
@@ -90,8 +92,30 @@ def broker_on(data: Path | None, durability: str, module: str = "forebay") -> It
 
 def resident_mb(server: Server) -> float:
     """The memory that a server holds, in MB."""
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return _status_mb(server.pid, "VmRSS:")
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory that a process has held, in MB."""
+    return _status_mb(pid, "VmHWM:")
+
+
+def family_mb(pid: int) -> float:
+    """The memory of a process and its descendants, in MB; what they share counts once.
+
+    Raises PermissionError for processes of another user.
+    """
+    total_kb = 0
+    for member in _family(pid):
+        rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
+        [line] = [line for line in rollup.splitlines() if line.startswith("Pss:")]
+        total_kb += int(line.split()[1])
+    return total_kb / 1000
+
+
+def _status_mb(pid: int, name: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith(name)]
     return int(line.split()[1]) / 1000
 
 

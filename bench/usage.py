@@ -14,7 +14,14 @@ from typing import Any
 from msgspec import Struct
 from rich.console import Console
 
-from bench import usage_peers, usage_send
+from bench import (
+    usage_burst,
+    usage_cost,
+    usage_memory,
+    usage_outage,
+    usage_peers,
+    usage_send,
+)
 from bench.bars import Bar
 from bench.usage_sizes import Sizes
 
@@ -22,13 +29,18 @@ from bench.usage_sizes import Sizes
 class Part(Struct):
     """One part of the benchmark."""
 
-    run: Callable[[Sizes, Console], Any]
+    #: Gets what earlier parts measured, too.
+    run: Callable[[Sizes, Console, dict[str, Any]], Any]
     bars: Callable[[Any], list[Bar]]
     print_tables: Callable[[Any, Console], None]
 
 
 PARTS = {
     "send": Part(usage_send.run, usage_send.bars, usage_send.print_tables),
+    "burst": Part(usage_burst.run, usage_burst.bars, usage_burst.print_tables),
+    "cost": Part(usage_cost.run, usage_cost.bars, usage_cost.print_tables),
+    "outage": Part(usage_outage.run, usage_outage.bars, usage_outage.print_tables),
+    "memory": Part(usage_memory.run, usage_memory.bars, usage_memory.print_tables),
     "peers": Part(usage_peers.run, usage_peers.bars, usage_peers.print_tables),
 }
 
@@ -53,7 +65,7 @@ def run(sizes: Sizes, wanted: list[str], console: Console) -> Report:
             continue
         begun_s = time.monotonic()
         try:
-            measured = part.run(sizes, console)
+            measured = part.run(sizes, console, report.parts)
         except Exception as error:
             console.print(traceback.format_exc(), markup=False, highlight=False)
             report.not_measured[name] = str(error)

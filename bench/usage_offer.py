@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from bench.barrier import Waiting
 from bench.usage_logs import make_logs
 from bench.usage_producer import Made, producer_beside
 from forebay.apps.usage.domain import USAGE_LOG_TYPE
@@ -32,14 +33,12 @@ _STRIDE = 1_000
 _LOOK_S = 0.02
 
 
-class Question(Struct):
+class Question(Waiting):
     """What is offered."""
 
     made: Made
     per_second: int
     seconds: float
-    #: When it begins, on the machine's monotonic clock.
-    begin_at_s: float
     #: How long it may send what is left, in seconds.
     drain_s: float
     #: How often its account is noted, in seconds.
@@ -84,8 +83,7 @@ class _Offering:
         """Offer the logs; returns when it began and how long it took."""
         question, send = self._question, self._producer.send
         endless = cycle(logs)
-        time.sleep(max(0.0, question.begin_at_s - time.monotonic()))
-        begun_s = time.monotonic()
+        begun_s = question.wait()
         offered, total = 0, int(question.per_second * question.seconds)
         while offered < total:
             now_s = time.monotonic()

@@ -36,7 +36,7 @@ from opentelemetry.sdk._logs.export import (
 from bench.usage_logs import make_logs
 from bench.usage_producer import Made, producer_beside
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
-from forebay.producer import ProducerSettings
+from forebay.producer import ProducerSettings, WhenFull
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.client import SQSClient
@@ -168,7 +168,7 @@ def _forebay(question: Question, *, packed: bool, spill: bool) -> Iterator[_Subj
     made = Made(
         question.endpoint_url,
         question.queue_url,
-        ProducerSettings(buffer_size=BUFFER),
+        ProducerSettings(buffer_size=BUFFER, when_full=WhenFull.SPILL if spill else WhenFull.DROP),
         packed=packed,
         spill=question.directory if spill else None,
     )
@@ -230,6 +230,7 @@ def _dicts() -> list[dict[str, Any]]:
 
 SUBJECTS: dict[str, Callable[[Question], Any]] = {
     "Forebay, packed": lambda question: _forebay(question, packed=True, spill=False),
+    "Forebay, packed, spilling": lambda question: _forebay(question, packed=True, spill=True),
     "Forebay, a message each": lambda question: _forebay(question, packed=False, spill=False),
     "OpenTelemetry, as it comes": _otel,
     "OpenTelemetry, same buffer": lambda question: _otel(question, max_queue_size=BUFFER),

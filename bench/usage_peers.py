@@ -66,7 +66,7 @@ class Report(Struct):
     rows: list[Row]
 
 
-def run(sizes: Sizes, console: Console) -> Report:
+def run(sizes: Sizes, console: Console, _earlier: object) -> Report:
     """Let every subject offer each load."""
     seconds = sizes.peer_seconds
     rows: list[Row] = []

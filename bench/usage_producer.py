@@ -10,6 +10,7 @@ from threading import Event, Thread
 import uvloop
 from msgspec import Struct
 
+from forebay.apps.usage.domain import PACKED_TYPES
 from forebay.client.http import HttpSqsClient
 from forebay.producer import Producer, ProducerSettings
 
@@ -28,7 +29,14 @@ class Made(Struct):
 
     def producer(self, client: HttpSqsClient) -> Producer:
         """The producer, not started."""
-        return Producer(client, self.queue_url, node=self.node, settings=self.settings)
+        return Producer(
+            client,
+            self.queue_url,
+            node=self.node,
+            settings=self.settings,
+            packed=PACKED_TYPES if self.packed else (),
+            spill=self.spill,
+        )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from bench.usage_logs import make_logs
 from bench.usage_producer import Made
 from bench.usage_send_subject import Answer, Question, make_unsent_calls
 from bench.usage_sizes import Sizes
-from forebay.producer import ProducerSettings
+from forebay.producer import ProducerSettings, WhenFull
 
 #: The paces at which single calls are timed, a second.
 PACES = (1_000, 50_000)
@@ -30,7 +30,7 @@ PACES = (1_000, 50_000)
 CALLS_PER_S, P999_US = 1_000_000, 20
 
 #: A buffer that holds all calls of a measurement.
-_ROOMY = 20_000_000
+_ROOMY, _ROOMY_BYTES = 20_000_000, 8 * 1024**3
 
 #: How many calls are counted.
 _COUNTED = 20_000
@@ -61,7 +61,7 @@ class Report(Struct):
     instructions: int | None
 
 
-def run(sizes: Sizes, console: Console) -> Report:
+def run(sizes: Sizes, console: Console, _earlier: object) -> Report:
     """Measure each case, and count."""
     seconds = sizes.send_seconds
     with (
@@ -70,9 +70,11 @@ def run(sizes: Sizes, console: Console) -> Report:
         processes.silent_server() as silent_url,
     ):
         queue_url = uvloop.run(http_load.create_queue(server.url, "usage"))
+        silent = silent_url, f"{silent_url}/000000000000/usage"
         places = {
             _HEALTHY: (server.url, queue_url),
-            _SILENT: (silent_url, f"{silent_url}/000000000000/usage"),
+            _SILENT: silent,
+            _SPILLING: silent,
         }
         cases = list(_cases(places, seconds))
         task = progress.add_task("", total=len(cases))
@@ -170,11 +172,13 @@ def _cases(
     places: dict[str, tuple[str, str]], seconds: float
 ) -> Iterator[tuple[str, str, Question]]:
     for subject, in_loop in (("thread beside", False), ("in the loop", True)):
-        for queue in (_HEALTHY, _SILENT):
+        for queue in (_HEALTHY, _SILENT, _SPILLING):
             for pace in PACES:
-                made = Made(*places[queue], ProducerSettings())
+                when_full = WhenFull.SPILL if queue == _SPILLING else WhenFull.DROP
+                made = Made(*places[queue], ProducerSettings(when_full=when_full))
                 yield subject, queue, Question(made, seconds, pace, in_loop)
-    healthy, roomy = places[_HEALTHY], ProducerSettings(buffer_size=_ROOMY)
+    roomy = ProducerSettings(buffer_size=_ROOMY, buffer_bytes=_ROOMY_BYTES)
+    healthy = places[_HEALTHY]
     for subject, made in (
         (_FASTEST, Made(*healthy, roomy)),
         ("packed, buffer of 50,000", Made(*healthy, ProducerSettings())),

@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 from msgspec import Struct
 
+from bench.barrier import Waiting
 from bench.usage_logs import make_logs
 from forebay.apps.usage.domain import UsageLog
 
@@ -38,14 +39,12 @@ _NAP_S = 0.001
 _STRIDE = 1_000
 
 
-class Question(Struct):
+class Question(Waiting):
     """How much is offered, and how the writer is made."""
 
     conninfo: str
     per_second: int
     seconds: float
-    #: On the machine's monotonic clock.
-    begin_at_s: float
     workers: int
     channel: int
     #: Rows of a transaction: what a worker finds waiting, at most so many.
@@ -92,8 +91,7 @@ def offer(question: Question) -> Answer:
     for worker in workers:
         worker.start()
     clock = time.monotonic
-    time.sleep(max(0.0, question.begin_at_s - clock()))
-    begun_s = clock()
+    begun_s = question.wait()
     offered, total = 0, int(question.per_second * question.seconds)
     while offered < total:
         due = min(_STRIDE, min(total, int((clock() - begun_s) * question.per_second)) - offered)

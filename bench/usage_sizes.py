@@ -19,10 +19,14 @@ class Sizes(Struct, kw_only=True):
     burst_seconds: float = 10.0
     burst_producers: int = 3
     burst_writers: int = 2
+    #: How long the runs are that are only metered, in seconds.
+    cost_seconds: float = 5.0
     #: How long the memory is watched, in seconds.
     memory_seconds: float = 60.0
     #: How often the writer and the broker are killed.
     writer_kills: int = 50
     broker_kills: int = 10
-    #: Where the run with an outage is drawn; None for no such run.
+    #: How long logs are offered in the run with an outage, in seconds, and where it is drawn: an
+    #: .svg or a page.
+    outage_seconds: float = 30.0
     plot: Path | None = None

@@ -1,4 +1,4 @@
-"""What `make bench-worker` and `make bench-spike` say of a small run."""
+"""What the benchmarks say of small runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import sys
 import pytest
 from rich.console import Console
 
-from bench import spike, worker
+from bench import broker_counts, processes, spike, usage_peers, usage_send, worker
+from bench.usage_peer_subject import SUBJECTS
+from bench.usage_sizes import Sizes
+from forebay.client.http import HttpSqsClient
+from forebay.producer import Producer
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 
@@ -38,3 +42,58 @@ def test_a_burst_is_accounted_for_by_class() -> None:
         assert row.gap_ms <= report.seconds * 1000
         assert len(row.slices_p99_ms) == spike.SLICES
     assert len(report.bars) == 4
+
+
+@linux_only
+async def test_the_meter_counts_as_aws_bills_and_envelopes_in_packs() -> None:
+    with processes.broker_on(None, "memory", "bench.counted_broker") as server:
+        async with HttpSqsClient(server.url) as client:
+            queue = (await client.create_queue("metered")).queue_url
+            await client.send(queue, "x" * 65_536)
+            await client.send(queue, "x" * 65_537)
+            async with Producer(client, queue, packed=["note"]) as producer:
+                for number in range(30):
+                    producer.send("note", number)
+            received = await client.receive(queue)
+            for message in received:
+                await client.delete(queue, message)
+        counts = broker_counts.read(server.url, "metered")
+    assert counts.events == 32
+    assert counts.calls["SendMessage"] == 2
+    assert counts.billed["SendMessage"] == 3
+    assert counts.billed["SendMessageBatch"] == counts.calls["SendMessageBatch"] == 1
+    assert len(received) == 3
+    assert counts.billed["ReceiveMessage"] == 3
+    assert counts.billed["DeleteMessage"] == 3
+
+
+@linux_only
+def test_every_call_of_send_is_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_send, "PACES", (2_000,))
+    monkeypatch.setattr(usage_send, "instructions_each", lambda *_: None)
+    report = usage_send.run(Sizes(send_seconds=0.3), Console(quiet=True), {})
+    assert {row.per_second for row in report.paced} == set(usage_send.PACES)
+    for row in [*report.paced, *report.fastest]:
+        ledger = row.answer.ledger
+        assert ledger.offered == row.answer.calls
+        assert ledger.offered - sum(ledger.dropped.values()) == row.answer.accepted
+    for row in report.paced:
+        send = row.answer.send
+        assert send is not None
+        assert 0 < send.p50_us <= send.p99_us <= send.p999_us <= send.max_us
+    assert report.python_calls > 0
+    assert all(bar.reached is not None for bar in usage_send.bars(report))
+
+
+@linux_only
+def test_what_arrives_of_each_producer_is_counted_by_the_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(usage_peers, "LOADS", (300,))
+    subjects = ["Forebay, packed", "OpenTelemetry, as it comes", "QueueHandler, same buffer"]
+    monkeypatch.setattr(usage_peers, "SUBJECTS", {name: SUBJECTS[name] for name in subjects})
+    report = usage_peers.run(Sizes(peer_seconds=0.5), Console(quiet=True), {})
+    assert [row.subject for row in report.rows] == subjects
+    for row in report.rows:
+        assert row.answer.offered > 100
+        assert row.arrived == row.answer.accepted == row.answer.offered

@@ -12,6 +12,9 @@ from msgspec import Struct
 _WIDTH, _HEIGHT = 1_000, 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 24
 
+#: What a drawing that stands alone has above each chart for its words, in SVG's units.
+_HEAD = 44
+
 #: Colours that people with any colour vision tell apart (Okabe and Ito), for light and dark pages.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#666666")
 
@@ -45,6 +48,17 @@ td, th { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--rule);
 td:first-child, td:nth-child(4) { white-space: nowrap; }
 .number { text-align: right; } .good { color: #00875a; } .bad { color: #d5350e; }
 .scroll { overflow-x: auto; }
+"""
+
+#: What a drawing that stands alone takes from that.
+_SVG_STYLE = """
+:root { --ink: #1c2024; --soft: #667079; --rule: #e3e6e9; --page: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8ea; --soft: #9aa4ad; --rule: #333a41; --page: #15181b; } }
+.page { fill: var(--page); } text { font: 11px system-ui, sans-serif; fill: var(--soft); }
+.title { font-size: 14px; font-weight: 600; fill: var(--ink); }
+.rule { stroke: var(--rule); } .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+.target { stroke-dasharray: 5 3; } .mark { stroke: var(--soft); stroke-width: 1; opacity: .55; }
 """
 
 
@@ -94,6 +108,51 @@ def colour(index: int) -> str:
 
 def drawn(chart: Chart, times_ms: Sequence[int]) -> str:
     """The chart as HTML. `times_ms` are the points in time of all its lines, ascending."""
+    legend = "".join(
+        f'<span><i class="{"dashed" if line.target else ""}"'
+        f' style="border-color:{line.colour}"></i>{escape(line.name)}</span>'
+        for line in chart.lines
+    )
+    marks = f"<span>{escape(chart.marks_text)}</span>" if chart.marks_text else ""
+    return (
+        f"<h2>{escape(chart.title)}</h2><p>{escape(chart.text)}</p>"
+        f'<div class="legend">{legend}{marks}</div>'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(chart.title)}">'
+        f"{_inside(chart, times_ms)}</svg>"
+    )
+
+
+def svg(charts: Sequence[Chart], times_ms: Sequence[int]) -> str:
+    """The charts as one drawing for a page that is no HTML, each with its words above it."""
+    parts = [
+        f'<g transform="translate(0 {number * (_HEAD + _HEIGHT)})">{_head(chart)}'
+        f'<g transform="translate(0 {_HEAD})">{_inside(chart, times_ms)}</g></g>'
+        for number, chart in enumerate(charts)
+    ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH}'
+        f' {len(charts) * (_HEAD + _HEIGHT)}" role="img"'
+        f' aria-label="{escape("; ".join(chart.title for chart in charts))}">'
+        f'<style>{_SVG_STYLE}</style><rect class="page" width="100%" height="100%"/>'
+        f"{''.join(parts)}</svg>\n"
+    )
+
+
+def _head(chart: Chart) -> str:
+    """Title, text and legend as a drawing has them."""
+    legend = "".join(
+        f'<tspan dx="12" style="fill:{line.colour}">━ </tspan><tspan>{escape(line.name)}</tspan>'
+        for line in chart.lines
+    )
+    marks = f'<tspan dx="12">{escape(chart.marks_text)}</tspan>' if chart.marks_text else ""
+    return (
+        f'<text class="title" x="{_LEFT}" y="20">{escape(chart.title)}</text>'
+        f'<text x="{_LEFT}" y="36">{escape(chart.text)}{legend}{marks}</text>'
+    )
+
+
+def _inside(chart: Chart, times_ms: Sequence[int]) -> str:
+    """Axes, marks and lines."""
     begin_ms, end_ms = times_ms[0], max(times_ms[-1], times_ms[0] + 1_000)
     values = [value for line in chart.lines for value in line.values if value is not None]
     top = _round_up(max(values, default=1.0))
@@ -121,18 +180,7 @@ def drawn(chart: Chart, times_ms: Sequence[int]) -> str:
         kind = "line target" if line.target else "line"
         for path in _paths(line, times_ms, x, y, longest_ms):
             parts.append(f'<path class="{kind}" stroke="{line.colour}" d="{path}"/>')
-    legend = "".join(
-        f'<span><i class="{"dashed" if line.target else ""}"'
-        f' style="border-color:{line.colour}"></i>{escape(line.name)}</span>'
-        for line in chart.lines
-    )
-    marks = f"<span>{escape(chart.marks_text)}</span>" if chart.marks_text else ""
-    return (
-        f"<h2>{escape(chart.title)}</h2><p>{escape(chart.text)}</p>"
-        f'<div class="legend">{legend}{marks}</div>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(chart.title)}">'
-        f"{''.join(parts)}</svg>"
-    )
+    return "".join(parts)
 
 
 def _level(at: float, value: float) -> str:
