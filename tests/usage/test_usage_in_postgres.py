@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from forebay.apps.usage.postgres import PostgresUsageStore
-from forebay.apps.usage.store import Totals, Written
+from forebay.apps.usage.store import PackRefused, Totals, Written
 from forebay.clock import ManualClock
 from forebay.errors import StoreError
 from tests.usage.conftest import postgres_sql
@@ -73,6 +73,16 @@ async def test_a_connection_that_breaks_in_the_transaction_leaves_nothing(postgr
         await store.write([pack("p1", LOG)])
     assert await store.totals() == Totals(0, 0, 0, 0)
     assert await store.write([pack("p1", LOG)]) == Written(1, 0, 1, 0)
+    await store.close()
+
+
+async def test_a_connection_that_broke_while_nobody_used_it_is_replaced(postgres: str) -> None:
+    store = await opened_store(postgres)
+    await store.write([pack("p1", LOG)])
+    with store._pool.connection() as connection:
+        ours = connection.info.backend_pid
+    postgres_sql(postgres)(f"SELECT pg_terminate_backend({ours}, 5000)")
+    assert await store.write([pack("p2", LOG)]) == Written(1, 0, 1, 0)
     await store.close()
 
 
@@ -150,3 +160,13 @@ async def test_a_closed_store_says_so(postgres: str) -> None:
     await store.close()
     with pytest.raises(StoreError, match="was closed; open it again"):
         await store.write([pack("p1", LOG)])
+
+
+async def test_a_rule_of_the_operators_own_that_a_row_breaks_is_a_refusal(postgres: str) -> None:
+    store = await opened_store(postgres)
+    with psycopg.connect(postgres) as connection:
+        connection.execute("ALTER TABLE usage_logs ADD CHECK (asset <> 'BTC')")
+    with pytest.raises(PackRefused, match="violates check constraint"):
+        await store.write([pack("p1", LOG)])
+    assert (await store.totals()).packs == 0
+    await store.close()

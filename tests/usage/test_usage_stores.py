@@ -164,15 +164,15 @@ async def test_what_the_worker_could_not_decode_is_a_reject(store: UsageStore, s
     ]
 
 
-@pytest.mark.parametrize("name", ["x" * 5_000, "a\0b", "p\n"])
+@pytest.mark.parametrize("name", ["x" * 5_000, "a\0b", "p\n", "\ud800"])
 @pytest.mark.parametrize("sealed", [True, False])
 async def test_ids_and_nodes_of_any_kind_are_told_apart(
     store: UsageStore, sql: Sql, name: str, sealed: bool
 ) -> None:
-    packs = [pack(name + each, LOG, node="n\0", sealed=sealed) for each in ("1", "2")]
+    packs = [pack(name + each, LOG, node="n\0\udfff", sealed=sealed) for each in ("1", "2")]
     assert await store.write(packs) == Written(2, 0, 2, 0)
     assert await store.write(packs) == Written(0, 0, 0, 2)
-    assert sql("SELECT DISTINCT node FROM usage_logs") == [("n\ufffd",)]
+    assert sql("SELECT DISTINCT node FROM usage_logs") == [("n\ufffd?",)]
 
 
 async def test_counters_are_by_key_and_day_and_know_the_latest_event(

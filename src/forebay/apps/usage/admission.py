@@ -102,7 +102,7 @@ def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
         rows = _rows(good)
         keys = _keys(rows, table)
         lines = _encode_lines(rows)
-    identifier, node = stored_name(pack.id), without_nul(pack.node)
+    identifier, node = stored_name(pack.id), storable(pack.node)
     return Admitted(
         id=identifier,
         table=table,
@@ -118,9 +118,9 @@ def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
     )
 
 
-def without_nul(text: str) -> str:
+def storable(text: str) -> str:
     """A text as PostgreSQL takes it."""
-    return text.replace("\0", "\ufffd")
+    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 def _rows(records: Sequence[Record[Any]]) -> list[Row]:
@@ -186,8 +186,8 @@ def _reject(bad: BadRecord, identifier: str, table: EventTable, node: str) -> Re
         type=table.type_name,
         node=node,
         at_ms=None if at_ms is None or not _WHOLE_MIN <= at_ms <= _WHOLE_MAX else at_ms,
-        reason=without_nul(bad.reason),
-        json=without_nul(bad.json.decode(errors="replace")),
+        reason=storable(bad.reason),
+        json=storable(bad.json.decode(errors="replace")),
     )
 
 

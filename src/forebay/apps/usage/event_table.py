@@ -53,6 +53,12 @@ class EventTable:
         fields = {
             field.name: _column_type(struct, field.name, field.type) for field in described.fields
         }
+        taken = set(EVENT_COLUMNS + PACK_COLUMNS) & set(fields)
+        if taken:
+            raise SettingsError(
+                f"{struct.__name__} has a field {min(taken)!r}, which is a column of every table of"
+                " events; give it another name."
+            )
         if counted_by is not None and not isinstance(fields.get(counted_by), StrType):
             raise SettingsError(f"{struct.__name__} has no text {counted_by!r} to count by.")
         self.fields = tuple(fields)

@@ -1,7 +1,7 @@
 """The questions of a report, in SQL that SQLite and PostgreSQL both take.
 
 A value is written `:name`. Percentiles are nearest ranks. Rows are counted by group and response
-time first: there are far fewer response times than rows, so nothing as long as the table is sorted.
+time first, and only those of the largest groups: nothing as long as the table is sorted.
 """
 
 from __future__ import annotations
@@ -42,9 +42,14 @@ def totals_query(tables: Iterable[EventTable]) -> str:
 def latencies_query(by: By, span: Span | None, limit: int) -> Query:
     span = span or ALWAYS
     text = f"""
-        WITH counted AS (
+        WITH largest AS (
+            SELECT {by} AS name FROM usage_logs
+            WHERE at_ms >= :from_ms AND at_ms < :to_ms
+            GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :limit
+        ), counted AS (
             SELECT {by} AS name, response_time_us AS us, count(*) AS n FROM usage_logs
-            WHERE at_ms >= :from_ms AND at_ms < :to_ms GROUP BY 1, 2
+            WHERE at_ms >= :from_ms AND at_ms < :to_ms AND {by} IN (SELECT name FROM largest)
+            GROUP BY 1, 2
         ), ranked AS (
             SELECT name, us,
                 sum(n) OVER (PARTITION BY name ORDER BY us) AS rank,
@@ -57,7 +62,7 @@ def latencies_query(by: By, span: Span | None, limit: int) -> Query:
             min(CASE WHEN rank * 100 >= total * 99 THEN us END),
             min(CASE WHEN rank * 1000 >= total * 999 THEN us END),
             max(us)
-        FROM ranked GROUP BY name ORDER BY 2 DESC, 1 LIMIT :limit
+        FROM ranked GROUP BY name ORDER BY 2 DESC, 1
         """  # noqa: S608 - the name is one of an enumeration
     return text, {"from_ms": span.from_ms, "to_ms": span.to_ms, "limit": limit}
 

@@ -64,7 +64,7 @@ def make_partitions(connection: Connection[Any], days: Iterable[TableDay]) -> li
                 continue
             name = f"{table}_{day_name(day).replace('-', '')}"
             connection.execute(
-                SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING STORAGE)").format(
+                SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(
                     Identifier(name), Identifier(table)
                 )
             )

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import CheckViolation, DeadlockDetected, SerializationFailure
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
 from forebay.apps.usage import report_queries
 from forebay.apps.usage.admission import Admitted, admit
@@ -157,6 +157,8 @@ class PostgresUsageStore:
             timeout=CONNECTION_WAIT_S,
             kwargs={"autocommit": True},
             configure=_prepare,
+            # One that was closed while nobody used it is replaced.
+            check=ConnectionPool.check_connection,
             open=True,
         )
         return cls(pool, retention=retention, tables=tables, clock=clock)
@@ -254,26 +256,20 @@ class PostgresUsageStore:
 
     def _whole(self, work: Callable[[_Connection], T]) -> T:
         """Do the work on a connection, again from its beginning when another one was in the way."""
-        attempt = passed_over = 0
+        attempt = 0
         while True:
-            begun = False
             try:
                 with self._pool.connection() as connection:
-                    begun = True
                     return work(connection)
             except (SerializationFailure, DeadlockDetected, CheckViolation) as error:
                 # The check that is violated is that there is a partition: one was dropped.
                 self._there.clear()
                 attempt += 1
                 if attempt == _TRIES_MAX:
-                    raise _unusable(error) from error
+                    raise _failed(error) from error
                 time.sleep(
                     backoff_s(attempt, jitter(os.urandom), base_s=_RETRY_BASE_S, max_s=_RETRY_MAX_S)
                 )
-            except psycopg.OperationalError as error:
-                passed_over += 1
-                if begun or isinstance(error, PoolTimeout) or passed_over > self._pool.max_size:
-                    raise _failed(error) from error
             except psycopg.Error as error:
                 raise _failed(error) from error
 
