@@ -9,8 +9,10 @@ from forebay.errors import SettingsError
 _SQLITE_SCHEME = "sqlite:///"
 
 
-async def open_usage_store(address: str, *, retention: Retention | None = None) -> UsageStore:
-    """Open the store at sqlite:///PATH, or else in PostgreSQL.
+async def open_usage_store(
+    address: str, *, retention: Retention | None = None, connections_max: int = 4
+) -> UsageStore:
+    """Open the store at sqlite:///PATH, or else in PostgreSQL with so many connections at most.
 
     Tables are made, or brought to today's form. Raises StoreError, and SettingsError when what
     PostgreSQL needs is not installed.
@@ -25,4 +27,6 @@ async def open_usage_store(address: str, *, retention: Retention | None = None) 
         from forebay.apps.usage.postgres import PostgresUsageStore  # noqa: PLC0415
     except ImportError as error:
         raise SettingsError(str(error)) from error
-    return await PostgresUsageStore.open(address, retention=retention)
+    return await PostgresUsageStore.open(
+        address, retention=retention, connections_max=connections_max
+    )
