@@ -40,6 +40,7 @@ COMMANDS = (
     "usage",
     "parameters",
     "profile",
+    "spill",
 )
 
 #: The subcommands that have subcommands, with what help says of them. Each of theirs is the
@@ -85,6 +86,17 @@ GROUPS = {
 
             forebay profile show stress --resolved
             forebay profile apply stress --dry-run
+        """,
+    ),
+    "spill": (
+        ("inspect", "verify", "export"),
+        """Look at what producers keep on the disk until they can send it.
+
+        What waits, whether it can all be read, and as lines of JSON:
+
+            forebay spill inspect /var/spool/forebay
+            forebay spill verify /var/spool/forebay
+            forebay spill export /var/spool/forebay --output logs.jsonl
         """,
     ),
 }

@@ -1,0 +1,1 @@
+"""`forebay spill`: one file for each of its subcommands."""

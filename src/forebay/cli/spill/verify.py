@@ -1,0 +1,31 @@
+"""`forebay spill verify`: whether all of a spill directory can be read."""
+
+from __future__ import annotations
+
+import typer
+
+from forebay.cli.spill.directory import Directory
+from forebay.producer.spill.inspection import Look, spill_directories
+
+
+def verify(directory: Directory) -> None:
+    """Read all of a spill directory and check every byte of it.
+
+    It says what is damaged, and ends with 1 when anything is. It changes
+    nothing: the producer sets aside and counts what is damaged when it comes
+    to it.
+
+        forebay spill verify /var/spool/forebay
+    """
+    damaged = False
+    for each in spill_directories(directory):
+        report = Look(each).report()
+        typer.echo(
+            f"{each}: {report.records:,} records with {report.account.waiting:,} events wait,"
+            f" {len(report.damages) or 'no'} {'damage' if len(report.damages) == 1 else 'damages'}"
+        )
+        for damage in report.damages:
+            typer.echo(f"  {damage}")
+        damaged = damaged or bool(report.damages)
+    if damaged:
+        raise typer.Exit(1)
