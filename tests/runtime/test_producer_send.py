@@ -213,6 +213,19 @@ async def test_any_thread_may_send() -> None:
     assert sum(map(len, sqs.batches)) == 2_000
 
 
+def test_a_shorter_tick_does_not_wait_for_the_longer_one_to_pass() -> None:
+    async def main() -> None:
+        async with producer(Sqs(), settings=ProducerSettings(flush_ms=60_000)) as it:
+            it.send("usage_log", 1)
+            await asyncio.sleep(1)
+            assert it.ledger.delivered == 0
+            it.settings = ProducerSettings(flush_ms=50)
+            await asyncio.sleep(0.6)
+            assert it.ledger.delivered == 1
+
+    run(main())
+
+
 def test_settings_change_live() -> None:
     async def main() -> None:
         sqs = Sqs()

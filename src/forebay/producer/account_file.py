@@ -40,7 +40,7 @@ class AccountFile:
                 continue
             magic, size, crc = _LAYOUT.unpack_from(page)
             data = page[_LAYOUT.size : _LAYOUT.size + size]
-            if magic == _MAGIC and len(data) == size and crc32(data) == crc:
+            if data and magic == _MAGIC and len(data) == size and crc32(data) == crc:
                 whole.append(data)
         return whole
 

@@ -124,11 +124,6 @@ class Lanes:
         return taken
 
     @property
-    def events(self) -> int:
-        """How many envelopes wait."""
-        return sum(entry.events for lane in self._lanes.values() for _, entry in lane.entries)
-
-    @property
     def empty(self) -> bool:
         """Whether nothing waits."""
         return not any(lane.entries for lane in self._lanes.values())

@@ -39,6 +39,9 @@ _PACKS_AT_ONCE = 2
 #: What is accounted for is saved this often at most while there is a spill, in milliseconds.
 _SAVE_INTERVAL_MS = 1_000
 
+#: Settings that are changed are looked at so often at least, in milliseconds.
+_SETTINGS_INTERVAL_MS = 500
+
 
 class Published(Struct, frozen=True):
     """What SQS acknowledged."""
@@ -196,12 +199,18 @@ class Flusher:
 
     async def _tick(self) -> None:
         while True:
-            await self._clock.sleep(self.settings.flush_ms / 1000)
+            await self._wait_for_tick()
             try:
                 await self._do_due()
             except Exception:
                 # Whatever it is, the next tick comes: what is sent now must not wait for ever.
                 _log.exception("The producer for %s failed on an unexpected error", self._queue)
+
+    async def _wait_for_tick(self) -> None:
+        """Until `flush_ms` have passed, also when it is made shorter meanwhile."""
+        began_ms = self._clock.monotonic_ms()
+        while (left_ms := began_ms + self.settings.flush_ms - self._clock.monotonic_ms()) > 0:
+            await self._clock.sleep(min(left_ms, _SETTINGS_INTERVAL_MS) / 1000)
 
     async def _do_due(self) -> None:
         self._flush_asked = True
