@@ -15,6 +15,8 @@ SOURCE = ROOT / "src"
 #: What needs an extra, and says so when it is missing or is only reached with it.
 EXTRAS = {
     "forebay/apps": "demo",
+    "forebay/apps/usage/demo_ledger": "postgres",
+    "forebay/apps/usage/postgres": "postgres",
     "forebay/idempotency/postgres": "postgres",
     "forebay/parameters/postgres": "postgres",
     "forebay/sql/on_postgres": "postgres",
