@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +85,27 @@ def test_a_ctrl_c_stops_the_server_with_its_user() -> None:
     assert not Path(found[1]).exists()
 
 
+def test_a_server_ends_with_a_user_that_is_killed() -> None:
+    code = (
+        "import os, signal\n"
+        "from forebay.testing.postgres import postgres_server\n"
+        "with postgres_server(options={'fsync': 'off'}) as conninfo:\n"
+        "    print(conninfo, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    found = re.search(r"host=(\S+)", done.stdout)
+    assert found is not None
+    socket = Path(found[1]) / ".s.PGSQL.5432"
+    deadline = time.monotonic() + postgres.PATIENCE_S
+    while socket.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    shutil.rmtree(found[1])
+
+
 def test_without_the_wheel_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "find_spec", lambda name: None)
     with (
@@ -89,3 +113,15 @@ def test_without_the_wheel_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         postgres_server(),
     ):
         pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="whoever is not root runs PostgreSQL himself")
+def test_root_has_it_run_by_somebody_who_may_not_look_into_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres, "_may_run", lambda program, user: False)
+    with (
+        postgres_server(options={"fsync": "off"}) as conninfo,
+        psycopg.connect(conninfo) as connection,
+    ):
+        assert connection.execute("SELECT 1").fetchall() == [(1,)]

