@@ -257,6 +257,17 @@ def test_without_marks_the_account_begins_anew() -> None:
     assert_adds_up(again.account)
 
 
+def test_marks_of_noise_are_set_aside_and_said_to_be_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = Disk()
+    opened(disk).close()
+    assert caplog.text == ""
+    spill = opened(with_file(disk, DIRECTORY / "marks", b"noise" * 100))
+    assert spill.account.appended == 0
+    assert "The account of the spill directory /spill is gone." in caplog.text
+
+
 def test_a_newer_format_is_refused_and_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk()
     monkeypatch.setattr("forebay.producer.spill.format.VERSION", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from forebay.producer.spill import (
     SpillLimits,
     SpillRecord,
 )
+from forebay.producer.spill.files import SystemFiles
 from tests.spill.disk import Disk
 from tests.spill.records import (
     LIMITS,
@@ -188,16 +190,52 @@ def test_one_process_has_a_directory_and_slots_share_it(tmp_path: Path) -> None:
     third.close()
 
 
+class Forked(SystemFiles):
+    """Keeps a copy of the lock's descriptor, as a child has after a fork."""
+
+    copy = -1
+
+    def lock(self, path: Path) -> int:
+        handle = super().lock(path)
+        self.copy = os.dup(handle)
+        return handle
+
+
 def test_a_forked_child_lets_go_and_the_parent_keeps_the_directory(tmp_path: Path) -> None:
-    spill = Spill.open(tmp_path, LIMITS)
-    child = os.fork()
-    if child == 0:
-        spill.abandon()
-        os._exit(0)
-    os.waitpid(child, 0)
+    files = Forked()
+    spill = Spill.open(tmp_path, LIMITS, files=files)
+    spill.abandon()
     with pytest.raises(SpillInUse):
         Spill.open(tmp_path, LIMITS)
-    spill.append(records(0, 1))
+    os.close(files.copy)
+    Spill.open(tmp_path, LIMITS).close()
+
+
+def test_a_forked_child_that_lives_on_does_not_keep_the_directory(tmp_path: Path) -> None:
+    files = Forked()
+    Spill.open(tmp_path, LIMITS, files=files).close()
+    Spill.open(tmp_path, LIMITS).close()
+    os.close(files.copy)
+
+
+def test_what_is_read_is_all_that_is_in_memory(tmp_path: Path) -> None:
+    limits = SpillLimits(bytes_max=10**8, segment_bytes=4_000_000)
+    spill = Spill.open(tmp_path, limits)
+    for start in range(0, 20_000, 100):
+        spill.append(records(start, start + 100, size=500))
+    spill.close()
+    tracemalloc.start()
+    try:
+        spill = Spill.open(tmp_path, limits)
+        count = 0
+        while taken := spill.read(100_000):
+            count += len(taken)
+            spill.acknowledge(token for token, _ in taken)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 20_000
+    assert peak_bytes < 1_500_000, "of 10 million on the disk"
     spill.close()
 
 

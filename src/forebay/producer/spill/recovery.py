@@ -42,14 +42,16 @@ def recover(files: Files, directory: Path, quarantine: Quarantine) -> Recovered:
         _log.warning("%s is no segment of a spill, or wholly damaged. It is set aside.", path)
         quarantine.take(path)
     segments = found.segments
-    settled = _settled(files, directory, quarantine)
+    settled = _settled(files, directory)
     if settled is None:
-        if segments:
+        # Not at the first time that there is a spill.
+        if segments or MARKS_FILE in files.names(directory):
             _log.warning(
                 "The account of the spill directory %s is gone. It begins anew with what waits"
                 " there, some of which may have been sent.",
                 directory,
             )
+            quarantine.take(directory / MARKS_FILE)
         settled = Settled(segments[0].first if segments else 0)
     if segments:
         last = segments[-1]
@@ -66,16 +68,13 @@ def recover(files: Files, directory: Path, quarantine: Quarantine) -> Recovered:
     return Recovered(segments, settled, marks, checkpoint)
 
 
-def _settled(files: Files, directory: Path, quarantine: Quarantine) -> Settled | None:
+def _settled(files: Files, directory: Path) -> Settled | None:
     try:
-        settled = read_marks(files, directory)
+        return read_marks(files, directory)
     except OSError as error:
         if error.errno != EIO:
             raise
-        settled = None
-    if settled is None and MARKS_FILE in files.names(directory):
-        quarantine.take(directory / MARKS_FILE)
-    return settled
+        return None
 
 
 def _checkpoint(files: Files, directory: Path, quarantine: Quarantine) -> bytes | None:

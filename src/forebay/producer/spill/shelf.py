@@ -30,6 +30,8 @@ class Shelf:
         self._directory = directory
         self._quarantine = quarantine
         self._segments = {segment.name: segment for segment in segments}
+        #: Size of all of them.
+        self.size_bytes = sum(segment.size_bytes for segment in self)
         self._writer = SegmentWriter(files, directory)
         #: Those in which something was settled since it was last seen which are finished.
         self._touched = set(self._segments)
@@ -49,14 +51,11 @@ class Shelf:
         """The segment that is written now."""
         return self._writer.active
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of all of them."""
-        return sum(segment.size_bytes for segment in self)
-
     def write(self, ordinal: int, data: bytes, stop: int) -> Segment | None:
         """Write as SegmentWriter.write does. Returns the segment if it is a new one."""
+        before = self.active.size_bytes if self.active is not None else 0
         segment = self._writer.write(ordinal, data, stop)
+        self.size_bytes += segment.size_bytes - before
         if segment in self:
             return None
         self._segments[segment.name] = segment
@@ -111,5 +110,6 @@ class Shelf:
             _log.warning("%s is done with and cannot be removed: %s", segment.path, error)
             return False
         del self._segments[segment.name]
+        self.size_bytes -= segment.size_bytes
         self._touched.discard(segment.name)
         return True
