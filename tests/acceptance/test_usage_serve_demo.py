@@ -9,6 +9,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,24 +40,47 @@ def is_up(url: str) -> bool:
         return False
 
 
-def test_prices_are_served_by_two_processes_and_every_request_is_logged(
-    tmp_path: Path,
-) -> None:
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The price API in two processes, with the URLs of these; it is stopped with Ctrl-C."""
     port = next(port for port in free_ports(20) if port < 65_000)
     urls = [f"http://127.0.0.1:{port + number}" for number in range(2)]
+    command = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "forebay", "usage", "serve-demo", "--processes", "2"),
+            *("--port", str(port), *arguments),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    said = ""
+    try:
+        until(lambda: all(map(is_up, urls)))
+        yield command, urls
+    finally:
+        command.send_signal(signal.SIGINT)
+        _, said = command.communicate(timeout=30)
+    assert command.returncode == 0, said
+    for url in urls:
+        assert f"serves on {url}" in said
+
+
+def test_prices_are_served_by_two_processes_and_every_request_is_logged(tmp_path: Path) -> None:
+    parameters = f"sqlite:///{tmp_path}/parameters.sqlite3"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "forebay", "parameters", "set"),
+            *("sqs_buffer_size", "4321", "--store", parameters),
+        ],
+        check=True,
+        capture_output=True,
+    )
     with EmbeddedBroker() as broker:
-        command = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "forebay", "usage", "serve-demo", "--processes", "2"),
-                *("--port", str(port), "--data", str(tmp_path)),
-                *("--endpoint-url", broker.endpoint_url),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-        try:
-            until(lambda: all(map(is_up, urls)))
+        with served(
+            *("--data", str(tmp_path), "--endpoint-url", broker.endpoint_url),
+            *("--parameters", parameters),
+        ) as (_, urls):
             tiers = set()
             for number in range(20):
                 status, body = get(f"{urls[number % 2]}/prices/btc?source=kraken")
@@ -63,14 +88,31 @@ def test_prices_are_served_by_two_processes_and_every_request_is_logged(
                 tiers.add(json.loads(body).get("tier", "down"))
             assert tiers >= {"L1_MEMORY", "ORIGIN"}
             assert get(f"{urls[0]}/prices/btc", key="no key")[0] == 401
-            assert "forebay_price_requests_total" in get(f"{urls[1]}/metrics")[1].decode()
-        finally:
-            command.send_signal(signal.SIGINT)
-            _, said = command.communicate(timeout=30)
-        assert command.returncode == 0, said
-        for url in urls:
-            assert f"serves on {url}" in said
+            metrics = get(f"{urls[1]}/metrics")[1].decode()
+            assert "forebay_price_requests_total" in metrics
+            until(lambda: "forebay_producer_capacity" in get(f"{urls[1]}/metrics")[1].decode())
+            until(lambda: "} 4321.0" in get(f"{urls[1]}/metrics")[1].decode())
         assert kept_account(tmp_path) == UsageAccount(offered=21, delivered=21)
+
+
+def test_logs_outlive_an_api_that_stops_while_sqs_is_away(tmp_path: Path) -> None:
+    spill = tmp_path / "spill"
+    with EmbeddedBroker() as broker:
+        arguments = ["--data", str(tmp_path), "--endpoint-url", broker.endpoint_url]
+        with served(*arguments, "--spill", str(spill)) as (_, urls):
+            broker.stop()
+            for number in range(10):
+                assert get(f"{urls[number % 2]}/prices/btc")[0] in {200, 503}
+        assert kept_account(tmp_path) == UsageAccount(offered=10, spilled=10)
+    exported = subprocess.run(
+        [sys.executable, "-m", "forebay", "spill", "export", str(spill)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    logs = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert len(logs) == 10
+    assert {log["payload"]["api_key_id"] for log in logs} == {"ak_demo_trading_desk"}
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,16 @@ def _usual_region(queue: str | None, environment: Mapping[str, str]) -> str | No
     return str(region) if region else None
 
 
+def give_place(place: Place) -> None:
+    """Let the processes that this one starts find SQS where it did."""
+    for variable in ENDPOINT_VARIABLES:
+        os.environ.pop(variable, None)
+    if place.endpoint_url is not None:
+        os.environ[ENDPOINT_VARIABLES[0]] = place.endpoint_url
+    if place.region is not None:
+        os.environ[REGION_VARIABLES[0]] = place.region
+
+
 class Connection:
     """SQS for one command. Its event loop runs only while something is asked.
 

@@ -22,11 +22,14 @@ from forebay.cli.connection import (
     EndpointUrl,
     Region,
     choose_place,
+    give_place,
 )
-from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES
 from forebay.clock import SystemClock
 from forebay.errors import ForebayError, SettingsError
+from forebay.parameters.address import VARIABLE as PARAMETERS_VARIABLE
+from forebay.parameters.address import open_store
 from forebay.stop_signals import stop_signals
+from forebay.tunables import SCHEMA
 
 #: What the price API needs and the broker does not.
 _EXTRA = ("starlette", "uvicorn")
@@ -75,6 +78,25 @@ def serve_demo(
             show_default="a temporary one",
         ),
     ] = None,
+    spill: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            metavar="DIRECTORY",
+            help="Where logs wait while SQS is away, also over restarts.",
+            show_default="in memory; when that is full they are dropped",
+        ),
+    ] = None,
+    parameters: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar=PARAMETERS_VARIABLE,
+            help="Follow the sqs_ parameters there while at work: sqlite:///PATH or"
+            " postgresql://USER@HOST/DATABASE.",
+            show_default="none are followed",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other prices.")] = 1,
     endpoint_url: EndpointUrl = None,
     aws: Aws = False,
@@ -97,6 +119,9 @@ def serve_demo(
     last_port = port + processes - 1
     if last_port > 65_535:
         raise SettingsError(f"--port {port} leaves no room for {processes} processes.")
+    if parameters is not None:
+        open_store(parameters, SCHEMA)
+        os.environ[PARAMETERS_VARIABLE] = parameters
     KeyRing(DEMO_KEYS if keys is None else read_keys(keys))
     place = choose_place(endpoint_url, aws, region, queue)
     with Connection(place) as sqs:
@@ -105,13 +130,7 @@ def serve_demo(
         else:
             with sqs.queue(queue) as url:
                 queue_url = url
-    # The processes find SQS where this command did.
-    for variable in ENDPOINT_VARIABLES:
-        os.environ.pop(variable, None)
-    if place.endpoint_url is not None:
-        os.environ[ENDPOINT_VARIABLES[0]] = place.endpoint_url
-    if place.region is not None:
-        os.environ[REGION_VARIABLES[0]] = place.region
+    give_place(place)
     with tempfile.TemporaryDirectory(prefix="forebay-prices-") as temporary:
         if data is not None:
             data.mkdir(parents=True, exist_ok=True)
@@ -120,6 +139,7 @@ def serve_demo(
             data=data or Path(temporary),
             host=host,
             keys=None if keys is None else keys.absolute(),
+            spill=None if spill is None else spill.absolute(),
             seed=seed,
             began_ms=SystemClock().wall_ms(),
         )

@@ -17,7 +17,7 @@ from forebay.apps.usage.settings import (
     usage_database,
     writer_settings,
 )
-from forebay.cli.connection import Aws, Connection, EndpointUrl, Region, choose_place
+from forebay.cli.connection import Aws, Connection, EndpointUrl, Region, choose_place, give_place
 from forebay.cli.logs import LogLevel
 from forebay.cli.usage.database import Database
 from forebay.cli.worker.processes import (
@@ -30,7 +30,6 @@ from forebay.cli.worker.processes import (
     run_processes,
     set_up,
 )
-from forebay.client.endpoint import ENDPOINT_VARIABLES, REGION_VARIABLES
 
 #: What its processes run.
 _TARGET = "forebay.apps.usage.writer_worker:writer"
@@ -98,13 +97,7 @@ def writer(
         else:
             with sqs.queue(queue) as url:
                 os.environ[QUEUE_VARIABLE] = url
-    # The processes find SQS where this command did.
-    for variable in ENDPOINT_VARIABLES:
-        os.environ.pop(variable, None)
-    if place.endpoint_url is not None:
-        os.environ[ENDPOINT_VARIABLES[0]] = place.endpoint_url
-    if place.region is not None:
-        os.environ[REGION_VARIABLES[0]] = place.region
+    give_place(place)
     run_processes(
         _TARGET,
         processes,

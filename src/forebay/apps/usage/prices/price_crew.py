@@ -22,6 +22,8 @@ class PriceSettings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     #: A file with the API keys; the demo's keys without it.
     keys: Path | None = None
+    #: Where logs wait while SQS is away; in memory without it.
+    spill: Path | None = None
     seed: int = 1
     #: When the prices began to move, in milliseconds since the Unix epoch.
     began_ms: int
@@ -30,7 +32,7 @@ class PriceSettings(Struct, frozen=True, kw_only=True):
 async def start_prices(crew: Crew, settings: PriceSettings, ports: dict[str, int]) -> None:
     """Start a process for each name at its port, and wait until all of them listen.
 
-    Where SQS is they learn from the environment. Raises ProcessHangs.
+    Where SQS and their parameters are they learn from the environment. Raises ProcessHangs.
     """
     for node, port in ports.items():
         await crew.start(
@@ -43,6 +45,7 @@ async def start_prices(crew: Crew, settings: PriceSettings, ports: dict[str, int
                 *("--host", settings.host),
                 *("--port", str(port)),
                 *(() if settings.keys is None else ("--keys", str(settings.keys))),
+                *(() if settings.spill is None else ("--spill", str(settings.spill))),
                 *("--seed", str(settings.seed)),
                 *("--began-ms", str(settings.began_ms)),
             ),
