@@ -120,7 +120,7 @@ def csv_rows(pack: Admitted, number: int | None) -> bytes:
     if b"\\" in pack.lines:
         return b"".join(_quoted((*row, number, pack.node)) for row in pack.rows())
     end = b"," + _quoted((number, pack.node))
-    return pack.lines.replace(b"]\n[", end)[1:-2] + end
+    return end.join([*pack.lines[1:-2].split(b"]\n["), b""])
 
 
 def _quoted(values: Iterable[object]) -> bytes:
