@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,14 +71,23 @@ def test_inspect_shows_account_and_segments_while_a_producer_runs(run: Run, spil
     assert (ended.code, ended.err) == (0, "")
     assert "used by process" in ended.out
     assert (
-        "11 events appended = 3 acknowledged + 0 corrupt + 0 dropped to make room + 8 waiting"
+        "events: 11 appended = 3 acknowledged + 0 corrupt + 0 dropped to make room + 8 waiting"
     ) in ended.out
-    assert "4 records wait in" in ended.out
+    assert "waiting: records 4, bytes " in ended.out
     assert "from 2026-11-28 12:00:00.000 to 2026-11-28 12:00:00.002 UTC" in ended.out
     for path in spill.directory.glob("*.spill"):
         assert path.name in ended.out
     assert {path: path.read_bytes() for path in spill.directory.iterdir()} == before
     spill.append([single(9)])
+
+
+def test_inspect_knows_whether_a_process_uses_it(run: Run, spill: Spill) -> None:
+    assert f"used by process {os.getpid()}" in run("spill", "inspect", str(spill.directory)).out
+    spill.close()
+    assert "used by no process" in run("spill", "inspect", str(spill.directory)).out
+    for left in ("999999999", "0", "-1", "10" * 50, "?", ""):
+        (spill.directory / "lock").write_text(left)
+        assert "used by no process" in run("spill", "inspect", str(spill.directory)).out
 
 
 def test_inspect_as_json(run: Run, spill: Spill) -> None:
@@ -91,7 +101,7 @@ def test_inspect_as_json(run: Run, spill: Spill) -> None:
 
 def test_verify_says_that_all_is_well(run: Run, spill: Spill) -> None:
     ended = run("spill", "verify", str(spill.directory))
-    assert ended == (0, f"{spill.directory}: 4 records with 8 events wait, no damages\n", "")
+    assert ended == (0, f"{spill.directory}: records 4, events 8, nothing damaged\n", "")
 
 
 def test_verify_says_what_is_damaged_and_ends_with_1(run: Run, spill: Spill) -> None:
@@ -99,9 +109,11 @@ def test_verify_says_what_is_damaged_and_ends_with_1(run: Run, spill: Spill) -> 
     damage(spill.directory)
     ended = run("spill", "verify", str(spill.directory))
     assert ended.code == 1
-    assert "2 damages" in ended.out
-    assert "events cannot be read" in ended.out
-    assert "bytes at 48 are damaged" in ended.out
+    first, *damages = ended.out.splitlines()
+    assert first.endswith("damaged")
+    assert len(damages) == 2
+    assert "damaged bytes at 48: " in ended.out
+    assert "events that cannot be read: " in ended.out
     inspected = run("spill", "inspect", str(spill.directory))
     assert inspected.code == 0
     assert "damaged: " in inspected.out

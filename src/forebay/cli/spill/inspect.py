@@ -49,21 +49,21 @@ def _print(console: Console, report: SpillReport) -> None:
     console.print(f"{report.directory}, {used}", soft_wrap=True)
     account = report.account
     console.print(
-        f"  {account.appended:,} events appended = {account.acknowledged:,} acknowledged"
+        f"  events: {account.appended:,} appended = {account.acknowledged:,} acknowledged"
         f" + {account.corrupt:,} corrupt + {account.dropped_oldest:,} dropped to make room"
         f" + {account.waiting:,} waiting",
         soft_wrap=True,
     )
     if report.records:
         console.print(
-            f"  {report.records:,} records wait in {account.waiting_bytes:,} bytes, from"
+            f"  waiting: records {report.records:,}, bytes {account.waiting_bytes:,}, from"
             f" {readable_time(report.first_ms)} to {readable_time(report.last_ms)} UTC",
             soft_wrap=True,
         )
     if report.quarantined:
         console.print(
-            f"  {report.quarantined:,} damaged pieces are set aside in quarantine/,"
-            f" {report.quarantined_bytes:,} bytes",
+            f"  set aside in quarantine/: files {report.quarantined:,},"
+            f" bytes {report.quarantined_bytes:,}",
             soft_wrap=True,
         )
     for damage in report.damages:

@@ -21,8 +21,8 @@ def verify(directory: Directory) -> None:
     for each in spill_directories(directory):
         report = Look(each).report()
         typer.echo(
-            f"{each}: {report.records:,} records with {report.account.waiting:,} events wait,"
-            f" {len(report.damages) or 'no'} {'damage' if len(report.damages) == 1 else 'damages'}"
+            f"{each}: records {report.records:,}, events {report.account.waiting:,},"
+            f" {'damaged' if report.damages else 'nothing damaged'}"
         )
         for damage in report.damages:
             typer.echo(f"  {damage}")

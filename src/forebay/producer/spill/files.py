@@ -94,6 +94,9 @@ class SystemFiles:
         return handle
 
     def unlock(self, handle: int) -> None:
+        with suppress(OSError):
+            # Nobody has it now, and the next process with this number is another.
+            os.ftruncate(handle, 0)
         fcntl.flock(handle, fcntl.LOCK_UN)
 
     def create(self, path: Path) -> int:

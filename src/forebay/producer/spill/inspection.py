@@ -108,7 +108,9 @@ class Look:
             with suppress(FileNotFoundError):
                 self.end = max(settled.end, end_of(self._files, segments[-1]))
             segments[-1].stop = max(self.end, segments[-1].first)
-        self._lose(settled.base, segments[0].first if segments else self.end, "before the first")
+        self._lose(
+            settled.base, segments[0].first if segments else self.end, "before the first segment"
+        )
         for segment in segments:
             yield from self._segment(segment, last=segment is segments[-1])
         try:
@@ -159,7 +161,7 @@ class Look:
                     return
                 if step.damaged:
                     self.damages.append(
-                        f"{segment.name}: {step.size_bytes} bytes at {step.offset} are damaged"
+                        f"{segment.name}: damaged bytes at {step.offset}: {step.size_bytes:,}"
                     )
                 if step.lost is not None:
                     self._lose(*step.lost, segment.name)
@@ -174,7 +176,7 @@ class Look:
         events = sum(b - a for a, b in self._settled.spans.missing(start, stop))
         if events:
             self.corrupt += events
-            self.damages.append(f"{where}: {events} events cannot be read")
+            self.damages.append(f"{where}: events that cannot be read: {events:,}")
 
     def report(self) -> SpillReport:
         """All of it. Raises SpillError."""
@@ -220,9 +222,15 @@ def _process(directory: Path) -> int | None:
     """The process that the lock file names, if it still runs: looking must not take the lock."""
     try:
         process = int((directory / LOCK_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    if process < 1:
+        # To the system 0 and less are groups of processes.
+        return None
+    try:
         os.kill(process, 0)
     except PermissionError:
         return process
-    except (OSError, ValueError, OverflowError):
+    except (OSError, OverflowError):
         return None
     return process
