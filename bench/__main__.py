@@ -109,12 +109,21 @@ def measure_usage(
     burst_writers: Annotated[
         int, typer.Option(help="How many processes write it.")
     ] = _SIZES.burst_writers,
+    burst_buffer: Annotated[
+        int, typer.Option(help="Room in the buffer of each of its producers.")
+    ] = _SIZES.burst_buffer,
     cost_seconds: Annotated[
         float, typer.Option(help="Length of the runs that are only metered.")
     ] = _SIZES.cost_seconds,
     outage_seconds: Annotated[
         float, typer.Option(help="How long logs are offered around the outage.")
     ] = _SIZES.outage_seconds,
+    writer_kills: Annotated[
+        int, typer.Option(help="How often a writer is killed.")
+    ] = _SIZES.writer_kills,
+    broker_kills: Annotated[
+        int, typer.Option(help="How often the broker is killed.")
+    ] = _SIZES.broker_kills,
     memory_seconds: Annotated[
         float, typer.Option(help="How long the memory is watched.")
     ] = _SIZES.memory_seconds,
@@ -139,8 +148,11 @@ def measure_usage(
             burst_seconds=burst_seconds,
             burst_producers=burst_producers,
             burst_writers=burst_writers,
+            burst_buffer=burst_buffer,
             cost_seconds=cost_seconds,
             outage_seconds=outage_seconds,
+            writer_kills=writer_kills,
+            broker_kills=broker_kills,
             memory_seconds=memory_seconds,
             peer_seconds=peer_seconds,
             plot=plot,

@@ -96,8 +96,8 @@ def resident_mb(server: Server) -> float:
 
 
 def peak_mb(pid: int) -> float:
-    """The most memory that a process has held, in MB."""
-    return _status_mb(pid, "VmHWM:")
+    """The most memory that a process and its descendants have held, each at its time, in MB."""
+    return sum(_status_mb(member, "VmHWM:") for member in _family(pid))
 
 
 def family_mb(pid: int) -> float:

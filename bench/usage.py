@@ -17,6 +17,7 @@ from rich.console import Console
 from bench import (
     usage_burst,
     usage_cost,
+    usage_kills,
     usage_memory,
     usage_outage,
     usage_peers,
@@ -40,6 +41,7 @@ PARTS = {
     "burst": Part(usage_burst.run, usage_burst.bars, usage_burst.print_tables),
     "cost": Part(usage_cost.run, usage_cost.bars, usage_cost.print_tables),
     "outage": Part(usage_outage.run, usage_outage.bars, usage_outage.print_tables),
+    "kills": Part(usage_kills.run, usage_kills.bars, usage_kills.print_tables),
     "memory": Part(usage_memory.run, usage_memory.bars, usage_memory.print_tables),
     "peers": Part(usage_peers.run, usage_peers.bars, usage_peers.print_tables),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
@@ -21,8 +22,8 @@ WRITTEN_S = 60
 #: How long is waited for the rows, in seconds.
 _PATIENCE_S = 150
 
-#: The document's stress profile, with a spill behind the buffer.
-STRESS = ProducerSettings(flush_ms=50, buffer_size=100_000, when_full=WhenFull.SPILL)
+#: The document's stress profile but for the buffer's size, with a spill behind the buffer.
+STRESS = ProducerSettings(flush_ms=50, when_full=WhenFull.SPILL)
 
 #: The old writer: rows of a transaction, in each of its forms.
 _SHED_BATCHES = (1, 100)
@@ -43,6 +44,7 @@ class Report(Struct):
     """The part as it is written to JSON."""
 
     per_second: int
+    buffer_size: int
     outcome: Outcome
     shed: list[Shed]
 
@@ -54,13 +56,13 @@ def run(sizes: Sizes, console: Console, _earlier: object) -> Report:
             sizes.burst_per_second,
             sizes.burst_seconds,
             sizes.burst_producers,
-            STRESS,
+            replace(STRESS, buffer_size=sizes.burst_buffer),
             patience_s=_PATIENCE_S,
         )
         outcome = running.watch(begun_s, futures, _PATIENCE_S)
     with console.status("the old writer"):
         shed = [_shed(sizes, batch) for batch in _SHED_BATCHES]
-    return Report(sizes.burst_per_second, outcome, shed)
+    return Report(sizes.burst_per_second, sizes.burst_buffer, outcome, shed)
 
 
 def bars(report: Report) -> list[Bar]:
@@ -135,8 +137,9 @@ def print_tables(report: Report, console: Console) -> None:
             highlight=False,
         )
     console.print(
-        f"The logs were made beforehand. Writers and PostgreSQL run with nice {NICE}, as on other"
-        " machines they would not be in the producers' way. The old writer has"
+        f"The logs were made beforehand. Each producer has a buffer of {report.buffer_size:,},"
+        f" flushes every {STRESS.flush_ms} ms and spills. Writers and PostgreSQL run with nice"
+        f" {NICE}: on other machines they would not be in the producers' way. The old writer has"
         f" {_SHED_WORKERS} workers and a channel of {_SHED_CHANNEL:,} in each process, and may"
         " write what its channel holds after the burst. PostgreSQL:"
         f" {', '.join(f'{name}={value}' for name, value in POSTGRES_OPTIONS.items())}.",

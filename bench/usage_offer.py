@@ -19,9 +19,10 @@ from msgspec import Struct
 
 from bench.barrier import Waiting
 from bench.usage_logs import make_logs
-from bench.usage_producer import Made, producer_beside
+from bench.usage_producer import Made
+from forebay import BackgroundProducer
 from forebay.apps.usage.domain import USAGE_LOG_TYPE
-from forebay.producer import Producer, ProducerLedger
+from forebay.producer import ProducerLedger
 
 #: How long the process sleeps while no call is due, in seconds.
 _NAP_S = 0.001
@@ -73,7 +74,7 @@ class Answer(Struct):
 
 
 class _Offering:
-    def __init__(self, question: Question, producer: Producer) -> None:
+    def __init__(self, question: Question, producer: BackgroundProducer) -> None:
         self._question = question
         self._producer = producer
         self._sample_at_s = 0.0
@@ -135,11 +136,11 @@ def offer(question: Question) -> Answer:
     logs: list[object] = list(make_logs(seed=question.seed))
     gc.collect()
     gc.freeze()
-    with producer_beside(question.made, drain_s=1.0) as (producer, close):
+    with question.made.beside(drain_s=1.0) as producer:
         offering = _Offering(question, producer)
         begun_s, offering_s = offering.offer(logs)
         ended_s = offering.drain()
-        close()
+        ledger = producer.close()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return Answer(
             begun_s,
@@ -147,7 +148,7 @@ def offer(question: Question) -> Answer:
             ended_s,
             usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss / 1000,
-            producer.ledger,
+            ledger,
             offering.samples,
         )
 

@@ -34,7 +34,7 @@ from opentelemetry.sdk._logs.export import (
 )
 
 from bench.usage_logs import make_logs
-from bench.usage_producer import Made, producer_beside
+from bench.usage_producer import Made
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.producer import ProducerSettings, WhenFull
 
@@ -172,14 +172,13 @@ def _forebay(question: Question, *, packed: bool, spill: bool) -> Iterator[_Subj
         packed=packed,
         spill=question.directory if spill else None,
     )
-    with producer_beside(made, question.drain_s) as (producer, close):
+    with made.beside(question.drain_s) as producer:
 
         def hand(log: UsageLog) -> bool:
             return producer.send(USAGE_LOG_TYPE, log)
 
         def end() -> int:
-            close()
-            return producer.ledger.lost
+            return producer.close().lost
 
         yield _Subject(hand, make_logs(), end)
 

@@ -34,7 +34,7 @@ POSTGRES_OPTIONS = {"shared_buffers": "512MB", "max_wal_size": "8GB"}
 #: Writers and PostgreSQL stand back behind the producers, as if on machines of their own.
 NICE = 10
 
-#: What runs a writer.
+#: What runs the writers.
 WRITER = [sys.executable, "-m", "forebay", "usage", "writer"]
 
 #: How often the rows are counted, in seconds.
@@ -102,7 +102,8 @@ class Pipeline:
         self._postgres_pid = postgres_pid
         self._port = processes.free_port()
         self._broker = ExitStack()
-        self._writers: list[subprocess.Popen[bytes]] = []
+        self._log = directory / "writers.log"
+        self._writers: subprocess.Popen[bytes] | None = None
         self.server = self.start_broker()
         self._queue_url = uvloop.run(self._declare())
 
@@ -121,24 +122,20 @@ class Pipeline:
         self._broker.close()
 
     def start_writers(self, count: int) -> None:
-        """Start writers; each logs into a file."""
-        for _ in range(count):
-            number = len(self._writers)
-            with (self._directory / f"writer-{number}.log").open("wb") as log:
-                self._writers.append(
-                    subprocess.Popen(
-                        ["nice", "-n", str(NICE), *WRITER],
-                        env={
-                            **os.environ,
-                            **AWS,
-                            "AWS_ENDPOINT_URL_SQS": self.server.url,
-                            "FOREBAY_USAGE_DATABASE": _as_url(self.conninfo),
-                        },
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                    )
-                )
+        """Start so many writers, and wait until they have made their tables."""
+        with self._log.open("wb") as log:
+            self._writers = subprocess.Popen(
+                ["nice", "-n", str(NICE), *WRITER, "--processes", str(count)],
+                env={
+                    **os.environ,
+                    **AWS,
+                    "AWS_ENDPOINT_URL_SQS": self.server.url,
+                    "FOREBAY_USAGE_DATABASE": as_url(self.conninfo),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         self._wait_for_tables()
 
     def offer(
@@ -220,8 +217,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Stop the writers and the broker."""
-        for writer in self._writers:
-            processes.end_family(writer, _PATIENCE_S)
+        if self._writers is not None:
+            processes.end_family(self._writers, _PATIENCE_S)
         self._broker.close()
 
     def _counts(self) -> Counts:
@@ -238,7 +235,8 @@ class Pipeline:
         memory_mb = {f"producer {n}": offer.peak_mb for n, offer in enumerate(offers, 1)}
         cpu_s = {f"producer {n}": offer.cpu_s for n, offer in enumerate(offers, 1)}
         pids = {"broker": self.server.pid}
-        pids |= {f"writer {n}": writer.pid for n, writer in enumerate(self._writers, 1)}
+        if self._writers is not None:
+            pids["writers"] = self._writers.pid
         for name, pid in pids.items():
             memory_mb[name] = processes.peak_mb(pid)
             cpu_s[name] = processes.cpu_s(pid)
@@ -253,10 +251,8 @@ class Pipeline:
     def _wait_for_tables(self) -> None:
         deadline_s = time.monotonic() + _PATIENCE_S
         while True:
-            for number, writer in enumerate(self._writers):
-                if writer.poll() is not None:
-                    log = (self._directory / f"writer-{number}.log").read_text()
-                    raise RuntimeError(f"a writer ended: {log[-2000:]}")
+            if self._writers is not None and self._writers.poll() is not None:
+                raise RuntimeError(f"the writers ended: {self._log.read_text()[-2000:]}")
             try:
                 self.exactness()
             except psycopg.errors.UndefinedTable:
@@ -291,6 +287,7 @@ def _postmaster(conninfo: str) -> int:
     return int(row[0].split()[0])
 
 
-def _as_url(conninfo: str) -> str:
+def as_url(conninfo: str) -> str:
+    """The address as the writer takes it."""
     parts = psycopg.conninfo.conninfo_to_dict(conninfo)
     return f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}"

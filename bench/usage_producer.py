@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
-
-import uvloop
 from msgspec import Struct
 
+from forebay import BackgroundProducer
 from forebay.apps.usage.domain import PACKED_TYPES
-from forebay.client.http import HttpSqsClient
+from forebay.client.base import SqsClient
 from forebay.producer import Producer, ProducerSettings
+from forebay.producer.producer import ProducerOptions
 
 
 class Made(Struct):
@@ -27,44 +23,27 @@ class Made(Struct):
     spill: str | None = None
     node: str = "bench"
 
-    def producer(self, client: HttpSqsClient) -> Producer:
-        """The producer, not started."""
-        return Producer(
-            client,
+    def options(self) -> ProducerOptions:
+        """What every face of the producer takes."""
+        return {
+            "node": self.node,
+            "settings": self.settings,
+            "packed": PACKED_TYPES if self.packed else (),
+            "spill": self.spill,
+        }
+
+    def producer(self, client: SqsClient) -> Producer:
+        """A producer of the running loop, not started."""
+        return Producer(client, self.queue_url, **self.options())
+
+    def beside(self, drain_s: float) -> BackgroundProducer:
+        """A producer whose loop runs in a thread beside the caller's."""
+        producer = BackgroundProducer(
             self.queue_url,
-            node=self.node,
-            settings=self.settings,
-            packed=PACKED_TYPES if self.packed else (),
-            spill=self.spill,
+            endpoint_url=self.endpoint_url,
+            close_timeout_s=drain_s,
+            **self.options(),
         )
-
-
-@contextmanager
-def producer_beside(made: Made, drain_s: float) -> Iterator[tuple[Producer, Callable[[], None]]]:
-    """A producer whose loop runs in a thread beside the caller's, and what closes it."""
-    started, ended = Event(), asyncio.Event()
-    running: list[tuple[Producer, asyncio.AbstractEventLoop]] = []
-
-    async def run() -> None:
-        async with HttpSqsClient(made.endpoint_url) as client:
-            producer = made.producer(client)
-            await producer.start()
-            running.append((producer, asyncio.get_running_loop()))
-            started.set()
-            await ended.wait()
-            await producer.close(drain_s)
-
-    thread = Thread(target=lambda: uvloop.run(run()))
-    thread.start()
-    started.wait()
-    [(producer, loop)] = running
-
-    def close() -> None:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(ended.set)
-            thread.join()
-
-    try:
-        yield producer, close
-    finally:
-        close()
+        # So that its thread is at work before anything is measured.
+        producer.flush()
+        return producer

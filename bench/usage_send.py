@@ -147,14 +147,21 @@ def print_tables(report: Report, console: Console) -> None:
     table.add_column("producer")
     for heading in ("calls/s", "µs a call", "accepted/s", "delivered/s meanwhile"):
         table.add_column(heading, justify="right")
+    for heading in ("CPU µs a call: the caller's", "the process's"):
+        table.add_column(heading, justify="right")
     for row in report.fastest:
         answer = row.answer
+        cpu_us = [
+            "-" if cpu_s is None else f"{cpu_s * 1e6 / answer.calls:.2f}"
+            for cpu_s in (answer.caller_cpu_s, answer.process_cpu_s)
+        ]
         table.add_row(
             row.subject,
             f"{answer.calls / answer.seconds:,.0f}",
             f"{answer.seconds * 1e6 / answer.calls:.2f}",
             f"{answer.accepted / answer.seconds:,.0f}",
             f"{answer.ledger.delivered / answer.seconds:,.0f}",
+            *cpu_us,
         )
     console.print(table)
     instructions = "not counted" if report.instructions is None else f"{report.instructions:,}"

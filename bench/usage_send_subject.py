@@ -19,10 +19,11 @@ from msgspec import Struct
 
 from bench.percentiles import of_sorted
 from bench.usage_logs import make_logs
-from bench.usage_producer import Made, producer_beside
+from bench.usage_producer import Made
+from forebay import BackgroundProducer
 from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.client.http import HttpSqsClient
-from forebay.producer import Producer, ProducerLedger, ProducerSettings
+from forebay.producer import ProducerLedger, ProducerSettings
 
 #: How long `send` and the empty call take turns, in seconds.
 _TURN_S = 0.2
@@ -66,6 +67,10 @@ class Answer(Struct):
     calls: int
     accepted: int
     ledger: ProducerLedger
+    #: Processor time meanwhile: of the thread that calls, and of the process with packing and
+    #: sending, in seconds. None when calls were timed one by one, which takes more.
+    caller_cpu_s: float | None = None
+    process_cpu_s: float | None = None
     #: None when calls were not timed one by one.
     send: Calls | None = None
     #: The same loop with a call that does nothing: what the machine and the clock do.
@@ -109,7 +114,12 @@ class _Pacer:
     def answer(self, seconds: float, ledger: ProducerLedger) -> Answer:
         (_, sends_ns), (_, empty_ns) = self._turns
         return Answer(
-            seconds, len(sends_ns), self.accepted, ledger, _calls(sends_ns), _calls(empty_ns)
+            seconds,
+            len(sends_ns),
+            self.accepted,
+            ledger,
+            send=_calls(sends_ns),
+            empty=_calls(empty_ns),
         )
 
 
@@ -134,7 +144,7 @@ def measure(question: Question) -> Answer:
     gc.freeze()
     if question.in_loop:
         return uvloop.run(_measure_in_loop(question, logs))
-    with producer_beside(question.made, _DRAIN_S) as (producer, _):
+    with question.made.beside(_DRAIN_S) as producer:
         if not question.per_second:
             return _as_many_as_can_be(producer, question, logs)
         pacer = _Pacer(producer.send, cycle(logs), question)
@@ -175,14 +185,23 @@ async def make_unsent_calls(
         return Answer(0, count, ledger.buffered, ledger)
 
 
-def _as_many_as_can_be(producer: Producer, question: Question, logs: list[UsageLog]) -> Answer:
+def _as_many_as_can_be(
+    producer: BackgroundProducer, question: Question, logs: list[UsageLog]
+) -> Answer:
     clock = time.perf_counter
     calls = accepted = 0
-    begun_s = clock()
+    begun_s, caller_s, process_s = clock(), time.thread_time(), time.process_time()
     while (now_s := clock()) - begun_s < question.seconds:
         accepted += sum([producer.send(USAGE_LOG_TYPE, log) for log in logs])
         calls += len(logs)
-    return Answer(now_s - begun_s, calls, accepted, producer.ledger)
+    return Answer(
+        now_s - begun_s,
+        calls,
+        accepted,
+        producer.ledger,
+        time.thread_time() - caller_s,
+        time.process_time() - process_s,
+    )
 
 
 def main() -> None:
