@@ -190,6 +190,22 @@ def test_one_process_has_a_directory_and_slots_share_it(tmp_path: Path) -> None:
     third.close()
 
 
+def test_a_slot_in_which_something_waits_is_taken_first(tmp_path: Path) -> None:
+    spills = [Spill.open_slot(tmp_path, LIMITS) for _ in range(4)]
+    for number in (1, 3):
+        spills[number].append([record(number)])
+    for spill in spills:
+        spill.close()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "007").mkdir()
+    (tmp_path / "5").touch()
+    again = [Spill.open_slot(tmp_path, LIMITS) for _ in range(5)]
+    assert [spill.directory.name for spill in again[:4]] == ["1", "3", "0", "2"]
+    assert [read_all(spill) for spill in again[:2]] == [[record(1)], [record(3)]]
+    for spill in again:
+        spill.close()
+
+
 class Forked(SystemFiles):
     """Keeps a copy of the lock's descriptor, as a child has after a fork."""
 

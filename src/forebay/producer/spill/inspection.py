@@ -59,7 +59,7 @@ class SpillReport(Struct, frozen=True, kw_only=True):
 def spill_directories(path: Path) -> list[Path]:
     """The spill directories at a path: itself, or its slots. Raises SpillError for none."""
     try:
-        slots = [each for each in path.iterdir() if each.name.isdigit() and each.is_dir()]
+        slots = [each for each in path.iterdir() if each.name.isdecimal() and each.is_dir()]
         found = [
             each
             for each in (path, *sorted(slots, key=lambda slot: int(slot.name)))

@@ -28,6 +28,7 @@ from forebay.producer.spill.format import (
     encode_mark,
     encode_record,
     record_bytes,
+    segment_key,
     times,
 )
 from forebay.producer.spill.quarantine import Quarantine
@@ -111,12 +112,16 @@ class Spill:
 
     @classmethod
     def open_slot(cls, directory: Path, limits: SpillLimits, *, files: Files | None = None) -> Self:
-        """Open the first numbered subdirectory that no process has.
+        """Open a numbered subdirectory that no process has: the first in which something waits,
+        or else the first of all.
 
-        So that processes with one configuration each have their own, and a new process takes over
-        what one that ended left. What more processes left than there are now waits for them.
+        So processes with one configuration each have their own, and a new process takes over what
+        one that ended left. It takes one: what more processes left than there are now waits for
+        the next that start.
         """
-        for number in range(_SLOTS_MAX):
+        files = files or SystemFiles()
+        waiting = _slots_with_segments(files, directory)
+        for number in (*waiting, *range(_SLOTS_MAX)):
             with suppress(SpillInUse):
                 return cls.open(directory / str(number), limits, files=files)
         raise SpillInUse(f"All {_SLOTS_MAX} slots of the spill directory {directory} are in use.")
@@ -350,6 +355,19 @@ class Spill:
     def _require_open(self) -> None:
         if self._lock is None:
             raise SpillError(f"The spill directory {self.directory} was closed; open it again.")
+
+
+def _slots_with_segments(files: Files, directory: Path) -> list[int]:
+    found = []
+    with suppress(OSError):
+        for name in files.names(directory):
+            # The number's only spelling: a slot is found by it again.
+            if not name.isdecimal() or str(int(name)) != name or int(name) >= _SLOTS_MAX:
+                continue
+            with suppress(OSError):
+                if any(map(segment_key, files.names(directory / name))):
+                    found.append(int(name))
+    return sorted(found)
 
 
 def _range(reason: LostReason, records: Sequence[SpillRecord], error: str = "") -> LostRange:
