@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from forebay.producer.buffer import Buffer, Incoming, SpillState
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forebay.producer.buffer import SMALL_BYTES, Buffer, Incoming, SpillState
 from forebay.producer.ledger import DropReason, Lost, ProducerLedger
 
 
@@ -14,7 +18,21 @@ def account(ledger: ProducerLedger) -> tuple[int, int, int, int, int]:
 
 
 def buffer_of(capacity: int, capacity_bytes: int = 1_000_000) -> tuple[Buffer, Incoming[str]]:
-    return Buffer(capacity, capacity_bytes), Incoming(10)
+    buffer = Buffer(capacity, capacity_bytes)
+    return buffer, buffer.incoming_singles(10)
+
+
+def records_of(capacity: int, capacity_bytes: int = 1_000_000) -> tuple[Buffer, Incoming[bytes]]:
+    buffer = Buffer(capacity, capacity_bytes)
+    return buffer, buffer.incoming_records(10)
+
+
+def offered(buffer: Buffer, incoming: Incoming[bytes], record: bytes) -> bool:
+    """As `send` does it."""
+    if len(incoming.items) < incoming.calm and len(record) <= SMALL_BYTES:
+        incoming.items.append(record)
+        return True
+    return buffer.offer(incoming, record, len(record))
 
 
 def test_messages_come_out_once_in_the_order_they_went_in() -> None:
@@ -138,12 +156,85 @@ def test_whoever_waits_for_room_gets_it_from_another_thread() -> None:
     assert incoming.items == ["first", "second"]
 
 
-def test_threads_that_offer_at_once_are_all_counted_and_never_pass_the_bound() -> None:
-    buffer, incoming = buffer_of(500)
+@pytest.mark.parametrize("capacity", [1, 2, 15, 16, 17, 100, 1_000])
+def test_room_that_is_granted_in_advance_is_no_more_than_there_is(capacity: int) -> None:
+    buffer, incoming = records_of(capacity)
+    other = buffer.incoming_records(10)
+    assert sum(offered(buffer, incoming, b"e") for _ in range(2 * capacity)) == capacity
+    assert not offered(buffer, other, b"e")
+    assert buffer.buffered == capacity
+    assert len(buffer.take(incoming, most=1)) == 1
+    assert not offered(buffer, incoming, b"e")
+    buffer.settle(1, delivered=1)
+    assert offered(buffer, other, b"e")
+    assert not offered(buffer, incoming, b"e")
+    assert account(buffer.ledger())[1:] == (1, 0, 0, capacity)
+
+
+def test_what_one_type_does_not_use_another_may() -> None:
+    buffer, incoming = records_of(160)
+    other = buffer.incoming_records(10)
+    assert offered(buffer, incoming, b"e")
+    assert incoming.granted == 10
+    assert sum(offered(buffer, other, b"e") for _ in range(200)) == 159
+
+
+@settings(deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(["small", "large"]), st.integers(1, 2_000)),
+            st.tuples(st.just("take"), st.integers(1, 30)),
+            st.tuples(st.just("put back"), st.integers(1, 30)),
+            st.tuples(st.just("settle"), st.integers(1, 30)),
+            st.tuples(st.just("resize"), st.integers(1, 60)),
+        ),
+        max_size=80,
+    )
+)
+def test_records_of_any_size_pass_neither_bound_and_give_back_all_their_room(
+    steps: list[tuple[str, int]],
+) -> None:
+    capacity, capacity_bytes = 50, 20_000
+    buffer, incoming = records_of(capacity, capacity_bytes)
+    held: list[bytes] = []
+    for what, number in steps:
+        match what:
+            case "small" | "large":
+                record = bytes(number if what == "large" else min(number, SMALL_BYTES))
+                before = buffer.buffered
+                size_bytes = sum(map(len, [*held, *incoming.items]))
+                if offered(buffer, incoming, record):
+                    assert before < capacity
+                    assert size_bytes + len(record) <= capacity_bytes
+            case "take":
+                held += buffer.take(incoming, most=number)
+            case "put back":
+                buffer.put_back(incoming, held[-number:])
+                del held[-number:]
+            case "settle":
+                settled, held = held[:number], held[number:]
+                buffer.settle(sum(map(len, settled)), delivered=len(settled))
+            case "resize":
+                if number >= buffer.buffered:
+                    capacity = number
+                    buffer.resize(capacity, capacity_bytes)
+        assert buffer.buffered == len(held) + len(incoming.items)
+    held += buffer.take(incoming)
+    buffer.settle(sum(map(len, held)), delivered=len(held))
+    assert sum(offered(buffer, incoming, b"e") for _ in range(100)) == min(
+        capacity, capacity_bytes // SMALL_BYTES + 1
+    )
+
+
+def test_threads_that_offer_at_once_are_all_counted_and_pass_the_bound_by_one_each_at_most() -> (
+    None
+):
+    buffer, incoming = records_of(500)
     taken = 0
 
     def offer_many() -> int:
-        return sum(buffer.offer(incoming, "e", 1) for _ in range(2_000))
+        return sum(offered(buffer, incoming, b"e") for _ in range(2_000))
 
     with ThreadPoolExecutor(4) as threads:
         offers = [threads.submit(offer_many) for _ in range(4)]
@@ -151,10 +242,21 @@ def test_threads_that_offer_at_once_are_all_counted_and_never_pass_the_bound() -
             count = len(buffer.take(incoming))
             taken += count
             ledger = buffer.ledger()
-            assert ledger.buffered <= 500
+            assert ledger.buffered <= 500 + 4
             assert ledger.offered == sum(account(ledger)[1:])
             buffer.settle(count, delivered=count)
     taken += len(buffer.take(incoming))
     accepted = sum(offer.result() for offer in offers)
     ledger = buffer.ledger()
     assert taken == accepted == ledger.delivered + ledger.buffered
+
+
+def test_what_a_thread_appends_while_the_buffer_is_abandoned_is_counted() -> None:
+    buffer, incoming = records_of(500)
+    offered(buffer, incoming, b"e")
+    buffer.close()
+    assert incoming.calm == 0
+    assert buffer.abandon() == 1
+    assert buffer.abandon() == 0
+    incoming.items.append(b"late")
+    assert account(buffer.ledger()) == (2, 0, 0, 2, 0)

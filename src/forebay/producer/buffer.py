@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Condition, RLock
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from msgspec import Struct
 
@@ -12,16 +12,29 @@ from forebay.producer.ledger import DropReason, Lost, ProducerLedger
 
 T = TypeVar("T")
 
+#: A record of at most so many bytes needs no lock where room is granted, since each that is granted
+#: is so large. Usage logs have 130.
+SMALL_BYTES = 512
+
+#: Room is granted in parts of the capacity: a grant takes the lock.
+_GRANTS = 16
+
 
 class Incoming(Generic[T]):
-    """What threads have handed over and the loop has not taken, in order."""
+    """What threads have handed over and the loop has not taken, in order. Made by a Buffer."""
 
-    __slots__ = ("items", "wake_at")
+    __slots__ = ("calm", "granted", "items", "large_bytes", "wake_at")
 
     def __init__(self, wake_at: int) -> None:
         self.items: list[T] = []
         #: With so many items there is something to send, and the loop should be asked for it.
         self.wake_at = wake_at
+        #: Below so many items a thread may append one of SMALL_BYTES at most without the lock.
+        self.calm = 0
+        #: The room that is set aside for items, those that are there included.
+        self.granted = 0
+        #: What items have beyond SMALL_BYTES each, where room is granted in advance.
+        self.large_bytes = 0
 
 
 class SpillState(Struct, frozen=True):
@@ -35,39 +48,53 @@ class SpillState(Struct, frozen=True):
 class Buffer:
     """Accepted envelopes, and the account of all that were offered. Safe to use from any thread.
 
-    An envelope stays counted as buffered from `offer` to `settle`, also after `take` handed it
+    An envelope stays counted as buffered from its offer to `settle`, also after `take` handed it
     over. Only `offer_within` waits: the lock is held for a few assignments and no more.
+
+    Records are offered a million times a second, so room for them is granted in advance: while
+    fewer than `calm` wait, a thread appends one to `items` and needs no lock, since an append is
+    whole. Threads that do so at the same instant may pass the bound by one each.
     """
 
     def __init__(self, capacity: int, capacity_bytes: int) -> None:
         # A signal handler or a finalizer that sends may run while its own thread holds the lock.
         self._lock = RLock()
-        self._acquire, self._release = self._lock.acquire, self._lock.release
         self._freed = Condition(self._lock)
         self._waiting = 0
-        #: What may be buffered beyond what is; below nothing when the capacity has shrunk.
+        #: What may be buffered or granted yet; below nothing when the capacity has shrunk.
         self._room = self._limit = capacity
         self._room_bytes = self._limit_bytes = capacity_bytes
+        self._records: list[Incoming[bytes]] = []
+        self._singles: list[Incoming[Any]] = []
+        #: Envelopes that were taken and are not settled.
+        self._taken = 0
         self._closed = False
+        self._abandoned = False
         self._delivered = 0
         self._failed = 0
         self._dropped = dict.fromkeys(DropReason, 0)
         self._spill = SpillState()
         self._losses: dict[str, Lost] = {}
 
+    def incoming_records(self, wake_at: int) -> Incoming[bytes]:
+        """A place for records, with room granted in advance."""
+        incoming: Incoming[bytes] = Incoming(wake_at)
+        self._records.append(incoming)
+        return incoming
+
+    def incoming_singles(self, wake_at: int) -> Incoming[Any]:
+        """A place for items of any kind, each offered with its size."""
+        incoming: Incoming[Any] = Incoming(wake_at)
+        self._singles.append(incoming)
+        return incoming
+
     def offer(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
         """Accept an item of one envelope, if there is room."""
-        # This is `with self._lock`, which takes twice as long.
-        try:
-            self._acquire()
-            if self._room > 0 and size_bytes <= self._room_bytes:
-                self._room -= 1
-                self._room_bytes -= size_bytes
-                incoming.items.append(item)
-                return True
-            return False
-        finally:
-            self._release()
+        with self._lock:
+            if not self._admit(incoming, size_bytes):
+                return False
+            incoming.items.append(item)
+            return True
 
     def offer_within(
         self, incoming: Incoming[T], item: T, size_bytes: int, timeout_s: float
@@ -77,16 +104,49 @@ class Buffer:
         with self._freed:
             self._waiting += 1
             try:
-                while self._room <= 0 or size_bytes > self._room_bytes:
+                while not self._admit(incoming, size_bytes):
                     left_s = deadline_s - monotonic()
                     if self._closed or left_s <= 0 or not self._freed.wait(left_s):
                         return False
             finally:
                 self._waiting -= 1
-            self._room -= 1
-            self._room_bytes -= size_bytes
             incoming.items.append(item)
             return True
+
+    def _admit(self, incoming: Incoming[Any], size_bytes: int) -> bool:
+        """Find room for one item, and for more records to come."""
+        ahead = incoming in self._records
+        large_bytes = max(0, size_bytes - SMALL_BYTES) if ahead else 0
+        if len(incoming.items) >= incoming.granted:
+            if self._room <= 0 or size_bytes > self._room_bytes:
+                self._reclaim()
+            if self._room <= 0 or size_bytes > self._room_bytes:
+                return False
+            if ahead:
+                most = (self._room_bytes - large_bytes) // SMALL_BYTES
+                grant = max(1, min(self._room, most, self._limit // _GRANTS))
+                self._room_bytes -= grant * SMALL_BYTES
+            else:
+                grant = 1
+                self._room_bytes -= size_bytes
+            self._room -= grant
+            incoming.granted += grant
+        elif large_bytes > self._room_bytes:
+            return False
+        if ahead:
+            incoming.large_bytes += large_bytes
+            self._room_bytes -= large_bytes
+            incoming.calm = min(incoming.granted, incoming.wake_at)
+        return True
+
+    def _reclaim(self) -> None:
+        """Take back what is granted and not used."""
+        for incoming in self._records:
+            unused = max(0, incoming.granted - len(incoming.items))
+            incoming.granted -= unused
+            incoming.calm = 0
+            self._room += unused
+            self._room_bytes += unused * SMALL_BYTES
 
     def refuse(self, reason: DropReason, at_ms: int, error: str = "") -> DropReason:
         """Count an envelope that is not accepted, and return why: a closed buffer is not full."""
@@ -101,6 +161,7 @@ class Buffer:
         with self._lock:
             if self._closed:
                 return
+            self._reclaim()
             self._room += capacity - self._limit
             self._room_bytes += capacity_bytes - self._limit_bytes
             self._limit, self._limit_bytes = capacity, capacity_bytes
@@ -111,17 +172,32 @@ class Buffer:
         if not incoming.items:
             return []
         with self._lock:
-            if most is None or most >= len(incoming.items):
-                taken, incoming.items = incoming.items, []
-            else:
-                taken = incoming.items[:most]
-                del incoming.items[:most]
+            # The list stays the same: a thread may be about to append to it.
+            taken = incoming.items[:most]
+            del incoming.items[: len(taken)]
+            self._taken += len(taken)
+            incoming.granted -= len(taken)
+            incoming.calm = min(incoming.granted, incoming.wake_at)
+            if incoming in self._records:
+                records = cast("list[bytes]", taken)
+                large_bytes = 0
+                if incoming.large_bytes:
+                    large_bytes = sum(max(0, len(record) - SMALL_BYTES) for record in records)
+                    incoming.large_bytes -= large_bytes
+                granted_bytes = len(records) * SMALL_BYTES + large_bytes
+                self._room_bytes += granted_bytes - sum(map(len, records))
         return taken
 
-    def put_back(self, incoming: Incoming[T], items: list[T]) -> None:
-        """Items that were taken come before those that came in since."""
+    def put_back(self, incoming: Incoming[bytes], records: list[bytes]) -> None:
+        """Records that were taken come before those that came in since."""
         with self._lock:
-            incoming.items[:0] = items
+            incoming.items[:0] = records
+            self._taken -= len(records)
+            incoming.granted += len(records)
+            large_bytes = sum(max(0, len(record) - SMALL_BYTES) for record in records)
+            incoming.large_bytes += large_bytes
+            granted_bytes = len(records) * SMALL_BYTES + large_bytes
+            self._room_bytes -= granted_bytes - sum(map(len, records))
 
     def shrink(self, size_bytes: int) -> None:
         """Envelopes that are buffered have become so much smaller: they were packed."""
@@ -186,22 +262,30 @@ class Buffer:
         """Accept nothing more."""
         with self._lock:
             self._closed = True
+            self._reclaim()
             self._room -= self._limit
             self._limit = 0
             self._freed.notify_all()
 
     def abandon(self) -> int:
-        """Count everything that is still buffered as failed; return how much that was."""
+        """Count everything that is still buffered as failed; return how much that was.
+
+        So is what a thread appends that was about to while the buffer was closed.
+        """
         with self._lock:
-            left = self._limit - self._room
-            self._room = self._limit
+            left = self._taken
+            for incoming in (*self._records, *self._singles):
+                left += len(incoming.items)
+                incoming.items.clear()
             self._failed += left
+            self._taken = 0
+            self._abandoned = True
         return left
 
     @property
     def buffered(self) -> int:
         """How many envelopes are accepted and not settled."""
-        return self._limit - self._room
+        return self._taken + sum(len(each.items) for each in (*self._records, *self._singles))
 
     def ledger(self) -> ProducerLedger:
         """The account at this instant.
@@ -211,24 +295,27 @@ class Buffer:
         with self._lock:
             dropped = {reason.value: count for reason, count in self._dropped.items()}
             dropped[DropReason.SPILL_FULL.value] += self._spill.dropped
-            buffered = self._limit - self._room
+            buffered, failed = self.buffered, self._failed
+            if self._abandoned:
+                buffered, failed = 0, failed + buffered
             spilled, corrupt = self._spill.spilled, self._spill.corrupt
             return ProducerLedger(
                 offered=self._delivered
                 + sum(dropped.values())
-                + self._failed
+                + failed
                 + corrupt
                 + buffered
                 + spilled,
                 delivered=self._delivered,
                 dropped=dropped,
-                failed=self._failed,
+                failed=failed,
                 corrupt=corrupt,
                 buffered=buffered,
                 spilled=spilled,
             )
 
     def _free(self, events: int, size_bytes: int) -> None:
+        self._taken -= events
         self._room += events
         self._room_bytes += size_bytes
         if self._waiting:

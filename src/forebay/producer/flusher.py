@@ -33,8 +33,10 @@ from forebay.protocol.identifiers import FIFO_SUFFIX
 
 _log = logging.getLogger(__name__)
 
-#: So many packs' worth of records are sealed in one go, so that the loop is soon free again.
-_PACKS_AT_ONCE = 2
+#: So many packs' worth of records are sealed in one go and leave in one call. It keeps the loop for
+#: some ten milliseconds; beside threads that never rest, each step to the network costs it the
+#: interpreter for five.
+_PACKS_AT_ONCE = 8
 
 #: What is accounted for is saved this often at most while there is a spill, in milliseconds.
 _SAVE_INTERVAL_MS = 1_000

@@ -14,7 +14,7 @@ from forebay.producer.buffer import Incoming
 from forebay.producer.entry import Entry
 
 #: How many records are taken to fill a pack before any was sealed.
-_RECORDS_FIRST = 2_000
+RECORDS_FIRST = 2_000
 
 _read_lines = Decoder(Raw).decode_lines
 
@@ -34,12 +34,18 @@ class Packed(Struct, frozen=True):
 class Packer:
     """Packs the envelopes of one type. The records come in on any thread, and are sealed on one."""
 
-    def __init__(self, type: str, node: str, identifier: Callable[[], str]) -> None:  # noqa: A002
+    def __init__(
+        self,
+        type: str,  # noqa: A002
+        node: str,
+        identifier: Callable[[], str],
+        incoming: Incoming[bytes],
+    ) -> None:
+        self.incoming = incoming
         self._type = type
         self._node = node
         self._identifier = identifier
         self._ratio = PackRatio()
-        self.incoming: Incoming[bytes] = Incoming(_RECORDS_FIRST)
 
     def seal(self, records: list[bytes], *, due: bool) -> Packed:
         """Seal records that were taken from `incoming`: into full packs, or all if they are due."""

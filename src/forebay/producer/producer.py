@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
-from typing import Self, TypedDict
+from typing import Self, TypedDict, TypeVar
 from weakref import WeakSet
 
 from msgspec.json import Encoder
@@ -29,12 +29,12 @@ from forebay.messages.envelope import (
     encode_envelope_utf8,
     envelope_timestamp,
 )
-from forebay.producer.buffer import Buffer, Incoming
+from forebay.producer.buffer import SMALL_BYTES, Buffer, Incoming
 from forebay.producer.entry import Entry, Refused, check
 from forebay.producer.flusher import Flusher, Published
 from forebay.producer.ledger import FAILED, DropReason, Lost, ProducerLedger
 from forebay.producer.losses import LossReport
-from forebay.producer.packer import Packer
+from forebay.producer.packer import RECORDS_FIRST, Packer
 from forebay.producer.settings import ProducerSettings, WhenFull
 from forebay.producer.snapshot import ProducerSnapshot
 from forebay.producer.spilling import Spiller
@@ -49,12 +49,10 @@ PACKED_TYPES = ("usage_log",)
 #: How many random bytes begin the envelope ids of one producer; a counter ends them.
 _ID_ENTROPY_BYTES = 10
 
-#: Largest record of a pack before it is compressed: what SQS takes in a message. (The name is
-#: looked up in every `send`.)
-_RECORD_BYTES_MAX = limits.MESSAGE_BYTES_MAX
-
 #: How often `publish` looks for room where it may wait for it, in seconds.
 _ROOM_POLL_S = 0.01
+
+T = TypeVar("T")
 
 _encode = Encoder().encode
 
@@ -147,11 +145,14 @@ class Producer:
         self._id_counter = count()
         self._timestamp = (0, envelope_timestamp(0))
         self._buffer = Buffer(settings.buffer_size, settings.buffer_bytes)
-        self._singles: Incoming[Entry] = Incoming(settings.batch_size)
-        packers = [Packer(name, self.node, self._next_id) for name in self._packed_types]
-        self._packed = dict(
-            zip(self._packed_types, (each.incoming for each in packers), strict=True)
-        )
+        self._singles: Incoming[Entry] = self._buffer.incoming_singles(settings.batch_size)
+        self._packed = {
+            name: self._buffer.incoming_records(RECORDS_FIRST) for name in self._packed_types
+        }
+        packers = [
+            Packer(name, self.node, self._next_id, incoming)
+            for name, incoming in self._packed.items()
+        ]
         self._losses = LossReport(self._queue, self._on_lost)
         self._disk: Executor | None = None
         self._spiller: Spiller | None = None
@@ -302,36 +303,40 @@ class Producer:
         With `when_full="block"` it waits for room up to `block_ms`, unless it is called on the
         loop's own thread.
         """
-        incoming: Incoming[bytes] | Incoming[Entry]
-        item: bytes | Entry
         try:
-            packed = self._packed.get(type)
-            if packed is not None and group_id is None and deduplication_id is None:
-                incoming = packed
-                if key is None:
-                    item = _encode((self._wall_ms(), payload))
-                else:
-                    item = self._keyed(payload, key)
-                size_bytes = len(item)
-                if size_bytes > _RECORD_BYTES_MAX:
-                    self._refuse(DropReason.TOO_LARGE)
-                    return False
+            incoming = self._packed.get(type)
+            if incoming is None or group_id is not None or deduplication_id is not None:
+                entry = self._entry(type, payload, key, group_id, deduplication_id)
+                return self._accept(self._singles, entry, check(entry, fifo=self._fifo))
+            if key is None:
+                record = _encode((self._wall_ms(), payload))
             else:
-                incoming = self._singles
-                item = self._entry(type, payload, key, group_id, deduplication_id)
-                size_bytes = check(item, fifo=self._fifo)
+                record = self._keyed(payload, key)
         except Refused as refusal:
             self._refuse(refusal.reason, str(refusal))
             return False
         except NOT_JSON as error:
             self._refuse(DropReason.UNENCODABLE, str(error))
             return False
-        if not self._buffer.offer(incoming, item, size_bytes) and not self._wait_for_room(  # type: ignore[misc]
+        # The buffer says why this may be done without its lock.
+        items = incoming.items
+        if len(items) < incoming.calm and len(record) <= SMALL_BYTES:
+            items.append(record)
+            return True
+        if len(record) > limits.MESSAGE_BYTES_MAX:
+            self._refuse(DropReason.TOO_LARGE)
+            return False
+        return self._accept(incoming, record, len(record))
+
+    def _accept(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
+        if not self._buffer.offer(incoming, item, size_bytes) and not self._wait_for_room(
             incoming, item, size_bytes
         ):
             return False
-        if len(incoming.items) >= incoming.wake_at and not self._flusher.dispatch_coming:
-            self._ask_for_dispatch()
+        if len(incoming.items) >= incoming.wake_at:
+            if not self._flusher.dispatch_coming:
+                self._ask_for_dispatch()
+            incoming.calm = incoming.granted if incoming is not self._singles else 0
         return True
 
     async def publish(
@@ -386,16 +391,14 @@ class Producer:
                 raise BufferFull
             await self._clock.sleep(_ROOM_POLL_S)
 
-    def _wait_for_room(
-        self, incoming: Incoming[bytes] | Incoming[Entry], item: bytes | Entry, size_bytes: int
-    ) -> bool:
+    def _wait_for_room(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
         settings = self._flusher.settings
         reason = DropReason.FULL
         if settings.when_full is WhenFull.BLOCK and get_ident() != self._thread:
             # Whoever waits cannot know that a dispatch is due: there is no next call.
             if self._loop is not None and not self._flusher.dispatch_coming:
                 self._ask_for_dispatch()
-            if self._buffer.offer_within(incoming, item, size_bytes, settings.block_ms / 1000):  # type: ignore[misc]
+            if self._buffer.offer_within(incoming, item, size_bytes, settings.block_ms / 1000):
                 return True
             reason = DropReason.BLOCKED
         self._refuse(reason)
