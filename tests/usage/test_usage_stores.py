@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from forebay.apps.usage.admission import KEY_MAX
 from forebay.apps.usage.domain import AnalyticsEvent, UsageLog
 from forebay.apps.usage.store import Totals, UsageStore, Written
 from forebay.clock import ManualClock
 from forebay.errors import SettingsError
+from forebay.sql.texts import NAME_MAX
 from forebay.worker.packs import BadRecord
 from tests.usage.conftest import Sql
 from tests.usage.events import DAY_MS, LOG, NOON_MS, pack
@@ -104,7 +104,7 @@ async def test_texts_are_kept_as_they_are(store: UsageStore, sql: Sql) -> None:
         (replace(LOG, response_time_us=2**63), NOON_MS, f"response_time_us is {2**63}, beyond"),
         (replace(LOG, response_time_us=-(2**63) - 1), NOON_MS, "beyond 64 bits"),
         (replace(LOG, http_status=10**30), NOON_MS, "http_status is 1000"),
-        (replace(LOG, api_key_id="k" * (KEY_MAX + 1)), NOON_MS, "api_key_id has 501 characters"),
+        (replace(LOG, api_key_id="k" * (NAME_MAX + 1)), NOON_MS, "api_key_id has 501 characters"),
         (LOG, 0, "too old: at_ms is 0"),
         (LOG, -1, "too old"),
         (LOG, NOON_MS - 34 * DAY_MS - 1, "too old"),

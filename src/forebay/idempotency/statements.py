@@ -5,8 +5,6 @@ See `forebay.sql.steps`. All of one generator's steps are one transaction.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,14 +19,9 @@ from forebay.idempotency.base import (
 )
 from forebay.idempotency.records import MessageStatus, SideEffect, Status
 from forebay.sql.steps import Steps
+from forebay.sql.texts import stored_name, stored_text
 
 T = TypeVar("T")
-
-#: Longest name that is kept as it is, in characters. An index of PostgreSQL's takes 2,704 bytes.
-_NAME_MAX = 500
-
-#: How a name that stands for a longer one ends. No other name may.
-_HASHED = re.compile(r"#[0-9a-f]{64}$")
 
 
 class Undone(Exception):
@@ -45,17 +38,6 @@ class Tokens(NamedTuple):
     #: Run once before tokens are taken, if any.
     advance: str | None
     value: str
-
-
-def stored_name(name: str) -> str:
-    """The text that stands for a key, a message id or an entity in a database.
-
-    One that is long, or has characters that a database refuses, ends in its hash instead.
-    """
-    if len(name) <= _NAME_MAX and name.isprintable() and not _HASHED.search(name):
-        return name
-    readable = "".join(each if each.isprintable() else "?" for each in name[:100])
-    return f"{readable}#{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def begin(
@@ -154,7 +136,7 @@ def abandon(keys: tuple[str, ...], token: int, now_ms: int, error: str | None) -
                 "key": stored_name(key),
                 "token": token,
                 "state": "FREE" if error is None else "FAILED",
-                "error": _text(error),
+                "error": None if error is None else stored_text(error),
                 "now_ms": now_ms,
             },
         )
@@ -209,7 +191,7 @@ def fail_message(message_id: str, reason: str, now_ms: int) -> Steps[bool]:
         "UPDATE message_status SET status = 'FAILED', error_reason = :reason,"
         " last_updated_ms = :now_ms"
         " WHERE message_id = :message_id AND status <> 'COMPLETED' RETURNING message_id",
-        {"message_id": stored_name(message_id), "reason": _text(reason), "now_ms": now_ms},
+        {"message_id": stored_name(message_id), "reason": stored_text(reason), "now_ms": now_ms},
     )
     return bool(rows)
 
@@ -330,10 +312,3 @@ def purge(retention_ms: int, now_ms: int, limit: int) -> Steps[int]:
 def _check(key: str, bound: bytes | None, digest: bytes | None) -> None:
     if bound is not None and digest is not None and bound != digest:
         raise PayloadDiffers(key)
-
-
-def _text(text: str | None) -> str | None:
-    """Text as every database takes it."""
-    if text is None:
-        return None
-    return text.encode(errors="replace").decode().replace("\0", "\ufffd")

@@ -13,14 +13,11 @@ from msgspec.structs import astuple
 
 from forebay.apps.usage.event_table import EventTable
 from forebay.apps.usage.retention import DAY_MS, Span, day_of
-from forebay.idempotency.statements import stored_name
+from forebay.sql.texts import NAME_MAX, stored_name, stored_text
 from forebay.worker.packs import BadRecord, Pack, Record
 
 #: What a whole number may be in both databases.
 _WHOLE_MIN, _WHOLE_MAX = -(2**63), 2**63 - 1
-
-#: Longest key of `current_usage`, in characters. An index of PostgreSQL's takes 2,704 bytes.
-KEY_MAX = 500
 
 
 class Reject(Struct, frozen=True):
@@ -102,7 +99,7 @@ def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
         rows = _rows(good)
         keys = _keys(rows, table)
         lines = _encode_lines(rows)
-    identifier, node = stored_name(pack.id), storable(pack.node)
+    identifier, node = stored_name(pack.id), stored_text(pack.node)
     return Admitted(
         id=identifier,
         table=table,
@@ -116,11 +113,6 @@ def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
         usage=_usage(rows, keys),
         days=_days(rows),
     )
-
-
-def storable(text: str) -> str:
-    """A text as PostgreSQL takes it."""
-    return text.encode(errors="replace").decode().replace("\0", "\ufffd")
 
 
 def _rows(records: Sequence[Record[Any]]) -> list[Row]:
@@ -145,7 +137,7 @@ def _out_of_range(
         numbers = [row[index] for row in rows if row[index] is not None]
         if numbers and (min(numbers) < _WHOLE_MIN or max(numbers) > _WHOLE_MAX):
             return True
-    return max(map(len, keys), default=0) > KEY_MAX
+    return max(map(len, keys), default=0) > NAME_MAX
 
 
 def _reason(record: Record[Any], table: EventTable, taken_in: Span) -> str | None:
@@ -165,9 +157,9 @@ def _reason(record: Record[Any], table: EventTable, taken_in: Span) -> str | Non
             return f"{name} holds the character U+0000, which PostgreSQL cannot keep"
         if isinstance(value, int) and not _WHOLE_MIN <= value <= _WHOLE_MAX:
             return f"{name} is {value}, beyond 64 bits"
-    if table.counted is not None and len(row[table.counted]) > KEY_MAX:
+    if table.counted is not None and len(row[table.counted]) > NAME_MAX:
         name = table.columns[table.counted]
-        return f"{name} has {len(row[table.counted])} characters; at most {KEY_MAX} are counted"
+        return f"{name} has {len(row[table.counted])} characters; at most {NAME_MAX} are counted"
     return None
 
 
@@ -186,8 +178,8 @@ def _reject(bad: BadRecord, identifier: str, table: EventTable, node: str) -> Re
         type=table.type_name,
         node=node,
         at_ms=None if at_ms is None or not _WHOLE_MIN <= at_ms <= _WHOLE_MAX else at_ms,
-        reason=storable(bad.reason),
-        json=storable(bad.json.decode(errors="replace")),
+        reason=stored_text(bad.reason),
+        json=stored_text(bad.json.decode(errors="replace")),
     )
 
 
