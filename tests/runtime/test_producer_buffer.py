@@ -258,5 +258,6 @@ def test_what_a_thread_appends_while_the_buffer_is_abandoned_is_counted() -> Non
     assert incoming.calm == 0
     assert buffer.abandon() == 1
     assert buffer.abandon() == 0
+    assert not offered(buffer, incoming, b"e")
     incoming.items.append(b"late")
     assert account(buffer.ledger()) == (2, 0, 0, 2, 0)

@@ -115,6 +115,8 @@ class Buffer:
 
     def _admit(self, incoming: Incoming[Any], size_bytes: int) -> bool:
         """Find room for one item, and for more records to come."""
+        if self._closed:
+            return False
         ahead = incoming in self._records
         large_bytes = max(0, size_bytes - SMALL_BYTES) if ahead else 0
         if len(incoming.items) >= incoming.granted:
