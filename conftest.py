@@ -36,7 +36,7 @@ FILE_NAME = re.compile(r"`([\w.-]+\.toml)`")
 MODULE_NAME = re.compile(r"(Add to )?`([\w.-]+\.py)`(?:(?!\n\n)[^`])*:\n\n\Z")
 
 #: The ports of a page that leads everything to its broker, for which free ones are taken.
-PORTS = re.compile(r"\b(?:932[4-9]|9400)\b")
+PORTS = re.compile(r"\b(?:932[4-9]|9400|8400)\b")
 LEADS = "export AWS_ENDPOINT_URL_SQS="
 
 #: How long a documented command may take to end, or to listen when it serves, in seconds.
@@ -106,6 +106,9 @@ def set_up(namespace: dict[str, Any]) -> None:
     namespace["workers_said"] = lambda text: eventually(
         lambda: text in namespace["log"].read_text()
     )
+    namespace["said"] = lambda line: (
+        run_to_its_end(shlex.split(line), namespace["place"], namespace["environment"]).stdout
+    )
     namespace["messages_in"] = lambda queue: messages_in(queue, namespace)
 
 
@@ -138,7 +141,7 @@ class Server:
     """A command that runs until Ctrl-C."""
 
     def __init__(self, command: list[str], port: str, namespace: dict[str, Any]) -> None:
-        self.is_worker = command[1] == "worker"
+        self.is_worker = "worker" in command[1:2] or "writer" in command[2:3]
         self.expected = {0}
         self._command = shlex.join(command)
         self._log = namespace["log"]
@@ -231,7 +234,10 @@ def run_command(command: list[str], line: str, namespace: dict[str, Any]) -> Non
         port = port_of(command) or "9324"
         namespace["servers"].append(Server(command, port, namespace))
         return
-    if command[:3] == ["forebay", "worker", "run"]:
+    if command[:3] == ["forebay", "usage", "serve-demo"]:
+        namespace["servers"].append(Server(command, port_of(command) or "8400", namespace))
+        return
+    if command[:3] in (["forebay", "worker", "run"], ["forebay", "usage", "writer"]):
         run_worker(command, namespace)
         return
     if "$" in line:

@@ -46,7 +46,8 @@ th { text-align: left; font-weight: 600; color: var(--soft); }
 td, th { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: top; font-variant-numeric: tabular-nums; }
 td:first-child, td:nth-child(4) { white-space: nowrap; }
-.number { text-align: right; } .good { color: #00875a; } .bad { color: #d5350e; }
+.number { text-align: right; white-space: nowrap; }
+.good { color: #00875a; } .bad { color: #d5350e; }
 .scroll { overflow-x: auto; }
 """
 

@@ -1,1 +1,1 @@
-"""The usage log: what the sale's API was asked, written without slowing it down."""
+"""The usage log: what an API was asked, written without slowing it down, and counted exactly."""

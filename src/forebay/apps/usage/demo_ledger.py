@@ -125,7 +125,7 @@ def _verdicts(facts: UsageFacts) -> Iterator[Verdict]:
     yield Verdict(
         "a writer and the broker were killed on the way",
         killed,
-        f"a writer {facts.writer_kills} times, the broker {facts.broker_kills}",
+        f"{facts.writer_kills} × a writer, {facts.broker_kills} × the broker",
     )
 
 
