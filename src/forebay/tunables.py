@@ -14,9 +14,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from forebay.clock import Clock
@@ -31,15 +30,15 @@ from forebay.worker.settings import ADJUSTABLE, WorkerSettings
 
 _log = logging.getLogger(__name__)
 
-S = TypeVar("S", bound=Struct)
-
 _SQS, _WORKER = "sqs_", "worker_"
 
-#: What each setting of a producer counts, and what it does.
+#: What each setting of a producer counts, and what it does. Those of the spill are read when a
+#: producer starts.
 _PRODUCER = {
     "batch_size": ("messages", "Most messages in one SendMessageBatch call."),
     "flush_ms": ("ms", "How long a message may wait for its batch or pack to fill."),
     "buffer_size": ("messages", "Most messages that are accepted and not yet settled."),
+    "buffer_bytes": ("bytes", "Most bytes of them."),
     "timeout_ms": ("ms", "How long one attempt of a SendMessageBatch call may take."),
     "concurrency": ("calls", "Most SendMessageBatch calls under way at once."),
     "when_full": ("", "What `send` does when the buffer is full."),
@@ -210,10 +209,33 @@ class _Follower:
             name: _of_kind(asked[name], own) if name in asked else own
             for name, own in self._own.items()
         }
-        settings, refused = _as_far_as_possible(current, wanted)
-        self._say(refused)
-        if settings != current:
-            self._give(self._owner, settings)
+        self._say(self._take(wanted))
+
+    def _take(self, wanted: Mapping[str, object]) -> dict[str, str]:
+        """Give what is wanted as far as it goes together; why the rest was left out, by name."""
+        if self._takes(wanted) is None:
+            return {}
+        left = dict(wanted)
+        while True:
+            refused = {
+                name: reason
+                for name in sorted(left)
+                if (reason := self._takes({name: left[name]})) is not None
+            }
+            if len(refused) in (0, len(left)):
+                return refused
+            left = {name: left[name] for name in refused}
+
+    def _takes(self, wanted: Mapping[str, object]) -> str | None:
+        """Give settings with what is wanted; why not, where that is refused."""
+        current = self._owner.settings
+        try:
+            settings = replace(current, **wanted)
+            if settings != current:
+                self._give(self._owner, settings)
+        except SettingsError as error:
+            return f"{error}"
+        return None
 
     def _say(self, refused: Mapping[str, str]) -> None:
         for name, reason in refused.items():
@@ -230,22 +252,3 @@ class _Follower:
 def _of_kind(value: Value, own: object) -> object:
     """A value as its setting has it: a word is one of an enumeration's there."""
     return type(own)(str(value)) if isinstance(own, StrEnum) else value
-
-
-def _as_far_as_possible(settings: S, wanted: Mapping[str, object]) -> tuple[S, dict[str, str]]:
-    """Settings with what is wanted, and why the rest was left out, by name."""
-    try:
-        return replace(settings, **wanted), {}
-    except SettingsError:
-        pass
-    left, refused = dict(wanted), dict[str, str]()
-    while True:
-        refused.clear()
-        for name in sorted(left):
-            try:
-                settings = replace(settings, **{name: left[name]})
-            except SettingsError as error:
-                refused[name] = f"{error}"
-        if len(refused) == len(left):
-            return settings, refused
-        left = {name: left[name] for name in refused}

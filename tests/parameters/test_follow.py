@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from forebay.clock import ManualClock
 from forebay.parameters import LiveParameters, MemoryParameterStore
+from forebay.producer.background import BackgroundProducer
 from forebay.producer.producer import Producer
 from forebay.producer.settings import ProducerSettings, WhenFull
 from forebay.tunables import SCHEMA, follow
@@ -203,6 +204,31 @@ async def test_what_does_not_go_with_the_program_s_own_settings_is_left_out_and_
     await store.set({"worker_concurrency_min": 2}, by="ada")
     await live.poll()
     assert worker.settings == WorkerSettings(concurrency=4, concurrency_min=2, pollers=6)
+
+
+async def test_what_a_producer_has_no_place_for_is_left_out_and_the_others_take_effect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryParameterStore(SCHEMA)
+    live = LiveParameters(store)
+    it = producer(Sqs(), ProducerSettings())
+    follow(live, producer=it)
+    await store.set({"sqs_when_full": "spill", "sqs_flush_ms": 50}, by="ada")
+    await live.poll()
+    assert it.settings == ProducerSettings(flush_ms=50)
+    [error] = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
+    assert "sqs_when_full does not go with the program's own settings" in error
+    assert "give the producer a directory" in error
+
+
+async def test_a_background_producer_follows_as_well() -> None:
+    store = MemoryParameterStore(SCHEMA)
+    live = LiveParameters(store)
+    with BackgroundProducer(STANDARD, client_factory=Sqs) as it:
+        follow(live, producer=it)
+        await store.set({"sqs_flush_ms": 50, "sqs_buffer_size": 7}, by="ada")
+        await live.poll()
+        assert (it.settings.flush_ms, it.settings.buffer_size) == (50, 7)
 
 
 async def test_one_that_no_longer_follows_keeps_what_it_has() -> None:
