@@ -23,8 +23,8 @@ to change them: [change parameters](../how-to/change-parameters.md).
 Those that begin with `sqs_` are the `ProducerSettings` of producers that follow a store, the
 others the `WorkerSettings` of workers. The default is that of the code; a program may have its
 own value of what is not set. `worker_concurrency_min` may not be above `worker_concurrency`, nor
-`worker_pollers_min` above `worker_pollers`; what is not set counts with its default. What is read when a
-producer or a worker starts, such as the size of the spill, is no parameter.
+`worker_pollers_min` above `worker_pollers`; what is not set counts with its default. What is read
+when a producer or a worker starts, such as the size of the spill, is no parameter.
 """
 
 _TABLES = f"""\

@@ -176,6 +176,29 @@ def follow(
     return end
 
 
+@asynccontextmanager
+async def following(
+    url: str | None,
+    *,
+    producer: HasProducerSettings | None = None,
+    worker: Adjustable | None = None,
+    poll_s: float = POLL_S,
+) -> AsyncIterator[None]:
+    """Let a producer and a worker follow the store of a URL for as long as the block lasts.
+
+    Without a URL they follow none. Raises SettingsError for a URL that names no store.
+    """
+    if not url:
+        yield
+        return
+    async with live_parameters(url, poll_s=poll_s) as live:
+        end = follow(live, producer=producer, worker=worker)
+        try:
+            yield
+        finally:
+            end()
+
+
 def _give_producer(producer: HasProducerSettings, settings: ProducerSettings) -> None:
     producer.settings = settings
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from forebay import EmbeddedBroker, HttpSqsClient
 from forebay.client.endpoint import ENDPOINT_VARIABLES
 from forebay.parameters import Value, open_store
 from forebay.tunables import SCHEMA
+from tests.acceptance.serve_process import free_port
 from tests.acceptance.worker_run_process import WorkerRun, until, working_processes
 
 SHOP = """
@@ -98,3 +102,27 @@ def test_the_password_of_a_store_is_not_in_the_arguments_of_the_processes(tmp_pa
         run.signal(signal.SIGTERM)
         _, errors = run.end()
     assert SECRET not in errors
+
+
+def test_the_price_api_follows(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/parameters.db"
+    set_value(store, {"sqs_buffer_size": 1_234})
+    with EmbeddedBroker() as broker:
+        command = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "forebay", "usage", "serve-demo"),
+                *("--port", str(free_port()), "--endpoint-url", broker.endpoint_url),
+                *("--parameters", store),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+        assert command.stderr is not None
+        try:
+            line = next(each for each in command.stderr if "are followed at" in each)
+            assert "sqs_buffer_size 1,234" in line
+        finally:
+            command.send_signal(signal.SIGTERM)
+            command.communicate(timeout=30)
+    assert command.returncode == 0

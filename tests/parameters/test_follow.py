@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from forebay.clock import ManualClock
-from forebay.parameters import LiveParameters, MemoryParameterStore
+from forebay.parameters import LiveParameters, MemoryParameterStore, open_store
 from forebay.producer.background import BackgroundProducer
 from forebay.producer.producer import Producer
 from forebay.producer.settings import ProducerSettings, WhenFull
-from forebay.tunables import SCHEMA, follow
+from forebay.tunables import SCHEMA, follow, following
 from forebay.worker import Received, Router, Worker, WorkerSettings
 from tests.parameters.conftest import Place
 from tests.runtime.engine_client import EngineClient
@@ -243,3 +244,16 @@ async def test_one_that_no_longer_follows_keeps_what_it_has() -> None:
     await store.set({"sqs_flush_ms": 70}, by="ada")
     await live.poll()
     assert (first.settings.flush_ms, second.settings.flush_ms) == (50, 70)
+
+
+async def test_following_takes_a_url_or_none(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/parameters.db"
+    await open_store(url, SCHEMA).set({"sqs_flush_ms": 50}, by="ada")
+    it = producer(Sqs(), ProducerSettings())
+    async with following(None, producer=it):
+        assert it.settings == ProducerSettings()
+    async with following(url, producer=it, poll_s=0.05):
+        assert it.settings == ProducerSettings(flush_ms=50)
+        await open_store(url, SCHEMA).set({"sqs_flush_ms": 70}, by="ada")
+        await eventually(lambda: it.settings.flush_ms == 70)
+    assert it.settings == ProducerSettings(flush_ms=70)

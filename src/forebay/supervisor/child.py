@@ -11,8 +11,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvloop
@@ -21,10 +21,11 @@ from msgspec.structs import replace
 
 from forebay.errors import ForebayError, SettingsError
 from forebay.parameters.address import VARIABLE as PARAMETERS_VARIABLE
+from forebay.parameters.live import POLL_S
 from forebay.producer.producer import producers_of_process
 from forebay.supervisor.reports import Ended, Loaded, Order, Refused, Report, Seen, encode
 from forebay.supervisor.target import opened
-from forebay.tunables import follow, live_parameters
+from forebay.tunables import following
 from forebay.worker.check import Severity, drain_s, problems, short
 from forebay.worker.inspection import has_plain, inspected
 from forebay.worker.ledger import WorkerLedger
@@ -80,7 +81,9 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
     try:
         async with opened(settings.target, Path(settings.directory)) as found:
             worker = adjusted(found, settings)
-            async with _following(worker, settings.parameters_poll_s):
+            poll_s = settings.parameters_poll_s
+            store = None if poll_s is None else os.environ[PARAMETERS_VARIABLE]
+            async with following(store, worker=worker, poll_s=poll_s or POLL_S):
                 ledger = await _run(worker, line, check=settings.number == 1)
             snapshot = worker.snapshot()
             await line.say(Ended(snapshot, ledger))
@@ -95,18 +98,6 @@ async def _work(settings: ChildSettings, line: _ParentLine) -> int:
             sys.stdout.flush()
         os._exit(FAILED)
     return FAILED if ledger.lost else CLEAN
-
-
-@asynccontextmanager
-async def _following(worker: Worker, poll_s: float | None) -> AsyncIterator[None]:
-    """Let the worker have what is set at the store of parameters, as long as the block lasts."""
-    if poll_s is None:
-        yield
-        return
-    async with live_parameters(os.environ[PARAMETERS_VARIABLE], poll_s=poll_s) as live:
-        end = follow(live, worker=worker)
-        yield
-        end()
 
 
 async def _run(worker: Worker, line: _ParentLine, *, check: bool) -> WorkerLedger:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,12 +23,10 @@ from forebay.cli.connection import (
     choose_place,
     give_place,
 )
+from forebay.cli.worker.processes import Parameters, give_parameters
 from forebay.clock import SystemClock
 from forebay.errors import ForebayError, SettingsError
-from forebay.parameters.address import VARIABLE as PARAMETERS_VARIABLE
-from forebay.parameters.address import open_store
 from forebay.stop_signals import stop_signals
-from forebay.tunables import SCHEMA
 
 #: What the price API needs and the broker does not.
 _EXTRA = ("starlette", "uvicorn")
@@ -87,16 +84,7 @@ def serve_demo(
             show_default="in memory; when that is full they are dropped",
         ),
     ] = None,
-    parameters: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar=PARAMETERS_VARIABLE,
-            help="Follow the sqs_ parameters there while at work: sqlite:///PATH or"
-            " postgresql://USER@HOST/DATABASE.",
-            show_default="none are followed",
-        ),
-    ] = None,
+    parameters: Parameters = None,
     seed: Annotated[int, typer.Option(help="Another seed makes other prices.")] = 1,
     endpoint_url: EndpointUrl = None,
     aws: Aws = False,
@@ -120,8 +108,7 @@ def serve_demo(
     if last_port > 65_535:
         raise SettingsError(f"--port {port} leaves no room for {processes} processes.")
     if parameters is not None:
-        open_store(parameters, SCHEMA)
-        os.environ[PARAMETERS_VARIABLE] = parameters
+        give_parameters(parameters)
     KeyRing(DEMO_KEYS if keys is None else read_keys(keys))
     place = choose_place(endpoint_url, aws, region, queue)
     with Connection(place) as sqs:

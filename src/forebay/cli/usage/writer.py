@@ -25,11 +25,14 @@ from forebay.cli.worker.processes import (
     Host,
     JsonLogs,
     LeastLevel,
+    Parameters,
+    ParametersPoll,
     Port,
     Processes,
     run_processes,
     set_up,
 )
+from forebay.parameters.live import POLL_S
 
 #: What its processes run.
 _TARGET = "forebay.apps.usage.writer_worker:writer"
@@ -68,6 +71,8 @@ def writer(
     endpoint_url: EndpointUrl = None,
     aws: Aws = False,
     region: Region = None,
+    parameters: Parameters = None,
+    parameters_poll: ParametersPoll = POLL_S,
 ) -> None:
     """Write what comes through the usage queue into a database, each event once.
 
@@ -106,4 +111,6 @@ def writer(
         host=host,
         port=port,
         drain_timeout_s=drain_timeout,
+        parameters=parameters,
+        parameters_poll_s=parameters_poll,
     )

@@ -64,7 +64,7 @@ Parameters = Annotated[
         "--parameters",
         metavar="URL",
         envvar=VARIABLE,
-        help="Follow the worker_ parameters there while at work: sqlite:///PATH or"
+        help="Follow the parameters there while at work: sqlite:///PATH or"
         " postgresql://USER@HOST/DATABASE.",
         show_default="none are followed",
     ),
@@ -88,6 +88,15 @@ def set_up(log_level: LogLevel, *, json_logs: bool) -> LogFormat:
     return log_format
 
 
+def give_parameters(url: str) -> None:
+    """Let processes that are started from now on follow the parameters there.
+
+    The environment tells them, and no argument, which others could see. Raises SettingsError.
+    """
+    open_store(url, SCHEMA)
+    os.environ[VARIABLE] = url
+
+
 def run_processes(
     target: str,
     processes: int,
@@ -109,8 +118,7 @@ def run_processes(
     its settings, and typer.Exit when a message was lost or a process ended badly.
     """
     if parameters is not None:
-        open_store(parameters, SCHEMA)
-        os.environ[VARIABLE] = parameters
+        give_parameters(parameters)
     settings = ProcessSettings(
         child=ChildSettings(
             number=0,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from forebay.apps import process
@@ -23,7 +21,7 @@ from forebay.clock import SystemClock
 from forebay.observability.producers import observe_producers
 from forebay.parameters.address import VARIABLE as PARAMETERS_VARIABLE
 from forebay.producer import Producer, ProducerSettings, WhenFull
-from forebay.tunables import follow, live_parameters
+from forebay.tunables import following
 
 #: How long what is buffered may take to be sent when the process stops, in seconds: when the rest
 #: is lost, and when it is spilled and sent by the next process.
@@ -47,7 +45,7 @@ async def serve_prices(arguments: argparse.Namespace) -> None:
         observe_producers(usage, registry=metrics.registry)
         api = PriceApi(prices, usage, KeyRing(keys), node=arguments.node, metrics=metrics)
         try:
-            async with _followed(usage):
+            async with following(os.environ.get(PARAMETERS_VARIABLE), producer=usage):
                 await serve_until_signalled(api.application(), arguments.port, arguments.host)
         finally:
             ledger = await usage.close(
@@ -69,19 +67,6 @@ def _producer(client: SqsClient, arguments: argparse.Namespace) -> Producer:
         ),
         spill=arguments.spill,
     )
-
-
-@asynccontextmanager
-async def _followed(producer: Producer) -> AsyncIterator[None]:
-    """Let the producer have what is set at the store of parameters, if one is named."""
-    url = os.environ.get(PARAMETERS_VARIABLE)
-    if not url:
-        yield
-        return
-    async with live_parameters(url) as live:
-        end = follow(live, producer=producer)
-        yield
-        end()
 
 
 def main() -> None:
