@@ -160,6 +160,8 @@ def test_processes_of_multiprocessing_have_sent_all_when_they_end(
 ) -> None:
     programs.run(
         """
+        from concurrent.futures import ProcessPoolExecutor
+
         it = producer(settings=KEPT)
 
         def work(name):
@@ -178,10 +180,13 @@ def test_processes_of_multiprocessing_have_sent_all_when_they_end(
                 pool.map(work, ["pool"])
                 pool.close()
                 pool.join()
+            with ProcessPoolExecutor(1, mp_context=context) as executor:
+                executor.submit(work, "executor").result()
         """,
         METHOD=method,
     )
-    assert programs.arrived() == {"parent": 5, "child-0": 20, "child-1": 20, "pool": 20}
+    sent = {"parent": 5, "child-0": 20, "child-1": 20, "pool": 20, "executor": 20}
+    assert programs.arrived() == sent
 
 
 def test_sigterm_ends_a_process_at_once_and_what_was_buffered_is_lost(programs: Programs) -> None:
