@@ -155,7 +155,7 @@ def measure_usage(
             broker_kills=broker_kills,
             memory_seconds=memory_seconds,
             peer_seconds=peer_seconds,
-            plot=plot,
+            plot=None if plot is None else str(plot),
         ),
         only or [],
         console,

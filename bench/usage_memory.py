@@ -127,7 +127,7 @@ def print_tables(report: Report, console: Console) -> None:
     begun_s = report.watched[0].samples[0].at_s
     for row in zip(*(each.samples for each in report.watched), strict=False):
         table.add_row(
-            f"{row[0].at_s - begun_s:.0f} s",
+            f"{row[0].at_s - begun_s:.1f} s",
             *(
                 figure
                 for sample in row

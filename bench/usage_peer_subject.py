@@ -78,6 +78,8 @@ class Answer(Struct):
     accepted: int
     #: What it says that it lost; None where it does not say.
     counted_lost: int | None
+    #: What it left on the disk, to be sent by the next process.
+    on_disk: int
     offering_s: float
     #: Of the drain.
     ending_s: float
@@ -159,8 +161,8 @@ class _PatientListener(QueueListener):
 class _Subject(Struct):
     hand: Hand
     logs: Sequence[Any]
-    #: Sends what is left; returns how much was lost, if it says.
-    end: Callable[[], int | None]
+    #: Sends what is left; returns how much was lost, if it says, and how much is on the disk.
+    end: Callable[[], tuple[int | None, int]]
 
 
 @contextmanager
@@ -177,8 +179,9 @@ def _forebay(question: Question, *, packed: bool, spill: bool) -> Iterator[_Subj
         def hand(log: UsageLog) -> bool:
             return producer.send(USAGE_LOG_TYPE, log)
 
-        def end() -> int:
-            return producer.close().lost
+        def end() -> tuple[int, int]:
+            ledger = producer.close()
+            return ledger.lost, ledger.spilled
 
         yield _Subject(hand, make_logs(), end)
 
@@ -196,7 +199,11 @@ def _otel(question: Question, max_queue_size: int | None = None) -> Iterator[_Su
         logger.emit(LogRecord(timestamp=time.time_ns(), event_name=USAGE_LOG_TYPE, attributes=log))
         return True
 
-    yield _Subject(hand, _dicts(), provider.shutdown)
+    def end() -> tuple[None, int]:
+        provider.shutdown()
+        return None, 0
+
+    yield _Subject(hand, _dicts(), end)
 
 
 @contextmanager
@@ -215,10 +222,10 @@ def _queue_handler(question: Question, *, maxsize: int) -> Iterator[_Subject]:
         logger.info(USAGE_LOG_TYPE, extra={"usage": log})
         return True
 
-    def end() -> int:
+    def end() -> tuple[int, int]:
         listener.stop()
         sink.flush()
-        return handler.lost
+        return handler.lost, 0
 
     yield _Subject(hand, _dicts(), end)
 
@@ -254,18 +261,19 @@ def offer(question: Question) -> Answer:
                     continue
             accepted += sum([subject.hand(log) for log in islice(logs, due)])
             offered += due
-        counted: list[int | None] = []
-        ending = Thread(target=lambda: counted.append(subject.end()), daemon=True)
+        ends: list[tuple[int | None, int]] = []
+        ending = Thread(target=lambda: ends.append(subject.end()), daemon=True)
         ending.start()
         ending.join(question.drain_s)
-        ended = bool(counted)
+        counted, on_disk = ends[0] if ends else (None, 0)
         answer = Answer(
             offered,
             accepted,
-            counted[0] if counted else None,
+            counted,
+            on_disk,
             elapsed_s,
             clock() - begun_s - elapsed_s,
-            ended,
+            bool(ends),
             _cpu_s() - cpu_begun_s,
         )
         # What is left now is lost, as when a process ends; no exit handler may send it after all.

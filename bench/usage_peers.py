@@ -31,7 +31,7 @@ DRAIN_S = 10.0
 #: What a measurement may take beside load and drain, in seconds.
 _AROUND_S = 60
 
-_OWN = "Forebay, packed"
+_OWN = "Forebay"
 
 
 class Row(Struct):
@@ -46,7 +46,7 @@ class Row(Struct):
 
     @property
     def lost(self) -> int:
-        return self.answer.offered - self.arrived
+        return self.answer.offered - self.arrived - self.answer.on_disk
 
     @property
     def cpu_us(self) -> float | None:
@@ -91,11 +91,11 @@ def bars(report: Report) -> list[Bar]:
         Bar(
             f"{row.subject} at {_said(row.load)}, accepted logs lost",
             0,
-            row.answer.accepted - row.arrived,
+            row.answer.accepted - row.arrived - row.answer.on_disk,
             at_most=True,
         )
         for row in report.rows
-        if row.subject == _OWN
+        if row.subject.startswith(_OWN)
     ]
 
 
@@ -107,7 +107,9 @@ def print_tables(report: Report, console: Console) -> None:
     )
     for heading in ("load", "producer"):
         table.add_column(heading)
-    for heading in ("offered/s", "accepted/s", "arrived/s", "lost", "it says", "CPU µs", "billed"):
+    for heading in ("offered/s", "accepted/s", "arrived/s", "on disk", "lost", "it says"):
+        table.add_column(heading, justify="right")
+    for heading in ("CPU µs", "billed"):
         table.add_column(heading, justify="right")
     for row in report.rows:
         answer = row.answer
@@ -117,6 +119,7 @@ def print_tables(report: Report, console: Console) -> None:
             f"{answer.offered / answer.offering_s:,.0f}",
             f"{answer.accepted / answer.offering_s:,.0f}",
             f"{row.arrived_per_s:,.0f}",
+            f"{answer.on_disk:,}",
             f"{row.lost:,}",
             "nothing" if answer.counted_lost is None else f"{answer.counted_lost:,}",
             "-" if row.cpu_us is None else f"{row.cpu_us:,.1f}",

@@ -121,11 +121,14 @@ class Pipeline:
         os.kill(self.server.pid, signal.SIGKILL)
         self._broker.close()
 
-    def start_writers(self, count: int) -> None:
+    def start_writers(self, count: int, within_ms: int | None) -> None:
         """Start so many writers, and wait until they have made their tables."""
         with self._log.open("wb") as log:
             self._writers = subprocess.Popen(
-                ["nice", "-n", str(NICE), *WRITER, "--processes", str(count)],
+                [
+                    *("nice", "-n", str(NICE), *WRITER, "--processes", str(count)),
+                    *(() if within_ms is None else ("--within-ms", str(within_ms))),
+                ],
                 env={
                     **os.environ,
                     **AWS,
@@ -264,8 +267,8 @@ class Pipeline:
 
 
 @contextmanager
-def pipeline(writers: int) -> Iterator[Pipeline]:
-    """PostgreSQL with fsync, a broker with fsync, and writers."""
+def pipeline(writers: int, within_ms: int | None = None) -> Iterator[Pipeline]:
+    """PostgreSQL and a broker, both with fsync, and writers that gather for `within_ms`."""
     with (
         tempfile.TemporaryDirectory(prefix="forebay-bench-") as directory,
         postgres_server(options=POSTGRES_OPTIONS) as conninfo,
@@ -274,7 +277,7 @@ def pipeline(writers: int) -> Iterator[Pipeline]:
         os.setpriority(os.PRIO_PROCESS, postmaster, NICE)
         running = Pipeline(Path(directory), conninfo, postmaster)
         try:
-            running.start_writers(writers)
+            running.start_writers(writers, within_ms)
             yield running
         finally:
             running.close()

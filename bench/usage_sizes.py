@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from msgspec import Struct
 
 
@@ -32,4 +30,4 @@ class Sizes(Struct, kw_only=True):
     #: How long logs are offered in the run with an outage, in seconds, and where it is drawn: an
     #: .svg or a page.
     outage_seconds: float = 30.0
-    plot: Path | None = None
+    plot: str | None = None
