@@ -242,7 +242,9 @@ class Buffer:
     def lose(self, lost: Lost) -> None:
         """Tell of a loss that is counted elsewhere."""
         with self._lock:
-            self._lose(lost)
+            known = self._losses.setdefault(lost.reason, lost)
+            if known is not lost:
+                known.add(lost.events, lost.first_ms, lost.last_ms, lost.error)
 
     def losses(self) -> list[Lost]:
         """What was lost since the last time, by reason."""
@@ -327,18 +329,11 @@ class Buffer:
         self, reason: DropReason, events: int, first_ms: int, last_ms: int, error: str
     ) -> None:
         self._dropped[reason] += events
-        self._lose(
-            Lost(reason=reason, events=events, first_ms=first_ms, last_ms=last_ms, error=error)
-        )
-
-    def _lose(self, lost: Lost) -> None:
-        known = self._losses.get(lost.reason)
-        if known is not None:
-            lost = Lost(
-                reason=lost.reason,
-                events=known.events + lost.events,
-                first_ms=min(known.first_ms, lost.first_ms),
-                last_ms=max(known.last_ms, lost.last_ms),
-                error=lost.error or known.error,
+        known = self._losses.get(reason)
+        # While the buffer is full this is done for every call of `send`: nothing new is made.
+        if known is None:
+            self._losses[reason] = Lost(
+                reason=reason, events=events, first_ms=first_ms, last_ms=last_ms, error=error
             )
-        self._losses[lost.reason] = lost
+        else:
+            known.add(events, first_ms, last_ms, error)

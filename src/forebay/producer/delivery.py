@@ -10,6 +10,7 @@ from forebay.client.retry import entry_error, is_retryable, split_failed
 from forebay.errors import ForebayError
 from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.producer.entry import Entry
+from forebay.producer.ledger import FAILED, Lost
 from forebay.protocol.actions import (
     MessageAttributes,
     MessageAttributeValue,
@@ -79,3 +80,14 @@ def judge(batch: Sequence[Entry], answer: SendMessageBatchResult | ForebayError)
         )
         (outcome.failed if identifier in final_ids else outcome.again).append((entry, error))
     return outcome
+
+
+def loss_of(entry: Entry, error: ForebayError) -> Lost:
+    """A message that failed for good, as it is told."""
+    return Lost(
+        reason=FAILED,
+        events=entry.events,
+        first_ms=entry.first_ms,
+        last_ms=entry.last_ms,
+        error=str(error),
+    )

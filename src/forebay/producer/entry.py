@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from msgspec import MsgspecError, Struct, msgpack
 
@@ -54,6 +55,11 @@ class Entry(Struct, frozen=True, gc=False, array_like=True):
         if self.attributes:
             size += sum(_attribute_bytes(*each) for each in self.attributes.items())
         return size
+
+
+def events_in(entries: Iterable[Entry]) -> int:
+    """How many envelopes they hold."""
+    return sum(entry.events for entry in entries)
 
 
 _encode = msgpack.Encoder().encode

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 from msgspec import Struct
 
 from forebay.backoff import jitter
 from forebay.client.base import SqsClient
-from forebay.client.retry import NO_RETRY, RetryPolicy, is_retryable
+from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock
 from forebay.errors import Closed, ForebayError
+from forebay.producer.attempts import Attempts
 from forebay.producer.batching import Lanes
 from forebay.producer.buffer import Buffer, Incoming
-from forebay.producer.delivery import Outcome, batch_request, judge
-from forebay.producer.entry import Entry
-from forebay.producer.ledger import FAILED, DropReason, Lost
+from forebay.producer.delivery import Outcome, loss_of
+from forebay.producer.entry import Entry, events_in
+from forebay.producer.ledger import DropReason
 from forebay.producer.losses import LossReport
 from forebay.producer.packer import Packer
+from forebay.producer.replay import Replay
 from forebay.producer.settings import ProducerSettings
-from forebay.producer.spill import SpillToken
 from forebay.producer.spilling import Spiller
-from forebay.producer.trouble import Trouble
-from forebay.protocol import limits
-from forebay.protocol.actions import SendMessageBatchResult
-from forebay.protocol.errors import SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX
 
 _log = logging.getLogger(__name__)
@@ -52,18 +47,6 @@ class Published(Struct, frozen=True):
     message_id: str
     #: The place in the queue; None on a standard queue.
     sequence_number: str | None
-
-
-class Counts(Struct):
-    """What a flusher has done so far."""
-
-    calls_answered: int = 0
-    calls_failed: int = 0
-    calls_ms: int = 0
-    messages_delivered: int = 0
-    packs: int = 0
-    packed_bytes: int = 0
-    pack_billed_bytes: int = 0
 
 
 class Flusher:
@@ -94,11 +77,8 @@ class Flusher:
         self.dispatch_coming = True
         #: Who awaits which message.
         self.acknowledgements: dict[str, asyncio.Future[Published]] = {}
-        self.counts = Counts()
-        self.errors: Counter[str] = Counter()
-        self._client = client
+        self.attempts = Attempts(client, queue, clock, keeps=spiller is not None)
         self._queue = queue
-        self._queue_url = queue if "://" in queue else None
         self._buffer = buffer
         self._singles = singles
         self._packers = packers
@@ -108,24 +88,31 @@ class Flusher:
         self._losses = losses
         self._spiller = spiller
         self._lanes = Lanes(fifo=queue.endswith(FIFO_SUFFIX))
-        self._trouble = Trouble(queue)
         self._calls: dict[asyncio.Task[None], list[Entry]] = {}
-        self._replays: set[asyncio.Task[None]] = set()
-        #: Messages on their way to the disk, in the order they should lie there.
-        self._spilling: list[Entry] = []
-        self._spill_task: asyncio.Task[None] | None = None
-        self._away = False
         self._flush_asked = False
-        self._closing = False
         self._ticker: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self._saved_ms = 0
+        self._replay: Replay | None = None
+        if spiller is not None:
+            self._replay = Replay(
+                spiller,
+                self.attempts,
+                buffer=buffer,
+                lanes=self._lanes,
+                awaited=self.acknowledgements,
+                settings=lambda: self.settings,
+                delay_s=self._delay_s,
+                clock=clock,
+                dispatch=self.dispatch,
+                idle=self._tell_idle,
+            )
 
     @property
     def in_flight(self) -> tuple[int, int]:
         """Calls under way, and the envelopes in them. Any thread may ask."""
         batches = list(self._calls.values())
-        return len(batches), sum(_events(batch) for batch in batches)
+        return len(batches), sum(events_in(batch) for batch in batches)
 
     def oldest_ms(self) -> int | None:
         """When the oldest message was made that is not settled, as far as it is known here."""
@@ -156,9 +143,9 @@ class Flusher:
         if self._flush_asked:
             self._lanes.mark_due()
         self._pack()
-        if self._spiller is not None:
-            self._spill_excess(self._spiller)
-            self._begin_replays(self._spiller)
+        if self._replay is not None:
+            self._replay.relieve()
+            self._replay.begin()
         while self._call_is_free():
             batch = self._lanes.next_batch(self.settings.batch_size)
             if not batch:
@@ -193,7 +180,8 @@ class Flusher:
 
     async def close(self, drain_timeout_s: float) -> None:
         """Send what is buffered, and keep or give up what is left after that time."""
-        self._closing = True
+        if self._replay is not None:
+            self._replay.begin_none()
         try:
             await self.drain(drain_timeout_s)
         finally:
@@ -259,9 +247,9 @@ class Flusher:
             packed.too_large, DropReason.TOO_LARGE, "No message holds the payload, packed or not."
         )
         self._buffer.shrink(before_bytes - after_bytes)
-        self.counts.packs += len(packed.entries)
-        self.counts.packed_bytes += before_bytes
-        self.counts.pack_billed_bytes += after_bytes
+        self.attempts.counts.packs += len(packed.entries)
+        self.attempts.counts.packed_bytes += before_bytes
+        self.attempts.counts.pack_billed_bytes += after_bytes
 
     def _give_up(self, records: list[bytes], reason: DropReason, error: str) -> int:
         """Drop records that were accepted and cannot be packed; return their bytes."""
@@ -273,12 +261,12 @@ class Flusher:
 
     def _call_is_free(self) -> bool:
         settings = self.settings
-        if self._spiller is None:
+        if self._replay is None:
             return len(self._calls) < settings.concurrency
         # Half of the buffer stays free for what comes while these calls get no answer.
         if self._calls and 2 * self.in_flight[1] >= settings.buffer_size:
             return False
-        return len(self._calls) < max(1, settings.concurrency - len(self._replays))
+        return len(self._calls) < max(1, settings.concurrency - self._replay.calls)
 
     def _begin_call(self, batch: list[Entry]) -> None:
         call = asyncio.get_running_loop().create_task(self._deliver(batch))
@@ -296,7 +284,7 @@ class Flusher:
         return (
             not (
                 self._calls
-                or self._spilling
+                or (self._replay is not None and self._replay.writes)
                 or self._singles.items
                 or any(packer.incoming.items for packer in self._packers)
             )
@@ -315,13 +303,15 @@ class Flusher:
         assert call is not None
         while batch:
             attempt += 1
-            outcome = await self._attempt(batch)
+            outcome = await self.attempts.send(
+                batch, self.settings.timeout_ms, self.acknowledgements
+            )
             now_ms = self._clock.monotonic_ms()
             if failing_since_ms is None:
                 failing_since_ms = now_ms
             again = self._settle(outcome, attempt, now_ms - failing_since_ms)
-            if again and self._spiller is not None:
-                self._spill(
+            if again and self._replay is not None:
+                self._replay.keep(
                     entry for entry in again if entry.envelope_id not in self.acknowledgements
                 )
                 again = [entry for entry in again if entry.envelope_id in self.acknowledgements]
@@ -330,45 +320,6 @@ class Flusher:
             if batch:
                 self.dispatch()
                 await self._clock.sleep(self._delay_s(attempt))
-
-    async def _attempt(self, batch: list[Entry]) -> Outcome:
-        """Send a batch once."""
-        began_ms = self._clock.monotonic_ms()
-        answer = await self._call(batch)
-        counts = self.counts
-        counts.calls_ms += self._clock.monotonic_ms() - began_ms
-        if isinstance(answer, ForebayError):
-            counts.calls_failed += 1
-            self.errors[_code(answer)] += 1
-            away = self._spiller is not None or is_retryable(answer)
-            outcome = judge(batch, answer)
-            if away and outcome.failed:
-                # Whoever has a disk keeps what a queue refuses whole: it may be made, or opened.
-                outcome = Outcome(again=outcome.failed)
-        else:
-            counts.calls_answered += 1
-            away = False
-            outcome = judge(batch, answer)
-            counts.messages_delivered += len(outcome.sent)
-            self.errors.update(_code(error) for _, error in (*outcome.again, *outcome.failed))
-        self._away = away
-        self._trouble.tell(outcome, awaited=self.acknowledgements)
-        return outcome
-
-    async def _call(self, batch: list[Entry]) -> SendMessageBatchResult | ForebayError:
-        try:
-            if self._queue_url is None:
-                self._queue_url = await self._client.queue_url(self._queue, retry=NO_RETRY)
-            return await self._client.send_message_batch(
-                batch_request(self._queue_url, batch),
-                timeout_s=self.settings.timeout_ms / 1000,
-                retry=NO_RETRY,
-            )
-        except ForebayError as error:
-            return error
-        except Exception as error:
-            _log.exception("A batch of %d messages failed on an unexpected error", len(batch))
-            return ForebayError(f"Sending failed on an unexpected error: {error!r}")
 
     def _settle(self, outcome: Outcome, attempt: int, elapsed_ms: int) -> list[Entry]:
         """Account for an attempt; return the messages to send again."""
@@ -390,7 +341,7 @@ class Flusher:
             self._acknowledge(outcome)
         for entry, error in outcome.failed:
             if entry.envelope_id not in self.acknowledgements:
-                self._lose(entry, str(error))
+                self._buffer.lose(loss_of(entry, error))
         return again
 
     def _acknowledge(self, outcome: Outcome) -> None:
@@ -413,126 +364,12 @@ class Flusher:
             return False
         return self._retry.decide(attempt, error, elapsed_ms, random=0.0) is None
 
-    def _lose(self, entry: Entry, error: str) -> None:
-        self._buffer.lose(
-            Lost(
-                reason=FAILED,
-                events=entry.events,
-                first_ms=entry.first_ms,
-                last_ms=entry.last_ms,
-                error=error,
-            )
-        )
-
     def _delay_s(self, attempt: int) -> float:
         return self._retry.delay_ms(attempt, jitter(self._entropy)) / 1000
 
-    def _spill_excess(self, spiller: Spiller) -> None:
-        """Move to the disk what waits, beyond half of the buffer or while the queue is away."""
-        if self._away and (spiller.waits or self._replays or self._spilling):
-            excess = self._buffer.buffered
-        else:
-            excess = self._buffer.buffered - self.settings.buffer_size // 2
-        excess -= _events(self._spilling)
-        if excess > 0:
-            self._spill(self._lanes.take_back(excess, keep=self.acknowledgements))
-
-    def _spill(self, entries: Iterable[Entry]) -> None:
-        self._spilling.extend(entries)
-        if self._spilling and self._spill_task is None:
-            self._spill_task = asyncio.get_running_loop().create_task(self._write_spill())
-
-    async def _write_spill(self) -> None:
-        assert self._spiller is not None
-        try:
-            while self._spilling:
-                # They count as spilling until they are written.
-                entries = list(self._spilling)
-                await self._spiller.keep(entries)
-                del self._spilling[: len(entries)]
-        finally:
-            self._spill_task = None
-        self._begin_replays(self._spiller)
-        self._tell_idle()
-
-    def _begin_replays(self, spiller: Spiller) -> None:
-        """Send what was spilled, with one call at a time while the queue is away."""
-        if self._closing:
-            return
-        if self._away:
-            share = 1
-        elif self._lanes.empty:
-            share = self.settings.concurrency
-        else:
-            share = max(1, int(self.settings.replay_share * self.settings.concurrency))
-        # One at a time: the next begins when this one has read and knows whether there is more.
-        if spiller.waits and len(self._replays) < share:
-            replay = asyncio.get_running_loop().create_task(self._replay(spiller))
-            self._replays.add(replay)
-            replay.add_done_callback(self._end_replay)
-
-    def _end_replay(self, replay: asyncio.Task[None]) -> None:
-        # The next tick begins another one where something is left.
-        self._replays.discard(replay)
-        if not replay.cancelled() and (error := replay.exception()) is not None:
-            _log.error("Sending from the spill failed on an unexpected error", exc_info=error)
-
-    async def _replay(self, spiller: Spiller) -> None:
-        """Send what was spilled until nothing waits there."""
-        attempt = 0
-        while not self._closing:
-            taken = await spiller.read(limits.MESSAGE_BYTES_MAX)
-            if not taken:
-                return
-            if not self._away:
-                self._begin_replays(spiller)
-            if await self._send_spilled(spiller, taken):
-                attempt = 0
-                self.dispatch()
-            else:
-                attempt += 1
-                await self._clock.sleep(self._delay_s(attempt))
-
-    async def _send_spilled(self, spiller: Spiller, taken: list[tuple[SpillToken, Entry]]) -> bool:
-        """Send messages from the disk once; those that did not get through go back there."""
-        # By identity: two messages with one id are two.
-        tokens = {id(entry): token for token, entry in taken}
-        lanes = Lanes(fifo=False)
-        for _, entry in taken:
-            lanes.add(entry)
-        lanes.mark_due()
-        works = True
-        try:
-            while (
-                works
-                and not self._closing
-                and (batch := lanes.next_batch(self.settings.batch_size))
-            ):
-                outcome = await self._attempt(batch)
-                await self._settle_spilled(spiller, outcome, tokens)
-                works = not outcome.again
-        finally:
-            if tokens:
-                await spiller.hand_back(list(tokens.values()))
-        return works
-
-    async def _settle_spilled(
-        self, spiller: Spiller, outcome: Outcome, tokens: dict[int, SpillToken]
-    ) -> None:
-        """Let go of what an attempt has settled, and take it out of `tokens`."""
-        settled = [entry for entry, _ in (*outcome.sent, *outcome.failed)]
-        for entry, error in outcome.failed:
-            self._lose(entry, str(error))
-        if settled:
-            await spiller.acknowledge(
-                [tokens.pop(id(entry)) for entry in settled],
-                delivered=sum(entry.events for entry, _ in outcome.sent),
-                failed=sum(entry.events for entry, _ in outcome.failed),
-            )
-
     async def _stop(self) -> None:
         """End what runs, keep what can be kept, and tell those who wait."""
-        tasks = [*self._calls, *self._replays]
+        tasks = [*self._calls]
         if self._ticker is not None:
             tasks.append(self._ticker)
         self._ticker = None
@@ -545,33 +382,24 @@ class Flusher:
                     Closed("The producer was closed before SQS acknowledged the message.")
                 )
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._spiller is not None and self._spiller.is_open:
-            await self._keep_the_rest(left)
+        if self._replay is not None and self._spiller is not None and self._spiller.is_open:
+            await self._replay.end()
+            await self._keep_the_rest(self._replay, left)
             await self._spiller.close()
 
-    async def _keep_the_rest(self, left: list[Entry]) -> None:
+    async def _keep_the_rest(self, replay: Replay, left: list[Entry]) -> None:
         for packer in self._packers:
             if records := self._buffer.take(packer.incoming):
                 self._seal(packer, records, due=True)
         for entry in self._buffer.take(self._singles):
             self._lanes.add(entry)
-        self._spill(
+        replay.keep(
             entry
             for entry in (*left, *self._lanes.take_back(self._buffer.buffered, keep=()))
             if entry.envelope_id not in self.acknowledgements
         )
-        if self._spill_task is not None:
-            with suppress(asyncio.CancelledError):
-                await self._spill_task
-
-
-def _events(entries: Iterable[Entry]) -> int:
-    return sum(entry.events for entry in entries)
+        await replay.written()
 
 
 def _groups(entries: Iterable[Entry]) -> set[str | None]:
     return {entry.group_id for entry in entries}
-
-
-def _code(error: ForebayError) -> str:
-    return error.code if isinstance(error, SqsError) else type(error).__name__

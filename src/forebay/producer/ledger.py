@@ -62,7 +62,7 @@ class ProducerLedger(Struct, frozen=True, kw_only=True):
         return sum(self.dropped.values()) + self.failed + self.corrupt
 
 
-class Lost(Struct, frozen=True, kw_only=True):
+class Lost(Struct, kw_only=True):
     """Envelopes that will not arrive: what `on_lost` is told."""
 
     #: A DropReason, FAILED or CORRUPT.
@@ -73,3 +73,10 @@ class Lost(Struct, frozen=True, kw_only=True):
     last_ms: int
     #: What SQS or the disk said, where one of them did.
     error: str = ""
+
+    def add(self, events: int, first_ms: int, last_ms: int, error: str) -> None:
+        """These were lost for the same reason."""
+        self.events += events
+        self.first_ms = min(self.first_ms, first_ms)
+        self.last_ms = max(self.last_ms, last_ms)
+        self.error = error or self.error

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from threading import get_ident
 from types import TracebackType
@@ -18,19 +17,14 @@ from weakref import WeakSet
 from msgspec.json import Encoder
 
 from forebay.client.base import SqsClient
-from forebay.client.plain import MessageAttribute, message_attributes
+from forebay.client.plain import MessageAttribute
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
 from forebay.errors import BufferFull, Closed, SettingsError
-from forebay.messages.envelope import (
-    NOT_JSON,
-    EnvelopeError,
-    check_name,
-    encode_envelope_utf8,
-    envelope_timestamp,
-)
+from forebay.messages.envelope import NOT_JSON
 from forebay.producer.buffer import SMALL_BYTES, Buffer, Incoming
 from forebay.producer.entry import Entry, Refused, check
+from forebay.producer.envelopes import Envelopes
 from forebay.producer.flusher import Flusher, Published
 from forebay.producer.ledger import FAILED, DropReason, Lost, ProducerLedger
 from forebay.producer.losses import LossReport
@@ -45,9 +39,6 @@ __all__ = ["PACKED_TYPES", "Producer", "ProducerOptions", "Published", "producer
 
 #: The types whose envelopes are packed unless others are named.
 PACKED_TYPES = ("usage_log",)
-
-#: How many random bytes begin the envelope ids of one producer; a counter ends them.
-_ID_ENTROPY_BYTES = 10
 
 #: How often `publish` looks for room where it may wait for it, in seconds.
 _ROOM_POLL_S = 0.01
@@ -141,16 +132,14 @@ class Producer:
     def _build(self, settings: ProducerSettings) -> None:
         """Make everything that holds messages or belongs to one process."""
         self.node = self._given_node or f"{platform.node() or 'producer'}-{os.getpid()}"
-        self._id_prefix = f"{self._entropy(_ID_ENTROPY_BYTES).hex()}-"
-        self._id_counter = count()
-        self._timestamp = (0, envelope_timestamp(0))
+        self._envelopes = Envelopes(self.node, self._clock, self._entropy, fifo=self._fifo)
         self._buffer = Buffer(settings.buffer_size, settings.buffer_bytes)
         self._singles: Incoming[Entry] = self._buffer.incoming_singles(settings.batch_size)
         self._packed = {
             name: self._buffer.incoming_records(RECORDS_FIRST) for name in self._packed_types
         }
         packers = [
-            Packer(name, self.node, self._next_id, incoming)
+            Packer(name, self.node, self._envelopes.next_id, incoming)
             for name, incoming in self._packed.items()
         ]
         self._losses = LossReport(self._queue, self._on_lost)
@@ -198,7 +187,7 @@ class Producer:
     def snapshot(self) -> ProducerSnapshot:
         """What there is to measure, at this instant."""
         flusher = self._flusher
-        counts = flusher.counts
+        counts = flusher.attempts.counts
         calls, events = flusher.in_flight
         oldest_ms = flusher.oldest_ms()
         return ProducerSnapshot(
@@ -212,7 +201,7 @@ class Producer:
             calls_answered=counts.calls_answered,
             calls_failed=counts.calls_failed,
             calls_s=counts.calls_ms / 1000,
-            errors=dict(flusher.errors),
+            errors=dict(flusher.attempts.errors),
             messages_delivered=counts.messages_delivered,
             packs=counts.packs,
             packed_bytes=counts.packed_bytes,
@@ -306,12 +295,12 @@ class Producer:
         try:
             incoming = self._packed.get(type)
             if incoming is None or group_id is not None or deduplication_id is not None:
-                entry = self._entry(type, payload, key, group_id, deduplication_id)
+                entry = self._envelopes.entry(type, payload, key, group_id, deduplication_id)
                 return self._accept(self._singles, entry, check(entry, fifo=self._fifo))
             if key is None:
                 record = _encode((self._wall_ms(), payload))
             else:
-                record = self._keyed(payload, key)
+                record = self._envelopes.record(payload, key)
         except Refused as refusal:
             self._refuse(refusal.reason, str(refusal))
             return False
@@ -364,7 +353,9 @@ class Producer:
         if self._loop is None and not self._closed:
             raise Closed("The producer was not started: call start() or use `async with`.")
         try:
-            entry = self._entry(type, payload, key, group_id, deduplication_id, delay_s, attributes)
+            entry = self._envelopes.entry(
+                type, payload, key, group_id, deduplication_id, delay_s, attributes
+            )
             size_bytes = check(entry, fifo=self._fifo)
         except Refused as refusal:
             self._refuse(refusal.reason, str(refusal))
@@ -406,52 +397,6 @@ class Producer:
 
     def _refuse(self, reason: DropReason, error: str = "") -> DropReason:
         return self._buffer.refuse(reason, self._wall_ms(), error)
-
-    def _keyed(self, payload: object, key: str) -> bytes:
-        try:
-            check_name("key", key)
-        except EnvelopeError as error:
-            raise Refused(DropReason.UNENCODABLE, error) from error
-        return _encode((self._wall_ms(), payload, key))
-
-    def _entry(
-        self,
-        type: str,  # noqa: A002
-        payload: object,
-        key: str | None,
-        group_id: str | None,
-        deduplication_id: str | None,
-        delay_s: int | None = None,
-        attributes: Mapping[str, MessageAttribute] | None = None,
-    ) -> Entry:
-        envelope_id = self._next_id()
-        wall_ms = self._wall_ms()
-        timestamp = self._timestamp
-        if timestamp[0] != wall_ms:
-            timestamp = self._timestamp = (wall_ms, envelope_timestamp(wall_ms))
-        try:
-            body = encode_envelope_utf8(
-                envelope_id, type, timestamp[1], self.node, payload, key=key
-            )
-        except EnvelopeError as error:
-            raise Refused(DropReason.UNENCODABLE, error) from error
-        if self._fifo and deduplication_id is None:
-            deduplication_id = envelope_id
-        if attributes is None and delay_s is None:
-            return Entry(envelope_id, body, group_id, deduplication_id, 1, None, wall_ms, wall_ms)
-        return Entry(
-            envelope_id,
-            body,
-            group_id,
-            deduplication_id,
-            first_ms=wall_ms,
-            last_ms=wall_ms,
-            attributes=message_attributes(attributes),
-            delay_s=delay_s,
-        )
-
-    def _next_id(self) -> str:
-        return f"{self._id_prefix}{next(self._id_counter)}"
 
     def _ask_for_dispatch(self) -> None:
         """Have the loop dispatch soon. Any thread may ask."""

@@ -1,0 +1,87 @@
+"""Envelopes and records from what `send` and `publish` are given, with ids of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import count
+
+from msgspec.json import Encoder
+
+from forebay.client.plain import MessageAttribute, message_attributes
+from forebay.clock import Clock
+from forebay.messages.envelope import (
+    EnvelopeError,
+    check_name,
+    encode_envelope_utf8,
+    envelope_timestamp,
+)
+from forebay.producer.entry import Entry, Refused
+from forebay.producer.ledger import DropReason
+
+#: How many random bytes begin the ids of one producer; a counter ends them.
+_ID_ENTROPY_BYTES = 10
+
+_encode = Encoder().encode
+
+
+class Envelopes:
+    """Makes the messages of one producer in one process. Any thread may ask for them."""
+
+    def __init__(
+        self, node: str, clock: Clock, entropy: Callable[[int], bytes], *, fifo: bool
+    ) -> None:
+        self._node = node
+        self._clock = clock
+        self._fifo = fifo
+        self._id_prefix = f"{entropy(_ID_ENTROPY_BYTES).hex()}-"
+        self._id_counter = count()
+        self._timestamp = (0, envelope_timestamp(0))
+
+    def record(self, payload: object, key: str) -> bytes:
+        """The record of a pack with a business key. Raises Refused, and what NOT_JSON names."""
+        try:
+            check_name("key", key)
+        except EnvelopeError as error:
+            raise Refused(DropReason.UNENCODABLE, error) from error
+        return _encode((self._clock.wall_ms(), payload, key))
+
+    def entry(
+        self,
+        type: str,  # noqa: A002
+        payload: object,
+        key: str | None,
+        group_id: str | None,
+        deduplication_id: str | None,
+        delay_s: int | None = None,
+        attributes: Mapping[str, MessageAttribute] | None = None,
+    ) -> Entry:
+        """A message of its own. Raises Refused."""
+        envelope_id = self.next_id()
+        wall_ms = self._clock.wall_ms()
+        timestamp = self._timestamp
+        if timestamp[0] != wall_ms:
+            timestamp = self._timestamp = (wall_ms, envelope_timestamp(wall_ms))
+        try:
+            body = encode_envelope_utf8(
+                envelope_id, type, timestamp[1], self._node, payload, key=key
+            )
+        except EnvelopeError as error:
+            raise Refused(DropReason.UNENCODABLE, error) from error
+        if self._fifo and deduplication_id is None:
+            deduplication_id = envelope_id
+        if attributes is None and delay_s is None:
+            return Entry(envelope_id, body, group_id, deduplication_id, 1, None, wall_ms, wall_ms)
+        return Entry(
+            envelope_id,
+            body,
+            group_id,
+            deduplication_id,
+            first_ms=wall_ms,
+            last_ms=wall_ms,
+            attributes=message_attributes(attributes),
+            delay_s=delay_s,
+        )
+
+    def next_id(self) -> str:
+        """The id of another envelope or pack."""
+        return f"{self._id_prefix}{next(self._id_counter)}"
