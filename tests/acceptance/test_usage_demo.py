@@ -55,14 +55,15 @@ def report(database: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def processes_of(directory: Path) -> list[str]:
-    """The command lines of the processes that have to do with a demo in `directory`."""
+    """The command lines of a demo in `directory` and of all that it started."""
     commands = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
+            environment = (entry / "environ").read_bytes()
             command = (entry / "cmdline").read_text().replace("\0", " ")
         except OSError:
             continue
-        if f"{directory}/forebay-" in command:
+        if str(directory).encode() in environment:
             commands.append(command)
     return commands
 
@@ -118,6 +119,19 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(
     assert "Stopped" in output
     until(lambda: not processes_of(place))
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends orphans for us")
+def test_no_process_outlives_a_demo_that_is_killed(place: Path) -> None:
+    run = demo(place, "--seconds", "20", "--rate", "100")
+    assert run.stdout is not None
+    for line in run.stdout:
+        if "requests a second" in line:
+            break
+    assert len(processes_of(place)) > 6
+    run.kill()
+    run.communicate(timeout=30)
+    until(lambda: not processes_of(place))
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,10 @@ GROUPS = {
         ("serve-demo", "writer", "report", "partitions", "demo"),
         """Log every use of an API without slowing it down, and count it exactly.
 
+        All of it on this machine, with crashes, in half a minute:
+
+            forebay usage demo
+
         An API of simulated prices that does so, on two ports:
 
             forebay usage serve-demo --processes 2
