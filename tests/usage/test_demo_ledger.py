@@ -53,6 +53,9 @@ def test_books_that_balance_say_so_with_their_sql() -> None:
     ):
         assert said in text
     assert "BROKEN" not in text
+    assert "left out" not in text
+    slow = replace(FACTS, load=replace(FACTS.load, left_out=1_234))
+    assert "1,234 requests were left out" in shown(slow)
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,7 @@ class _Demo:
         self._conninfo = conninfo
         self._kills: Counter[str] = Counter()
         self._marks: list[Mark] = []
+        self._load_began_ms = 0
         self._offered = self._delivered = self._rows = 0
 
     async def run(self) -> UsageResult:
@@ -285,6 +286,7 @@ class _Demo:
             f"{settings.rate:g} requests a second on average for {settings.seconds:g} s"
             f" (seed {settings.seed})"
         )
+        self._load_began_ms = self._clock.monotonic_ms()
         await self._crew.start(
             CLIENTS,
             python(
@@ -304,9 +306,9 @@ class _Demo:
         self._audience.say("Every request is answered; the API stops and sends what it still has")
 
     async def _crash(self, name: str, part: float) -> None:
-        """Kill a process once that part of the requests was logged, and start it again."""
-        total = self._settings.rate * self._settings.seconds
-        while self._offered < part * total and self._crew.runs(CLIENTS):
+        """Kill a process once that part of the load is over, and start it again."""
+        due_ms = self._load_began_ms + part * self._settings.seconds * 1000
+        while self._clock.monotonic_ms() < due_ms:
             await self._look()
         await self._crew.kill(name)
         self._kills[name] += 1

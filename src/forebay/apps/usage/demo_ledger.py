@@ -191,4 +191,10 @@ def _measurements(facts: UsageFacts) -> str:
         if packs
         else ""
     )
-    return f"{packed}The whole took {facts.seconds:.1f} s."
+    left_out = (
+        f"This machine answers fewer than were to be asked: {facts.load.left_out:,} requests were"
+        " left out. "
+        if facts.load.left_out
+        else ""
+    )
+    return f"{packed}{left_out}The whole took {facts.seconds:.1f} s."

@@ -33,6 +33,10 @@ _NO_KEY_ONE_IN = 150
 #: Sockets that all clients share.
 _SOCKETS = 64
 
+#: Most requests that wait for their answers. While there are as many nobody asks: an API that is
+#: too slow for the rate is asked less, and not buried.
+_WAITING_MAX = 1_000
+
 #: How long an answer may take, in seconds.
 _TIMEOUT_S = 20.0
 
@@ -73,7 +77,7 @@ def draw(dice: random.Random, *, apis: int, keys: Sequence[str]) -> Iterator[Ask
 
 
 class Clients:
-    """Sends requests on time, whether or not the ones before were answered."""
+    """Sends requests on time, whether or not the ones before were answered, up to _WAITING_MAX."""
 
     def __init__(
         self,
@@ -88,10 +92,11 @@ class Clients:
         self._clock = clock or SystemClock()
         self._answered: Counter[int] = Counter()
         self._unanswered = 0
+        self._waiting = 0
 
     async def ask(self, rate: float, seconds: float) -> LoadReport:
         """Ask for so many seconds, and wait for the last answers."""
-        asked = 0
+        asked = left_out = 0
         started_ms = self._clock.monotonic_ms()
         async with (
             aiohttp.ClientSession(
@@ -104,11 +109,14 @@ class Clients:
             while at_s < seconds:
                 await self._clock.sleep(_MOMENT_S)
                 at_s = min(seconds, (self._clock.monotonic_ms() - started_ms) / 1000)
-                due = requests_by(at_s, rate, seconds)
-                for _ in range(asked, due):
+                due = requests_by(at_s, rate, seconds) - left_out - asked
+                sent = max(0, min(due, _WAITING_MAX - self._waiting))
+                for _ in range(sent):
                     requests.create_task(self._get(session, next(self._asks)))
-                asked = max(asked, due)
-        return LoadReport(asked, dict(self._answered), self._unanswered)
+                self._waiting += sent
+                asked += sent
+                left_out += max(0, due - sent)
+        return LoadReport(asked, dict(self._answered), self._unanswered, left_out)
 
     async def _get(self, session: aiohttp.ClientSession, ask: Ask) -> None:
         headers = {} if ask.key is None else {"X-Api-Key": ask.key}
@@ -120,6 +128,8 @@ class Clients:
         except (aiohttp.ClientError, TimeoutError) as error:
             _log.warning("no answer from %s: %r", url, error)
             self._unanswered += 1
+        finally:
+            self._waiting -= 1
 
 
 def _weights(names: Sequence[str]) -> list[float]:

@@ -14,3 +14,5 @@ class LoadReport(Struct):
     answered: dict[int, int] = field(default_factory=dict)
     #: Requests without an answer.
     unanswered: int = 0
+    #: Requests that the rate would have had too, had the API kept up with it.
+    left_out: int = 0
