@@ -17,7 +17,7 @@ import psycopg
 from psycopg import AsyncConnection, Connection, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import CheckViolation, DeadlockDetected, SerializationFailure
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from forebay.apps.usage import report_queries
 from forebay.apps.usage.admission import Admitted, admit
@@ -56,6 +56,9 @@ _Connection: TypeAlias = Connection[tuple[Any, ...]]
 
 #: How long a call waits for a free connection, in seconds.
 CONNECTION_WAIT_S = 10.0
+
+#: How long a connection may take that only tells why the pool got none, in seconds.
+_ASK_WHY_S = 3
 
 #: What a conninfo has unless it says something else: a server that is gone is noticed.
 _CONNINFO = {
@@ -271,7 +274,16 @@ class PostgresUsageStore:
                     backoff_s(attempt, jitter(os.urandom), base_s=_RETRY_BASE_S, max_s=_RETRY_MAX_S)
                 )
             except psycopg.Error as error:
-                raise _failed(error) from error
+                raise _failed(self._why_not(error)) from error
+
+    def _why_not(self, error: psycopg.Error) -> psycopg.Error:
+        """What a connection fails on: a pool whose wait is over tells its log alone."""
+        if isinstance(error, PoolTimeout) and isinstance(self._pool.conninfo, str):
+            try:
+                psycopg.connect(self._pool.conninfo, connect_timeout=_ASK_WHY_S).close()
+            except psycopg.Error as reason:
+                return reason
+        return error
 
 
 def _prepare(connection: _Connection) -> None:
