@@ -120,6 +120,17 @@ def test_a_small_file_cut_off_anywhere(file: str) -> None:
         assert found in (WAITING, WAITING | {"r1"})
 
 
+def test_a_torn_append_whose_header_is_whole_is_counted() -> None:
+    disk = Disk()
+    opened(disk).append(records(0, 3))
+    (path,) = segments(disk)
+    data = bytes(disk.entries[path].data)
+    # Before the last record's end, and before the mark behind it: nothing else tells of it.
+    spill = opened(with_file(disk, path, data[: -HEADER_BYTES - 20]))
+    assert read_all(spill) == records(0, 2)
+    assert (spill.account.appended, spill.account.corrupt) == (9, 3)
+
+
 def test_noise_in_the_place_of_any_stretch() -> None:
     disk = spilled(count=20)
     path = segments(disk)[0]

@@ -225,7 +225,9 @@ def test_marks_whose_sync_failed_are_written_anew(seed: int) -> None:
     disk.fault = None
     crashed = opened(disk.crashed(Random(seed)))
     assert crashed.account.corrupt == 0
+    disk.steps.clear()
     spill.acknowledge(token for token, _ in taken[10:11])
+    assert "rename marks.new" in disk.steps, "the old file is not trusted"
     assert len([path for path in disk.entries if path.suffix == ".spill"]) < segments
     crashed = opened(disk.crashed(Random(seed)))
     assert read_all(crashed) == records(11, 30)
@@ -243,6 +245,34 @@ def test_a_failed_append_does_not_come_back_when_it_cannot_be_cut_off_either() -
     spill.append(records(4, 5))
     assert read_all(spill) == [*records(0, 2), record(4)]
     assert read_all(opened(disk.killed())) == [*records(0, 2), record(4)]
+
+
+def test_a_failed_append_is_cut_off() -> None:
+    disk = Disk()
+    spill = opened(disk)
+    spill.append(records(0, 2))
+    failures = iter([errno.EIO])
+    disk.fault = lambda name, path: next(failures, None) if name == "sync" else None
+    with pytest.raises(SpillError):
+        spill.append(records(2, 4))
+    assert read_all(opened(disk.killed())) == records(0, 2)
+
+
+def test_the_segment_that_makes_a_failed_append_void_stays_as_long_as_it_must() -> None:
+    disk = Disk()
+    spill = opened(disk)
+    spill.append(records(0, 2))
+    disk.fault = always(errno.EIO, "sync", "truncate")
+    with pytest.raises(SpillError):
+        spill.append(records(2, 5))
+    disk.fault = always(errno.EIO, "truncate")
+    spill.append([record(5)])
+    spill.acknowledge([spill.read(1_000)[-1][0]])
+    spill.close()
+    disk.fault = None
+    again = opened(disk.killed())
+    assert again.account.appended == 9
+    assert read_all(again) == records(0, 2)
 
 
 def test_what_fails_after_a_part_was_written_is_said_and_the_part_stays() -> None:
@@ -286,6 +316,18 @@ def test_a_full_disk_does_not_stop_acknowledgements() -> None:
     again = opened(disk)
     assert again.account.acknowledged == 180, "opening it needs no room either"
     again.close()
+
+
+def test_a_full_disk_lets_hundreds_of_acknowledgements_through() -> None:
+    disk = Disk()
+    spill = opened(disk, SpillLimits(bytes_max=10**6, segment_bytes=10**5))
+    spill.append(records(0, 400, size=10))
+    disk.fault = always(errno.ENOSPC, "create")
+    for _ in range(400):
+        ((token, _),) = spill.read(1)
+        spill.acknowledge([token])
+    disk.fault = None
+    assert opened(disk.killed()).account.acknowledged == 1_200
 
 
 def test_acknowledging_after_a_restart_on_a_full_disk() -> None:
