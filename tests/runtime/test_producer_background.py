@@ -8,18 +8,20 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from forebay.client.base import SqsClient
-from forebay.errors import Closed, ForebayError, ServiceUnreachable, SettingsError
+from forebay.errors import Closed, ForebayError, ServiceUnreachable, SettingsError, StoreError
+from forebay.parameters.address import open_store
 from forebay.producer.background import BackgroundProducer
 from forebay.producer.ledger import Lost
 from forebay.producer.loop_thread import LoopThread, start_daemon_thread
 from forebay.producer.settings import ProducerSettings
 from forebay.protocol.errors import ACCESS_DENIED, SqsError
+from forebay.tunables import SCHEMA, following
 from tests.runtime.producer_queue import (
     STANDARD,
     Sqs,
@@ -288,6 +290,40 @@ def test_a_thread_stands_still_until_all_who_held_it_have_released_it() -> None:
     thread.release()
     assert answer.result(10) == 3
     thread.end(three).result()
+
+
+def test_it_follows_parameters_in_its_own_loop(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'parameters.db'}"
+
+    async def set_to(flush_ms: int) -> None:
+        store = open_store(url, SCHEMA)
+        await store.set({"sqs_flush_ms": flush_ms}, by="test")
+        await store.close()
+
+    asyncio.run(set_to(2_000))
+    with BackgroundProducer(
+        STANDARD,
+        client_factory=Sqs,
+        beside=lambda it: following(url, producer=it, poll_s=0.05),
+    ) as it:
+        it.send("click", 1)
+        while it.settings.flush_ms != 2_000:
+            pass
+        asyncio.run(set_to(300))
+        while it.settings.flush_ms != 300:
+            pass
+    assert threads() == set()
+
+
+def test_what_fails_beside_it_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def fails(it: BackgroundProducer) -> AbstractAsyncContextManager[None]:
+        raise StoreError("The database is away.")
+
+    with BackgroundProducer(STANDARD, client_factory=Sqs, beside=fails) as it:
+        assert it.publish("order", 1).message_id
+        assert it.send("click", 1)
+    assert account(it.ledger) == (2, 2, 0, 0, 0)
+    assert "it sends without it" in caplog.text
 
 
 def test_it_cannot_be_handed_to_another_process() -> None:

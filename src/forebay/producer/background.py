@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from threading import RLock, local
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, Unpack
@@ -62,12 +63,15 @@ class BackgroundProducer:
         endpoint_url: str | None = None,
         client_factory: Callable[[], SqsClient] | None = None,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
+        beside: Callable[[BackgroundProducer], AbstractAsyncContextManager[object]] | None = None,
         start_thread: StartThread = start_daemon_thread,
         **options: Unpack[ProducerOptions],
     ) -> None:
         """`client_factory` is called in the thread, and its client is closed there; without one it
         is an HttpSqsClient for `endpoint_url`. `options` are the Producer's, whose `on_lost` is
         called in the thread, too: it holds up what is sent, and must not wait for this producer.
+        `beside` makes what is entered in the loop while this producer sends, such as what changes
+        its settings: `lambda it: following(url, producer=it)`, of forebay.tunables.
 
         Raises SettingsError when `endpoint_url` is no URL, and what Producer raises.
         """
@@ -77,6 +81,7 @@ class BackgroundProducer:
         self._queue = queue
         self._options = options
         self._close_timeout_s = close_timeout_s
+        self._beside = beside
         self._start_thread = start_thread
         self._closed = False
         self._make()
@@ -222,7 +227,19 @@ class BackgroundProducer:
                 # So that `send` says False, and what it took is counted.
                 await self._producer.close(0)
                 raise
+            companion = asyncio.create_task(self._accompany())
+            stack.push_async_callback(_ended, companion)
             yield
+
+    async def _accompany(self) -> None:
+        """Have what is beside, until this is cancelled. Its failure stops nothing."""
+        if self._beside is None:
+            return
+        try:
+            async with self._beside(self):
+                await asyncio.get_running_loop().create_future()
+        except Exception:
+            _log.exception("What is beside a BackgroundProducer failed; it sends without it")
 
     def _begin(self) -> None:
         """Have the thread. Where none can be had, what is sent waits for the next call."""
@@ -283,6 +300,11 @@ class BackgroundProducer:
                 timeout_s + _GRACE_S,
                 self.ledger,
             )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 #: All that are left, to be closed at the end and made anew in a forked child.

@@ -131,7 +131,7 @@ class LoopThread:
                 await self._over
         except Exception as error:
             if self._entered.done():
-                _log.exception("A BackgroundProducer could not let go of its client")
+                _log.exception("A BackgroundProducer did not end as it should")
                 return
             self._entered.set_exception(error)
             self._entered.exception()  # It is in the log, also when nobody asks.
