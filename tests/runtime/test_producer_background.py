@@ -199,6 +199,13 @@ def test_a_spill_directory_that_cannot_be_used_is_told_and_counted(
     assert "could not begin; it sends nothing" in caplog.text
 
 
+def test_no_thread_is_left_of_one_with_a_spill(tmp_path: Path) -> None:
+    it = BackgroundProducer(STANDARD, client_factory=lambda: Sqs(says_nothing), spill=tmp_path)
+    assert it.send("click", 1)
+    assert it.close(0).spilled == 1
+    assert threads() == set()
+
+
 def test_on_lost_is_called_in_the_thread_and_must_not_wait_for_it() -> None:
     told: list[tuple[str, int, str]] = []
 

@@ -219,6 +219,7 @@ class BackgroundProducer:
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.callback(self._disk.shutdown)
             try:
                 self._client = self._client_factory()
                 stack.push_async_callback(self._client.close)

@@ -66,6 +66,7 @@ class LoopThread:
                 _log.exception("The thread of a BackgroundProducer goes on after an error")
         self._loop.run_until_complete(_cancel_the_others())
         self._loop.close()
+        self._executor.shutdown()
         self._thread_id = None
         self.ended.set()
 
