@@ -59,8 +59,8 @@ async def test_a_report_counts_every_row_in_every_view(store: UsageStore) -> Non
     assert sum(key.events for key in report.keys) == len(logs)
     assert report.step_ms == 250
     assert len(report.moments) == 80
-    assert sum(tier.rows for each in report.moments for tier in each.tiers) == len(logs)
-    assert {sum(tier.rows for tier in each.tiers) for each in report.moments} == {25}
+    assert sum(tier.rows for each in report.moments for tier in each.groups) == len(logs)
+    assert {sum(tier.rows for tier in each.groups) for each in report.moments} == {25}
     slowest = {group.name: group.max_us for group in report.groups[By.CACHE_TIER]}
     assert slowest == {
         tier: max(log.response_time_us for log in logs if log.cache_tier == tier) for tier in TIERS
@@ -77,8 +77,17 @@ async def test_a_report_is_of_the_time_that_was_asked_for(store: UsageStore) -> 
     )
     report = await gather_report(store, Span(NOON_MS, NOON_MS + 5_000))
     assert report.rows == 3
-    assert sum(tier.rows for each in report.moments for tier in each.tiers) == 3
+    assert sum(tier.rows for each in report.moments for tier in each.groups) == 3
     assert report.totals.rows == 5
+
+
+async def test_steps_without_any_use_are_shown_as_such(store: UsageStore) -> None:
+    await store.write(
+        [pack("one", LOG, at_ms=NOON_MS), pack("two", LOG, LOG, at_ms=NOON_MS + 1_000)]
+    )
+    report = await gather_report(store, DAY)
+    assert report.step_ms == 250
+    assert [sum(tier.rows for tier in each.groups) for each in report.moments] == [1, 0, 0, 0, 2]
 
 
 async def test_without_any_use_a_report_says_so(store: UsageStore) -> None:

@@ -75,3 +75,30 @@ async def test_a_store_without_rows_has_reports(store: UsageStore) -> None:
     assert await store.latencies(By.SOURCE) == []
     assert await store.rates(1_000) == []
     assert await store.usage() == []
+
+
+async def test_latencies_over_time_are_those_of_each_step(store: UsageStore) -> None:
+    draw = random.Random(7)
+    times: dict[tuple[int, str], list[int]] = {
+        (step, tier): [] for step in (0, 2) for tier in ("L1_MEMORY", "ORIGIN")
+    }
+    for step, tier in times:
+        times[step, tier] = [round(draw.lognormvariate(4, 1)) for _ in range(100 + 10 * step)]
+    await store.write(
+        [
+            pack(
+                f"{step}{tier}",
+                *(replace(LOG, cache_tier=tier, response_time_us=us) for us in measured),
+                times=[NOON_MS + 1_000 * step + place % 1_000 for place in range(len(measured))],
+            )
+            for (step, tier), measured in times.items()
+        ]
+    )
+    moments = await store.latencies_over_time(By.CACHE_TIER, 1_000)
+    assert [moment.at_ms for moment in moments] == [NOON_MS, NOON_MS + 2_000]
+    for moment in moments:
+        span = Span(moment.at_ms, moment.at_ms + 1_000)
+        assert moment.groups == await store.latencies(By.CACHE_TIER, span)
+    assert await store.latencies_over_time(By.CACHE_TIER, 1_000, Span(0, 1)) == []
+    with pytest.raises(SettingsError, match="step_ms is 0"):
+        await store.latencies_over_time(By.CACHE_TIER, 0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from forebay.apps.usage.retention import Span
-from forebay.apps.usage.store import By, KeyUsage, Latencies, Totals, UsageStore
+from forebay.apps.usage.store import By, KeyUsage, Latencies, Moment, Totals, UsageStore
 
 #: Groups that are shown, those with most usage logs.
 GROUPS_MAX = 20
@@ -16,7 +18,7 @@ _PARTS = 1_000
 #: Shortest part, in milliseconds.
 _PART_MS_MIN = 250
 
-#: Most moments of a report. Each is asked for, and all of them together read the span once more.
+#: Most moments of a report.
 _MOMENTS_MAX = 80
 
 #: How far moments may be apart, in milliseconds: what people find on a clock.
@@ -24,13 +26,6 @@ _STEPS_MS = (
     *(250, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000),
     *(900_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 43_200_000, 86_400_000),
 )
-
-
-class Moment(Struct, frozen=True):
-    """The usage logs that were made in the step that begins at `at_ms`, by cache tier."""
-
-    at_ms: int
-    tiers: list[Latencies]
 
 
 class UsageReport(Struct, frozen=True, kw_only=True):
@@ -47,6 +42,7 @@ class UsageReport(Struct, frozen=True, kw_only=True):
     #: By what usage logs were grouped, and the groups with most of them.
     groups: dict[By, list[Latencies]]
     step_ms: int
+    #: The cache tiers in each step.
     moments: list[Moment]
 
 
@@ -61,14 +57,19 @@ async def gather_report(store: UsageStore, span: Span) -> UsageReport:
         keys=await store.usage(limit=GROUPS_MAX),
         groups={by: await store.latencies(by, span, limit=GROUPS_MAX) for by in By},
         step_ms=step_ms,
-        moments=[
-            Moment(
-                at_ms,
-                await store.latencies(By.CACHE_TIER, Span(at_ms, min(span.to_ms, at_ms + step_ms))),
-            )
-            for at_ms in range(span.from_ms, span.to_ms if rows else span.from_ms, step_ms)
-        ],
+        moments=_without_gaps(
+            await store.latencies_over_time(By.CACHE_TIER, step_ms, span), step_ms
+        ),
     )
+
+
+def _without_gaps(moments: Sequence[Moment], step_ms: int) -> list[Moment]:
+    """With an empty moment for each step between them that has no usage logs."""
+    if not moments:
+        return []
+    found = {moment.at_ms: moment for moment in moments}
+    steps = range(moments[0].at_ms, moments[-1].at_ms + 1, step_ms)
+    return [found.get(at_ms) or Moment(at_ms, []) for at_ms in steps]
 
 
 async def _inhabited(store: UsageStore, span: Span) -> tuple[Span, int]:

@@ -55,7 +55,7 @@ def _summary(report: UsageReport) -> str:
 
 def _charts(report: UsageReport, marks: Sequence[Mark]) -> Iterable[Chart]:
     tiers = [group.name for group in report.groups[By.CACHE_TIER][:_TIERS_DRAWN_MAX]]
-    moments = [{tier.name: tier for tier in moment.tiers} for moment in report.moments]
+    moments = [{tier.name: tier for tier in moment.groups} for moment in report.moments]
     step_s = report.step_ms / 1000
     marks_text = "vertical: " + ", ".join(mark.text for mark in marks) if marks else ""
 

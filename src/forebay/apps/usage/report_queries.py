@@ -7,11 +7,13 @@ time first, and only those of the largest groups: nothing as long as the table i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from forebay.apps.usage.event_table import EventTable
 from forebay.apps.usage.retention import Span
-from forebay.apps.usage.store import By, KeyUsage, Latencies, Rate, Totals
+from forebay.apps.usage.store import By, KeyUsage, Latencies, Moment, Rate, Totals
 from forebay.errors import SettingsError
 
 Query = tuple[str, dict[str, object]]
@@ -23,6 +25,15 @@ USAGE = (
     "SELECT api_key_id, sum(events), max(last_ms) FROM current_usage"
     " GROUP BY api_key_id ORDER BY 2 DESC, 1 LIMIT :limit"
 )
+
+
+#: Of ranked response times: how many rows, and the figures of Latencies.
+_PERCENTILES = """max(total),
+            min(CASE WHEN rank * 2 >= total THEN us END),
+            min(CASE WHEN rank * 10 >= total * 9 THEN us END),
+            min(CASE WHEN rank * 100 >= total * 99 THEN us END),
+            min(CASE WHEN rank * 1000 >= total * 999 THEN us END),
+            max(us)"""
 
 
 def totals_query(tables: Iterable[EventTable]) -> str:
@@ -56,21 +67,36 @@ def latencies_query(by: By, span: Span | None, limit: int) -> Query:
                 sum(n) OVER (PARTITION BY name) AS total
             FROM counted
         )
-        SELECT name, max(total),
-            min(CASE WHEN rank * 2 >= total THEN us END),
-            min(CASE WHEN rank * 10 >= total * 9 THEN us END),
-            min(CASE WHEN rank * 100 >= total * 99 THEN us END),
-            min(CASE WHEN rank * 1000 >= total * 999 THEN us END),
-            max(us)
+        SELECT name, {_PERCENTILES}
         FROM ranked GROUP BY name ORDER BY 2 DESC, 1
         """  # noqa: S608 - the name is one of an enumeration
     return text, {"from_ms": span.from_ms, "to_ms": span.to_ms, "limit": limit}
 
 
+def latencies_over_time_query(by: By, step_ms: int, span: Span | None) -> Query:
+    """All steps in one reading of the rows. Raises SettingsError for a step that is none."""
+    _check_step(step_ms)
+    span = span or ALWAYS
+    text = f"""
+        WITH counted AS (
+            SELECT at_ms / :step_ms * :step_ms AS step, {by} AS name, response_time_us AS us,
+                count(*) AS n
+            FROM usage_logs WHERE at_ms >= :from_ms AND at_ms < :to_ms GROUP BY 1, 2, 3
+        ), ranked AS (
+            SELECT step, name, us,
+                sum(n) OVER (PARTITION BY step, name ORDER BY us) AS rank,
+                sum(n) OVER (PARTITION BY step, name) AS total
+            FROM counted
+        )
+        SELECT step, name, {_PERCENTILES}
+        FROM ranked GROUP BY step, name ORDER BY step, 3 DESC, name
+        """  # noqa: S608 - the name is one of an enumeration
+    return text, {"step_ms": step_ms, "from_ms": span.from_ms, "to_ms": span.to_ms}
+
+
 def rates_query(step_ms: int, span: Span | None) -> Query:
     """Raises SettingsError for a step that is none."""
-    if step_ms < 1:
-        raise SettingsError(f"step_ms is {step_ms}; it must be 1 or more.")
+    _check_step(step_ms)
     span = span or ALWAYS
     return (
         "SELECT at_ms / :step_ms * :step_ms, count(*) FROM usage_logs"
@@ -89,6 +115,18 @@ def as_usage(rows: Iterable[Sequence[Any]]) -> list[KeyUsage]:
 
 def as_latencies(rows: Iterable[Sequence[Any]]) -> list[Latencies]:
     return [Latencies(name, *map(int, numbers)) for name, *numbers in rows]
+
+
+def as_moments(rows: Iterable[Sequence[Any]]) -> list[Moment]:
+    return [
+        Moment(at_ms, as_latencies(row[1:] for row in step))
+        for at_ms, step in groupby(rows, key=itemgetter(0))
+    ]
+
+
+def _check_step(step_ms: int) -> None:
+    if step_ms < 1:
+        raise SettingsError(f"step_ms is {step_ms}; it must be 1 or more.")
 
 
 def as_rates(rows: Iterable[Sequence[Any]]) -> list[Rate]:

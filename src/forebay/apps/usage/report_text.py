@@ -44,7 +44,8 @@ def _groups(report: UsageReport, by: By) -> Table:
 
 def _rate(report: UsageReport) -> Text:
     rates = [
-        sum(tier.rows for tier in moment.tiers) * 1000 / report.step_ms for moment in report.moments
+        sum(tier.rows for tier in moment.groups) * 1000 / report.step_ms
+        for moment in report.moments
     ]
     top = max(rates)
     bars = "".join(" ▁▂▃▄▅▆▇█"[-(-8 * int(rate) // max(1, int(top)))] for rate in rates)

@@ -87,6 +87,14 @@ class Latencies(Struct, frozen=True):
     max_us: int
 
 
+class Moment(Struct, frozen=True):
+    """The response times of the groups that have usage logs in the step that begins at `at_ms`."""
+
+    at_ms: int
+    #: Most usage logs first.
+    groups: list[Latencies]
+
+
 class Rate(Struct, frozen=True):
     """How many usage logs were made in the step that begins at `at_ms`."""
 
@@ -142,6 +150,15 @@ class UsageStore(Protocol):
         self, by: By, span: Span | None = None, *, limit: int = 100
     ) -> list[Latencies]:
         """Counts and latencies of the groups with most usage logs, most first."""
+        ...
+
+    async def latencies_over_time(
+        self, by: By, step_ms: int, span: Span | None = None
+    ) -> list[Moment]:
+        """Counts and latencies of all groups in each step of time that has any usage logs.
+
+        For what has few groups: those of a step are as many as there are.
+        """
         ...
 
     async def rates(self, step_ms: int, span: Span | None = None) -> list[Rate]:

@@ -36,6 +36,7 @@ from forebay.apps.usage.store import (
     KeyUsage,
     Latencies,
     Maintained,
+    Moment,
     PackRefused,
     Partition,
     Rate,
@@ -225,6 +226,12 @@ class PostgresUsageStore:
     ) -> list[Latencies]:
         query = report_queries.latencies_query(by, span, limit)
         return report_queries.as_latencies(await self._rows(query))
+
+    async def latencies_over_time(
+        self, by: By, step_ms: int, span: Span | None = None
+    ) -> list[Moment]:
+        query = report_queries.latencies_over_time_query(by, step_ms, span)
+        return report_queries.as_moments(await self._rows(query))
 
     async def rates(self, step_ms: int, span: Span | None = None) -> list[Rate]:
         return report_queries.as_rates(await self._rows(report_queries.rates_query(step_ms, span)))

@@ -19,6 +19,7 @@ from forebay.apps.usage.store import (
     KeyUsage,
     Latencies,
     Maintained,
+    Moment,
     Partition,
     Rate,
     Totals,
@@ -131,6 +132,12 @@ class SqliteUsageStore:
     ) -> list[Latencies]:
         query = report_queries.latencies_query(by, span, limit)
         return report_queries.as_latencies(await self._rows(*query))
+
+    async def latencies_over_time(
+        self, by: By, step_ms: int, span: Span | None = None
+    ) -> list[Moment]:
+        query = report_queries.latencies_over_time_query(by, step_ms, span)
+        return report_queries.as_moments(await self._rows(*query))
 
     async def rates(self, step_ms: int, span: Span | None = None) -> list[Rate]:
         query = report_queries.rates_query(step_ms, span)
