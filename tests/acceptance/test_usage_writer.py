@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
+from uuid import uuid4
 
 import apsw
 import msgspec
@@ -66,7 +67,8 @@ class Database:
 
 @pytest.fixture
 def database(postgres_conninfo: str) -> Iterator[Database]:
-    name = "usage_writer_outage"
+    # A writer that a failing test has left behind must not find the next test's database.
+    name = f"usage_writer_{uuid4().hex}"
     with psycopg.connect(postgres_conninfo, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}".encode())
         place = psycopg.conninfo.make_conninfo(postgres_conninfo, dbname=name)

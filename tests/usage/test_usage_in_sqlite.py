@@ -33,7 +33,7 @@ async def test_a_transaction_that_fails_at_its_end_leaves_nothing(tmp_path: Path
         await store.write(packs)
     assert await store.totals() == Totals(0, 0, 0, 0)
     sqlite_sql(path)("DROP TRIGGER failing")
-    assert await store.write(packs) == Written(2, 1, 2, 0)
+    assert await store.write(packs) == Written(2, 1, 2, 0, {"too old": 1})
     assert await store.totals() == Totals(2, 2, 1, 1)
     await store.close()
 

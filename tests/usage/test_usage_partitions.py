@@ -74,7 +74,8 @@ async def test_a_day_that_nobody_made_is_made_by_its_first_event(
 
 async def test_a_time_far_away_makes_no_partition(store: UsageStore) -> None:
     times = [0, 253_370_764_800_000, NOON_MS]
-    assert await store.write([pack("p1", LOG, LOG, LOG, times=times)]) == Written(1, 2, 1, 0)
+    written = await store.write([pack("p1", LOG, LOG, LOG, times=times)])
+    assert written == Written(1, 2, 1, 0, {"too old": 1, "in the future": 1})
     assert {(each.table, each.span.from_ms) for each in await store.partitions()} == {
         ("usage_logs", TODAY_MS),
         ("usage_rejects", TODAY_MS),

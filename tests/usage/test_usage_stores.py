@@ -123,7 +123,8 @@ async def test_a_row_that_cannot_be_written_is_a_reject_and_the_others_are_rows(
     else:
         bad, index, rows = pack("p1", payload, at_ms=at_ms, sealed=False, key="order-7"), 0, 0
     other = pack("p2", LOG)
-    assert await store.write([bad, other]) == Written(rows + 1, 1, 2, 0)
+    kind = reason.partition(":")[0] if reason.startswith(("too old", "in the")) else "does not fit"
+    assert await store.write([bad, other]) == Written(rows + 1, 1, 2, 0, {kind: 1})
     assert await store.write([bad, other]) == Written(0, 0, 0, 2)
     ((rejected_ms, name, record_index, node, said, json),) = sql(
         "SELECT rejected_ms, message_id, record_index, node, reason, json FROM usage_rejects"
@@ -147,8 +148,9 @@ async def test_what_the_worker_could_not_decode_is_a_reject(store: UsageStore, s
         BadRecord(2, None, b'"\xff"', "no record"),
         BadRecord(3, 2**70, b"[]", "no record"),
     ]
-    assert await store.write([pack("p1", LOG, bad=bad)]) == Written(1, 3, 1, 0)
-    assert await store.write([pack("p2", bad=bad[:1], sealed=False)]) == Written(0, 1, 1, 0)
+    assert await store.write([pack("p1", LOG, bad=bad)]) == Written(1, 3, 1, 0, {"does not fit": 3})
+    again = pack("p2", bad=bad[:1], sealed=False)
+    assert await store.write([again]) == Written(0, 1, 1, 0, {"does not fit": 1})
     assert sql(
         "SELECT message_id, record_index, type, at_ms, reason, json FROM usage_rejects"
         " ORDER BY message_id, record_index"
@@ -229,7 +231,8 @@ async def test_a_type_without_a_table_is_refused_and_nothing_is_written(
 async def test_a_type_without_a_table_may_have_rejects(store: UsageStore, sql: Sql) -> None:
     unknown = pack("p2", bad=[BadRecord(0, NOON_MS, b"[1,{}]", "unknown type")])
     unknown.type = "heartbeat"
-    assert await store.write([pack("p1", LOG), unknown]) == Written(1, 1, 2, 0)
+    reasons = {"unknown type": 1}
+    assert await store.write([pack("p1", LOG), unknown]) == Written(1, 1, 2, 0, reasons)
     assert await store.write([unknown]) == Written(0, 0, 0, 1)
     assert sql("SELECT message_id, type, json FROM usage_rejects") == [
         ("p2", "heartbeat", "[1,{}]")
@@ -241,4 +244,4 @@ async def test_what_is_taken_in_goes_with_the_clock(store: UsageStore, clock: Ma
     clock.advance(33 * DAY_MS)
     assert (await store.write([pack("p2", LOG)])).rows == 1
     clock.advance(2 * DAY_MS)
-    assert await store.write([pack("p3", LOG)]) == Written(0, 1, 1, 0)
+    assert await store.write([pack("p3", LOG)]) == Written(0, 1, 1, 0, {"too old": 1})

@@ -74,6 +74,14 @@ def counts(writer: UsageWriter, type_name: str = USAGE_LOG_TYPE) -> dict[str, in
     }
 
 
+def reasons(writer: UsageWriter) -> dict[tuple[str, str], int]:
+    return {
+        (count.labels["type"], count.labels["reason"]): count.value
+        for count in writer.counts()
+        if "reason" in count.labels
+    }
+
+
 async def test_a_batch_of_packs_and_envelopes_is_one_transaction(
     router: Router, writer: UsageWriter, store: UsageStore
 ) -> None:
@@ -87,12 +95,13 @@ async def test_a_batch_of_packs_and_envelopes_is_one_transaction(
     assert await store.totals() == Totals(rows=4, counted=4, rejects=1, packs=2)
     assert counts(writer) == {
         "rows": 4,
-        "rejects": 1,
         "packs": 3,
         "repeated_packs": 1,
+        "rejects": 1,
         "transactions": 1,
         "refused_packs": 0,
     }
+    assert reasons(writer) == {(USAGE_LOG_TYPE, "does not fit"): 1}
 
 
 async def test_the_handlers_gather_as_document_000_says(router: Router) -> None:
@@ -144,7 +153,7 @@ async def test_a_type_without_a_table_is_kept_as_it_came(
     assert all(row[2].startswith("unknown type: no table for") for row in rows)
     assert '{"beat":1}' in rows[0][3]
     assert rows[1][3] == f'[{NOON_MS},{{"beat":2}}]'
-    assert counts(writer, "(unknown)")["rejects"] == 4
+    assert reasons(writer) == {("(unknown)", "unknown type"): 4}
     assert counts(writer, "(unknown)")["repeated_packs"] == 3
     # A metric has no label that senders choose.
     assert {count.labels["type"] for count in writer.counts() if count.labels} == {"(unknown)"}
@@ -199,6 +208,7 @@ async def test_a_pack_that_the_database_refuses_holds_up_no_other(
         ("poison", index, "refused: PostgreSQL does not take it: too odd.") for index in range(2)
     ]
     assert counts(writer)["refused_packs"] == 1
+    assert reasons(writer) == {(USAGE_LOG_TYPE, "refused"): 2}
     assert len(refusing.calls) <= 12
     assert len(caplog.records) == 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -18,6 +18,11 @@ from forebay.worker.packs import BadRecord, Pack, Record
 
 #: What a whole number may be in both databases.
 _WHOLE_MIN, _WHOLE_MAX = -(2**63), 2**63 - 1
+
+
+#: What the reason of a reject may begin with, up to a colon. The others say what does not fit.
+REASONS = ("too old", "in the future", "unknown type", "refused")
+_UNFIT = "does not fit"
 
 
 class Reject(Struct, frozen=True):
@@ -113,6 +118,12 @@ def admit(pack: Pack[Any], table: EventTable, taken_in: Span) -> Admitted:
         usage=_usage(rows, keys),
         days=_days(rows),
     )
+
+
+def kinds_of(rejects: Iterable[Reject]) -> dict[str, int]:
+    """How many there are for each kind of reason: what does not differ from event to event."""
+    kinds = (reject.reason.partition(":")[0] for reject in rejects)
+    return dict(Counter(kind if kind in REASONS else _UNFIT for kind in kinds))
 
 
 def _rows(records: Sequence[Record[Any]]) -> list[Row]:

@@ -32,6 +32,8 @@ class Written(Struct, frozen=True):
     packs: int = 0
     #: Packs and envelopes that were there already: nothing of them was written again.
     repeated: int = 0
+    #: How many of `rejects` there are for each kind of reason.
+    reasons: dict[str, int] = {}
 
 
 class Maintained(Struct, frozen=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Protocol, TypeAlias
 
-from msgspec import Meta, MsgspecError, Raw, Struct
+from msgspec import Meta, MsgspecError, Raw, Struct, field
 from msgspec.json import Decoder, Encoder
 
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable
@@ -60,15 +61,16 @@ class _Tally(Struct):
     """What was written of one type."""
 
     rows: int = 0
-    rejects: int = 0
     packs: int = 0
     repeated: int = 0
+    #: Rejects by the kind of their reason.
+    rejects: Counter[str] = field(default_factory=Counter)
 
     def add(self, written: Written) -> None:
         self.rows += written.rows
-        self.rejects += written.rejects
         self.packs += written.packs
         self.repeated += written.repeated
+        self.rejects.update(written.reasons)
 
 
 class UsageWriter:
@@ -112,6 +114,16 @@ class UsageWriter:
                 Count(f"usage_{name}", text, getattr(tally, field), {"type": type_name})
                 for name, text, field in _COUNTED
                 for type_name, tally in self._tallies.items()
+            ),
+            *(
+                Count(
+                    "usage_rejects",
+                    "Events written to usage_rejects",
+                    number,
+                    {"type": type_name, "reason": reason},
+                )
+                for type_name, tally in self._tallies.items()
+                for reason, number in tally.rejects.items()
             ),
             Count("usage_transactions", "Transactions that were committed", self._transactions),
             Count(
@@ -161,7 +173,6 @@ class UsageWriter:
 #: What is counted of each type: name, text and field of _Tally.
 _COUNTED = (
     ("rows", "Events written to their tables", "rows"),
-    ("rejects", "Events written to usage_rejects", "rejects"),
     ("packs", "Packs and plain envelopes that were new", "packs"),
     ("repeated_packs", "Packs and plain envelopes that were there already", "repeated"),
 )

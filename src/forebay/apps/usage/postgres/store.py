@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
+from msgspec.structs import replace
 from psycopg import AsyncConnection, Connection, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import CheckViolation, DeadlockDetected, SerializationFailure
@@ -180,7 +181,7 @@ class PostgresUsageStore:
             admitted = list(by_id.values())
             written = self._whole(lambda connection: self._write(connection, admitted, now_ms))
             again = len(packs) - len(admitted)
-            return Written(written.rows, written.rejects, written.packs, written.repeated + again)
+            return replace(written, repeated=written.repeated + again)
 
         return await self._in_thread(write)
 

@@ -17,7 +17,7 @@ from psycopg import Connection
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from forebay.apps.usage.admission import Admitted, UsageByKey, add_usage
+from forebay.apps.usage.admission import Admitted, UsageByKey, add_usage, kinds_of
 from forebay.apps.usage.event_table import EventTable
 from forebay.apps.usage.retention import day_name
 from forebay.apps.usage.store import Written
@@ -98,6 +98,7 @@ def write_packs(connection: Connection[Any], admitted: Sequence[Admitted], now_m
             rejects=len(rejects),
             packs=len(new),
             repeated=len(admitted) - len(new),
+            reasons=kinds_of(rejects),
         )
 
 

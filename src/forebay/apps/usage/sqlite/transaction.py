@@ -8,7 +8,7 @@ from functools import lru_cache
 import apsw
 from msgspec.structs import astuple
 
-from forebay.apps.usage.admission import Admitted, Reject, UsageByKey, add_usage
+from forebay.apps.usage.admission import Admitted, Reject, UsageByKey, add_usage, kinds_of
 from forebay.apps.usage.event_table import EventTable
 from forebay.apps.usage.retention import day_name
 from forebay.apps.usage.store import Written
@@ -37,7 +37,8 @@ _COUNT = (
 
 def write_packs(connection: apsw.Connection, admitted: Sequence[Admitted], now_ms: int) -> Written:
     """Write those that are new."""
-    rows = rejects = packs = 0
+    rows = packs = 0
+    rejects: list[Reject] = []
     usage: UsageByKey = {}
     for pack in admitted:
         number = None
@@ -61,12 +62,12 @@ def write_packs(connection: apsw.Connection, admitted: Sequence[Admitted], now_m
         add_usage(usage, pack.usage)
         packs += 1
         rows += pack.row_count
-        rejects += len(pack.rejects)
+        rejects += pack.rejects
     connection.executemany(
         _COUNT,
         ((key, day_name(day), used.events, used.last_ms) for (key, day), used in usage.items()),
     )
-    return Written(rows, rejects, packs, len(admitted) - packs)
+    return Written(rows, len(rejects), packs, len(admitted) - packs, kinds_of(rejects))
 
 
 @lru_cache(maxsize=64)
