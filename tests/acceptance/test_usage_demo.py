@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from forebay.apps.usage.sqlite import SqliteUsageStore
 from forebay.testing.postgres import postgres_server
 from tests.acceptance.test_demo import forebay_without, until
 
@@ -172,7 +173,13 @@ def test_a_report_that_cannot_be_says_why(tmp_path: Path, arguments: list[str], 
     assert says in run.stderr
 
 
-def test_a_report_of_a_file_without_any_use_says_so(tmp_path: Path) -> None:
-    run = report(f"sqlite:///{tmp_path}/usage.sqlite3")
+async def test_a_report_makes_no_file_and_says_when_one_has_no_use(tmp_path: Path) -> None:
+    path = tmp_path / "usage.sqlite3"
+    run = report(f"sqlite:///{path}")
+    assert run.returncode == 1
+    assert f"There is no usage database at {path}" in run.stderr
+    assert not path.exists()
+    await (await SqliteUsageStore.open(path)).close()
+    run = report(f"sqlite:///{path}")
     assert run.returncode == 0, run.stderr
     assert "No use was logged in this time." in run.stdout
