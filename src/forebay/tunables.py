@@ -32,8 +32,7 @@ _log = logging.getLogger(__name__)
 
 _SQS, _WORKER = "sqs_", "worker_"
 
-#: What each setting of a producer counts, and what it does. Those of the spill are read when a
-#: producer starts.
+#: What each setting of a producer counts, and what it does.
 _PRODUCER = {
     "batch_size": ("messages", "Most messages in one SendMessageBatch call."),
     "flush_ms": ("ms", "How long a message may wait for its batch or pack to fill."),
@@ -43,6 +42,9 @@ _PRODUCER = {
     "concurrency": ("calls", "Most SendMessageBatch calls under way at once."),
     "when_full": ("", "What `send` does when the buffer is full."),
     "block_ms": ("ms", "How long `send` may wait for room where it waits."),
+    "spill_bytes": ("bytes", "Most that the spill directory holds."),
+    "spill_segment_bytes": ("bytes", "Size of one file of the spill directory."),
+    "spill_full": ("", "What becomes of messages when the spill directory is full."),
     "replay_share": ("", "The part of the calls that what was spilled gets beside live traffic."),
 }
 

@@ -101,8 +101,7 @@ def test_what_a_worker_can_change_at_work_and_the_document_s_four_are_parameters
     document |= {"sqs_buffer_size": 50_000, "sqs_timeout_ms": 3_000}
     assert {name: SCHEMA[name].default for name in document} == document
     # All of a producer's but what it reads when it starts.
-    spill = {"spill_bytes", "spill_segment_bytes", "spill_full"}
-    assert {f"sqs_{name}" for name in ProducerSettings.__struct_fields__ if name not in spill} == {
+    assert {f"sqs_{name}" for name in ProducerSettings.__struct_fields__} == {
         name for name in names if name.startswith("sqs_")
     }
     assert all(parameter.meaning.endswith(".") for parameter in SCHEMA)

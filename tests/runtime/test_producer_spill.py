@@ -170,6 +170,25 @@ def test_a_full_spill_drops_by_its_policy_and_tells_which_times(
     run(main())
 
 
+def test_the_limits_of_the_spill_change_live(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with producer(Sqs(AWAY), settings=SMALL, spill=tmp_path) as it:
+            it.settings = msgspec.structs.replace(SMALL, spill_bytes=1_048_576)
+            for _ in range(40):
+                for _ in range(100):
+                    it.send("order", "x" * 1_000)
+                await asyncio.sleep(0.2)
+            assert 0 < it.ledger.spilled < 1_100
+            assert it.ledger.dropped["spill_full"] > 2_900
+            it.settings = SMALL
+            it.send("order", "y")
+            before = it.ledger.spilled
+            await asyncio.sleep(2)
+            assert it.ledger.spilled == before + 1
+
+    run(main())
+
+
 def test_a_disk_that_takes_nothing_is_told_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -171,10 +171,7 @@ class Producer:
 
     @property
     def settings(self) -> ProducerSettings:
-        """The settings; assign others and they take effect with the next tick.
-
-        Those of the spill are read when the producer starts.
-        """
+        """The settings; assign others and they take effect with the next tick."""
         return self._flusher.settings
 
     @settings.setter
@@ -183,6 +180,8 @@ class Producer:
         self._flusher.settings = settings
         self._singles.wake_at = settings.batch_size
         self._buffer.resize(settings.buffer_size, settings.buffer_bytes)
+        if self._spiller is not None:
+            self._spiller.limit(settings)
 
     def snapshot(self) -> ProducerSnapshot:
         """What there is to measure, at this instant."""

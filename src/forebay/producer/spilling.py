@@ -88,6 +88,11 @@ class Spiller:
                 spill.directory,
             )
 
+    def limit(self, settings: ProducerSettings) -> None:
+        """Keep to the limits of these settings from the next write on."""
+        if self._spill is not None:
+            self._spill.limits = _limits(settings)
+
     @property
     def is_open(self) -> bool:
         """Whether the directory was taken."""
