@@ -92,12 +92,12 @@ def broker_on(
 
 def resident_mb(server: Server) -> float:
     """The memory that a server holds, in MB."""
-    return _status_mb(server.pid, "VmRSS:")
+    return _memory_mb(server.pid, "status", "VmRSS:")
 
 
 def peak_mb(pid: int) -> float:
     """The most memory that a process and its descendants have held, each at its time, in MB."""
-    return sum(_status_mb(member, "VmHWM:") for member in _family(pid))
+    return sum(_memory_mb(member, "status", "VmHWM:") for member in _family(pid))
 
 
 def family_mb(pid: int) -> float:
@@ -105,18 +105,16 @@ def family_mb(pid: int) -> float:
 
     Raises PermissionError for processes of another user.
     """
-    total_kb = 0
-    for member in _family(pid):
-        rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
-        [line] = [line for line in rollup.splitlines() if line.startswith("Pss:")]
-        total_kb += int(line.split()[1])
-    return total_kb / 1000
+    return sum(_memory_mb(member, "smaps_rollup", "Pss:") for member in _family(pid))
 
 
-def _status_mb(pid: int, name: str) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith(name)]
-    return int(line.split()[1]) / 1000
+def _memory_mb(pid: int, file: str, name: str) -> float:
+    """A line of one of the process's files; 0 for one that has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1000
+    return 0.0
 
 
 def cpu_s(pid: int) -> float:

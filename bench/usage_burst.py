@@ -126,9 +126,17 @@ def print_tables(report: Report, console: Console) -> None:
     for heading in ("memory at most, MB", "processor, s", "µs a log"):
         table.add_column(heading, justify="right")
     for name, memory_mb in outcome.memory_mb.items():
-        cpu_s = outcome.cpu_s.get(name.partition(",")[0], 0.0)
+        cpu_s = outcome.cpu_s[name]
         table.add_row(name, f"{memory_mb:,.0f}", f"{cpu_s:.1f}", f"{cpu_s / offered * 1e6:.2f}")
     console.print(table)
+    calling_s = sum(offer.caller_cpu_s for offer in outcome.offers)
+    whole_s = sum(outcome.cpu_s.values())
+    console.print(
+        f"Of the producers' processor time {calling_s:.1f} s are the calls of send. All processes"
+        f" together: {whole_s:.0f} s, {whole_s / offered * 1e6:.2f} µs a log. Memory of PostgreSQL:"
+        " what it had in the end.",
+        highlight=False,
+    )
     for shed in report.shed:
         console.print(
             f"The old writer, {shed.batch} rows a transaction: {shed.offered:,} offered in"

@@ -67,7 +67,9 @@ class Answer(Struct):
     offering_s: float
     #: When everything was settled, or the time to drain was over.
     ended_s: float
+    #: Processor time from the beginning on: of the process, and of the thread that offers.
     cpu_s: float
+    caller_cpu_s: float
     peak_mb: float
     ledger: ProducerLedger
     samples: list[Sample]
@@ -79,12 +81,17 @@ class _Offering:
         self._producer = producer
         self._sample_at_s = 0.0
         self.samples: list[Sample] = []
+        #: Of the process, when it began.
+        self.cpu_begun_s = 0.0
+        #: Of the thread that offers.
+        self.caller_cpu_s = 0.0
 
     def offer(self, logs: list[object]) -> tuple[float, float]:
         """Offer the logs; returns when it began and how long it took."""
         question, send = self._question, self._producer.send
         endless = cycle(logs)
         begun_s = question.wait()
+        self.cpu_begun_s, caller_begun_s = time.process_time(), time.thread_time()
         offered, total = 0, int(question.per_second * question.seconds)
         while offered < total:
             now_s = time.monotonic()
@@ -97,6 +104,7 @@ class _Offering:
             for log in islice(endless, due):
                 send(USAGE_LOG_TYPE, log)
             offered += due
+        self.caller_cpu_s = time.thread_time() - caller_begun_s
         return begun_s, time.monotonic() - begun_s
 
     def drain(self) -> float:
@@ -141,13 +149,13 @@ def offer(question: Question) -> Answer:
         begun_s, offering_s = offering.offer(logs)
         ended_s = offering.drain()
         ledger = producer.close()
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         return Answer(
             begun_s,
             offering_s,
             ended_s,
-            usage.ru_utime + usage.ru_stime,
-            usage.ru_maxrss / 1000,
+            time.process_time() - offering.cpu_begun_s,
+            offering.caller_cpu_s,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
             ledger,
             offering.samples,
         )

@@ -34,6 +34,8 @@ POSTGRES_OPTIONS = {"shared_buffers": "512MB", "max_wal_size": "8GB"}
 #: Writers and PostgreSQL stand back behind the producers, as if on machines of their own.
 NICE = 10
 
+_POSTGRES = "PostgreSQL"
+
 #: What runs the writers.
 WRITER = [sys.executable, "-m", "forebay", "usage", "writer"]
 
@@ -88,7 +90,7 @@ class Outcome(Struct):
     #: Messages that were deleted, and requests as AWS bills them.
     messages: int
     billed: dict[str, int]
-    #: By process, in MB and in seconds.
+    #: By process, in MB and in seconds from the beginning on.
     memory_mb: dict[str, float]
     cpu_s: dict[str, float]
 
@@ -180,7 +182,7 @@ class Pipeline:
         """Wait until all that was delivered is in the database, and see whether it is right."""
         stop = Event()
         seen: list[Seen] = []
-        before = self._counts()
+        before, cpu_before_s = self._counts(), self._cpu_s()
         watcher = Thread(target=self._watch, args=(seen, stop))
         watcher.start()
         try:
@@ -193,8 +195,10 @@ class Pipeline:
             stop.set()
             watcher.join()
         written_s = next((look.at_s for look in seen if look.rows >= delivered), None)
-        after = self._counts()
-        memory_mb, cpu_s = self._used(offers)
+        after, cpu_after_s = self._counts(), self._cpu_s()
+        producers = {f"producer {number}": offer for number, offer in enumerate(offers, 1)}
+        memory_mb = {name: offer.peak_mb for name, offer in producers.items()}
+        cpu_s = {name: offer.cpu_s for name, offer in producers.items()}
         return Outcome(
             begun_s,
             offers,
@@ -203,8 +207,8 @@ class Pipeline:
             self.exactness(),
             after.deleted - before.deleted,
             {name: count - before.billed.get(name, 0) for name, count in after.billed.items()},
-            memory_mb,
-            cpu_s,
+            memory_mb | self._memory_mb(),
+            cpu_s | {name: cpu_after_s[name] - before_s for name, before_s in cpu_before_s.items()},
         )
 
     def exactness(self) -> Exactness:
@@ -234,18 +238,22 @@ class Pipeline:
                 assert row is not None
                 seen.append(Seen(time.monotonic(), row[0]))
 
-    def _used(self, offers: list[usage_offer.Answer]) -> tuple[dict[str, float], dict[str, float]]:
-        memory_mb = {f"producer {n}": offer.peak_mb for n, offer in enumerate(offers, 1)}
-        cpu_s = {f"producer {n}": offer.cpu_s for n, offer in enumerate(offers, 1)}
-        pids = {"broker": self.server.pid}
+    def _cpu_s(self) -> dict[str, float]:
+        return {name: processes.cpu_s(pid) for name, pid in self._pids().items()}
+
+    def _memory_mb(self) -> dict[str, float]:
+        """The most of each, but for PostgreSQL, whose processes come and go: what it has now."""
+        pids = self._pids()
+        postgres_mb = processes.family_mb(pids.pop(_POSTGRES))
+        return {name: processes.peak_mb(pid) for name, pid in pids.items()} | {
+            _POSTGRES: postgres_mb
+        }
+
+    def _pids(self) -> dict[str, int]:
+        pids = {"broker": self.server.pid, _POSTGRES: self._postgres_pid}
         if self._writers is not None:
             pids["writers"] = self._writers.pid
-        for name, pid in pids.items():
-            memory_mb[name] = processes.peak_mb(pid)
-            cpu_s[name] = processes.cpu_s(pid)
-        memory_mb["PostgreSQL, in the end"] = processes.family_mb(self._postgres_pid)
-        cpu_s["PostgreSQL"] = processes.cpu_s(self._postgres_pid)
-        return memory_mb, cpu_s
+        return pids
 
     async def _declare(self) -> str:
         async with HttpSqsClient(self.server.url) as client:
