@@ -43,6 +43,9 @@ class SpillState(Struct, frozen=True):
     spilled: int = 0
     corrupt: int = 0
     dropped: int = 0
+    #: All that ever were appended and acknowledged.
+    appended: int = 0
+    acknowledged: int = 0
 
 
 class Buffer:
@@ -317,6 +320,11 @@ class Buffer:
                 buffered=buffered,
                 spilled=spilled,
             )
+
+    def ledger_and_spill(self) -> tuple[ProducerLedger, SpillState]:
+        """The account with the spill's own, both of the same instant."""
+        with self._lock:
+            return self.ledger(), self._spill
 
     def _free(self, events: int, size_bytes: int) -> None:
         self._taken -= events

@@ -120,18 +120,26 @@ class Spiller:
         ]
         events = sum(entry.events for entry in entries)
         size_bytes = sum(entry.size_bytes for entry in entries)
-        try:
-            lost = await self._run(lambda: spill.append(records))
-        except SpillError as error:
-            self._fails(error)
-            first_ms = min(entry.first_ms for entry in entries)
-            last_ms = max(entry.last_ms for entry in entries)
-            lost = [LostRange(LostReason.FAILED, events, first_ms, last_ms, str(error))]
-        else:
-            self._works()
+
+        def append() -> tuple[list[LostRange], SpillError | None]:
+            failure: SpillError | None = None
+            try:
+                lost = spill.append(records)
+            except SpillError as error:
+                failure = error
+                first_ms = min(entry.first_ms for entry in entries)
+                last_ms = max(entry.last_ms for entry in entries)
+                lost = [LostRange(LostReason.FAILED, events, first_ms, last_ms, str(error))]
+            never_kept = sum(
+                each.events for each in lost if each.reason is not LostReason.DROP_OLDEST
+            )
+            self._buffer.to_spill(events - never_kept, size_bytes, self._state())
+            return lost, failure
+
+        lost, failure = await self._run(append)
+        if failure is None:
             self.waits = True
-        never_kept = sum(each.events for each in lost if each.reason is not LostReason.DROP_OLDEST)
-        self._buffer.to_spill(events - never_kept, size_bytes, self._state())
+        self._tell(failure)
         for each in lost:
             self._drop(each)
         self.note()
@@ -139,13 +147,18 @@ class Spiller:
     async def read(self, bytes_max: int) -> list[tuple[SpillToken, Entry]]:
         """The oldest messages that nobody holds; none when the disk cannot be read now."""
         spill = self._opened()
+
+        def read_on() -> list[tuple[SpillToken, SpillRecord]]:
+            taken = spill.read(bytes_max)
+            self._buffer.from_spill(self._state())
+            return taken
+
         try:
-            taken = await self._run(lambda: spill.read(bytes_max))
+            taken = await self._run(read_on)
         except SpillError as error:
-            self._fails(error)
+            self._tell(error)
             return []
         self.waits = bool(taken)
-        self._buffer.from_spill(self._state())
         for lost in spill.take_lost():
             self._buffer.lose(
                 Lost(
@@ -170,13 +183,17 @@ class Spiller:
         """Let go of messages that were settled. They count as spilled until this is durable, or
         until the disk has failed at it: then they may be sent again after a restart."""
         spill = self._opened()
-        try:
-            await self._run(lambda: spill.acknowledge(tokens))
-        except SpillError as error:
-            self._fails(error)
-        else:
-            self._works()
-        self._buffer.from_spill(self._state(), delivered=delivered, failed=failed)
+
+        def acknowledge() -> SpillError | None:
+            failure: SpillError | None = None
+            try:
+                spill.acknowledge(tokens)
+            except SpillError as error:
+                failure = error
+            self._buffer.from_spill(self._state(), delivered=delivered, failed=failed)
+            return failure
+
+        self._tell(await self._run(acknowledge))
         self.note()
 
     async def hand_back(self, tokens: Sequence[SpillToken]) -> None:
@@ -193,29 +210,31 @@ class Spiller:
 
     def note(self) -> None:
         """Leave the account where a process that is killed leaves it, if it has changed."""
-        if self._account_file is None or (ledger := self._buffer.ledger()) == self._noted:
+        if self._account_file is None:
+            return
+        ledger, state = self._buffer.ledger_and_spill()
+        if ledger == self._noted:
             return
         self._noted = ledger
         # Without it a run that is killed counts what it delivered in its last second as failed.
         with suppress(OSError):
-            self._account_file.write(self._checkpoint(ledger))
+            self._account_file.write(self._checkpoint(ledger, state))
 
     async def save(self) -> None:
         """Save the account for a later run, also beyond a power cut, if it has changed."""
         spill = self._opened()
-        ledger = self._buffer.ledger()
+        ledger, state = self._buffer.ledger_and_spill()
         if ledger == self._saved:
             return
-        data = self._checkpoint(ledger)
+        data = self._checkpoint(ledger, state)
         try:
             await self._run(lambda: spill.checkpoint(data))
         except SpillError as error:
-            self._fails(error)
+            self._tell(error)
             return
         self._saved = ledger
 
-    def _checkpoint(self, ledger: ProducerLedger) -> bytes:
-        account = self._opened().account
+    def _checkpoint(self, ledger: ProducerLedger, state: SpillState) -> bytes:
         self._sequence += 1
         return _encode(
             _Checkpoint(
@@ -224,12 +243,11 @@ class Spiller:
                 failed=ledger.failed,
                 dropped={
                     **ledger.dropped,
-                    DropReason.SPILL_FULL: ledger.dropped[DropReason.SPILL_FULL]
-                    - account.dropped_oldest,
+                    DropReason.SPILL_FULL: ledger.dropped[DropReason.SPILL_FULL] - state.dropped,
                 },
                 buffered=ledger.buffered,
-                appended=account.appended,
-                acknowledged=account.acknowledged,
+                appended=state.appended,
+                acknowledged=state.acknowledged,
             )
         )
 
@@ -283,9 +301,18 @@ class Spiller:
         return latest
 
     def _state(self) -> SpillState:
+        """What the spill says of itself.
+
+        To be asked and counted within a job of the disk: after it the next one may have been done,
+        whose envelopes would then be in no place of the account.
+        """
         account = self._opened().account
         return SpillState(
-            spilled=account.waiting, corrupt=account.corrupt, dropped=account.dropped_oldest
+            spilled=account.waiting,
+            corrupt=account.corrupt,
+            dropped=account.dropped_oldest,
+            appended=account.appended,
+            acknowledged=account.acknowledged,
         )
 
     def _drop(self, lost: LostRange) -> None:
@@ -323,15 +350,13 @@ class Spiller:
         assert self._spill is not None
         return self._spill
 
-    def _fails(self, error: SpillError) -> None:
-        if not self._failing:
-            self._failing = True
-            _log.error("The spill in %s fails: %s", self.directory, error)
-
-    def _works(self) -> None:
-        if self._failing:
-            self._failing = False
+    def _tell(self, failure: SpillError | None) -> None:
+        """Log when the disk begins to fail, and when it works again."""
+        if failure is not None and not self._failing:
+            _log.error("The spill in %s fails: %s", self.directory, failure)
+        elif failure is None and self._failing:
             _log.info("The spill in %s works again.", self.directory)
+        self._failing = failure is not None
 
     async def _run(self, work: Callable[[], R]) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
