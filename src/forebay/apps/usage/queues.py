@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from forebay.client.base import SqsClient
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.limits import (
     MAX_RECEIVE_COUNT_MAX,
     MESSAGE_RETENTION_SECONDS_MAX,
@@ -62,3 +63,17 @@ async def declare_usage_queues(
     return UsageQueues(
         await client.queue_url(USAGE_LOGS_QUEUE), await client.queue_url(USAGE_DEAD_LETTERS_QUEUE)
     )
+
+
+async def find_or_declare_usage_queue(client: SqsClient) -> str:
+    """The URL of the usage queue, which is made when it is not there.
+
+    One that is there may be set otherwise, and asking for it takes no right to make it. Raises
+    SqsError.
+    """
+    try:
+        return await client.queue_url(USAGE_LOGS_QUEUE)
+    except SqsError as error:
+        if error.fault != QUEUE_DOES_NOT_EXIST:
+            raise
+    return (await declare_usage_queues(client)).usage_logs

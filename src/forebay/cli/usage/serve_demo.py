@@ -14,7 +14,7 @@ from rich.console import Console
 from forebay.apps.crew import Crew
 from forebay.apps.usage.prices.keys import DEMO_KEYS, KeyRing, read_keys
 from forebay.apps.usage.prices.price_crew import PriceSettings, start_prices, stop_prices
-from forebay.apps.usage.queues import declare_usage_queues
+from forebay.apps.usage.queues import find_or_declare_usage_queue
 from forebay.cli.connection import (
     Aws,
     Connection,
@@ -113,7 +113,7 @@ def serve_demo(
     place = choose_place(endpoint_url, aws, region, queue)
     with Connection(place) as sqs:
         if queue is None:
-            queue_url = sqs.run(declare_usage_queues(sqs.client)).usage_logs
+            queue_url = sqs.run(find_or_declare_usage_queue(sqs.client))
         else:
             with sqs.queue(queue) as url:
                 queue_url = url

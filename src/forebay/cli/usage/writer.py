@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forebay.apps.usage.queues import declare_usage_queues
+from forebay.apps.usage.queues import find_or_declare_usage_queue
 from forebay.apps.usage.settings import (
     BATCH_VARIABLE,
     DATABASE_VARIABLE,
@@ -98,7 +98,7 @@ def writer(
     usage_database()
     with Connection(place) as sqs:
         if queue is None:
-            os.environ[QUEUE_VARIABLE] = sqs.run(declare_usage_queues(sqs.client)).usage_logs
+            os.environ[QUEUE_VARIABLE] = sqs.run(find_or_declare_usage_queue(sqs.client))
         else:
             with sqs.queue(queue) as url:
                 os.environ[QUEUE_VARIABLE] = url
