@@ -188,6 +188,7 @@ async def test_a_database_that_goes_away_costs_no_event_and_one_line(
     assert 1 <= writer.log.count("The usage database is away") <= 2
     assert writer.log.count("The usage database is back") == writer.log.count("database is away")
     assert "Traceback" not in writer.log
+    assert "WARNING" not in writer.log
     assert await queued(client, USAGE_LOGS_QUEUE) == 0
     assert await queued(client, USAGE_DEAD_LETTERS_QUEUE) == 0
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from forebay.apps.usage.lambda_function import UsageFunction
+from forebay.apps.usage.linked_store import quiet_pool
 
 
 class LambdaContext(Protocol):
@@ -40,6 +41,7 @@ class Environment:
 
     async def _invoke(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         if self._function is None:
+            quiet_pool()
             self._function = UsageFunction.of_environment(os.environ)
         return await self._function.invoke(event, context.get_remaining_time_in_millis)
 

@@ -24,6 +24,11 @@ _log = logging.getLogger(__name__)
 _RETRY_BASE_S, _RETRY_MAX_S = 0.5, 10.0
 
 
+def quiet_pool() -> None:
+    """Let the pool of psycopg not log each try to connect: a LinkedStore says once what it is."""
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
 class LinkedStore:
     """A usage store that may be away.
 

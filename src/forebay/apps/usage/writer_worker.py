@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from forebay.apps.usage.linked_store import LinkedStore
+from forebay.apps.usage.linked_store import LinkedStore, quiet_pool
 from forebay.apps.usage.settings import (
     endpoint_of_queue,
     usage_database,
@@ -31,6 +31,7 @@ async def writer() -> AsyncIterator[Worker]:
 
     Raises SettingsError when the environment is wrong. A database that is away is waited for.
     """
+    quiet_pool()
     queue = usage_queue()
     store = LinkedStore(usage_database(), open_usage_store)
     written = UsageWriter(store, writer_settings())
