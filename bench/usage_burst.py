@@ -72,12 +72,18 @@ def bars(report: Report) -> list[Bar]:
     delivered = sum(ledger.delivered for ledger in ledgers)
     written_s = None if outcome.written_s is None else outcome.written_s - outcome.begun_s
     exact = outcome.exact
-    offered = sum(ledger.offered for ledger in ledgers)
+    offered = sum(offer.calls for offer in outcome.offers)
     return [
         Bar(
             f"burst, part of {report.per_second:,} logs/s offered, %",
             98,
             100 * offered / _offering_s(outcome) / report.per_second,
+        ),
+        Bar(
+            "burst, calls of send beside what the ledgers have",
+            0,
+            abs(offered - sum(ledger.offered for ledger in ledgers)),
+            at_most=True,
         ),
         Bar("burst, logs shed", 0, sum(ledger.lost for ledger in ledgers), at_most=True),
         Bar(
@@ -98,7 +104,7 @@ def print_tables(report: Report, console: Console) -> None:
     """Show the report to people."""
     outcome = report.outcome
     ledgers = [offer.ledger for offer in outcome.offers]
-    offered, exact = sum(ledger.offered for ledger in ledgers), outcome.exact
+    offered, exact = sum(offer.calls for offer in outcome.offers), outcome.exact
     table = Table(
         title=f"{report.per_second:,} logs/s from {len(ledgers)} processes through one broker into"
         " PostgreSQL, both with fsync"

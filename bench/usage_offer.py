@@ -62,6 +62,7 @@ class Sample(Struct):
 class Answer(Struct):
     """What it did."""
 
+    calls: int
     begun_s: float
     #: How long the offering took; longer than asked for when it could not keep the pace.
     offering_s: float
@@ -150,6 +151,7 @@ def offer(question: Question) -> Answer:
         ended_s = offering.drain()
         ledger = producer.close()
         return Answer(
+            int(question.per_second * question.seconds),
             begun_s,
             offering_s,
             ended_s,

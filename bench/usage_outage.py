@@ -83,7 +83,7 @@ def run(sizes: Sizes, console: Console, _earlier: object) -> Report:
         killed_s,
         back_s,
         moments(outcome),
-        sum(ledger.offered for ledger in ledgers),
+        sum(offer.calls for offer in outcome.offers),
         sum(ledger.lost for ledger in ledgers),
         outcome.exact,
     )

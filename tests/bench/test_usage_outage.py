@@ -25,7 +25,8 @@ def outcome() -> Outcome:
     return Outcome(
         begun_s=100.0,
         offers=[
-            Answer(100.0, 2.0, 102.0, 1.0, 0.5, 60.0, _LEDGER, each) for each in (first, second)
+            Answer(100, 100.0, 2.0, 102.0, 1.0, 0.5, 60.0, _LEDGER, each)
+            for each in (first, second)
         ],
         seen=[Seen(100.0, 0), Seen(101.0, 0), Seen(103.0, 200)],
         written_s=103.0,
