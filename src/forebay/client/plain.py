@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from math import isfinite
 from typing import TypeAlias
 
 from forebay.errors import SettingsError
@@ -87,10 +89,21 @@ def send_request(
 def message_attributes(
     attributes: Mapping[str, MessageAttribute] | None,
 ) -> MessageAttributes | None:
-    """Attributes of a message from values as Python has them; None for none."""
+    """Attributes of a message from values as Python has them; None for none.
+
+    Raises SqsError for a name that is no text, and for a value that is no text, number or bytes.
+    """
     if not attributes:
         return None
-    return {name: _message_attribute(value) for name, value in attributes.items()}
+    if not isinstance(attributes, Mapping):
+        raise SqsError(
+            INVALID_PARAMETER_VALUE,
+            f"The attributes are {attributes!r:.100}; they must be a mapping of names to values.",
+        )
+    return {
+        _text("name of an attribute", name, "a text"): _message_attribute(name, value)
+        for name, value in attributes.items()
+    }
 
 
 def _queue_attribute(name: str, value: QueueAttribute) -> str:
@@ -109,8 +122,20 @@ def _json(name: str, value: object) -> str:
         ) from error
 
 
-def _message_attribute(value: MessageAttribute) -> MessageAttributeValue:
+def _message_attribute(name: str, value: MessageAttribute) -> MessageAttributeValue:
     if isinstance(value, bytes):
         return MessageAttributeValue(data_type="Binary", binary_value=value)
-    data_type = "String" if isinstance(value, str) else "Number"
-    return MessageAttributeValue(data_type=data_type, string_value=str(value))
+    if not isinstance(value, bool) and (
+        isinstance(value, int) or (isinstance(value, float) and isfinite(value))
+    ):
+        return MessageAttributeValue(data_type="Number", string_value=str(value))
+    text = _text(f"attribute {name!r}", value, "a text, a number or bytes")
+    return MessageAttributeValue(data_type="String", string_value=text)
+
+
+def _text(what: str, value: object, may_be: str) -> str:
+    if isinstance(value, str):
+        with suppress(UnicodeEncodeError):
+            value.encode()
+            return value
+    raise SqsError(INVALID_PARAMETER_VALUE, f"The {what} is {value!r:.100}; it must be {may_be}.")

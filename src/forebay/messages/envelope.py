@@ -10,6 +10,7 @@ messages about one fact can be told from two facts.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated
@@ -18,6 +19,10 @@ from msgspec import Meta, MsgspecError, Raw, Struct
 from msgspec.json import Decoder, Encoder
 
 from forebay.errors import ForebayError
+
+#: Longest type of a message and longest name of a node, in characters. Each pack has both in its
+#: header, which takes its room from the records.
+NAME_CHARACTERS_MAX = 256
 
 #: An empty id, type or key would make every message that has one look like the same.
 _NotEmpty = Annotated[str, Meta(min_length=1)]
@@ -59,6 +64,7 @@ NOT_JSON = (TypeError, ValueError, OverflowError, RecursionError, MsgspecError)
 
 _encode = Encoder().encode
 _decode = Decoder(Envelope).decode
+_read_json = Decoder(Raw).decode
 
 
 def encode_envelope(
@@ -72,8 +78,8 @@ def encode_envelope(
 ) -> str:
     """The message body that carries `payload`.
 
-    Raises EnvelopeError when the payload cannot be written as JSON, or when the type or the key is
-    no text or an empty one: a worker would refuse it.
+    Raises EnvelopeError when the payload cannot be written as JSON, and for a type or a key that
+    `check_name` or `check_key` refuses.
     """
     return encode_envelope_utf8(identifier, type, timestamp, node, payload, key=key).decode()
 
@@ -90,22 +96,46 @@ def encode_envelope_utf8(
     """As encode_envelope, in UTF-8: for who needs the size now and the text later."""
     check_name("type", type)
     if key is not None:
-        check_name("key", key)
+        check_key(key)
     try:
-        return _encode(_Outgoing(identifier, type, timestamp, node, payload, key))
+        body = _encode(_Outgoing(identifier, type, timestamp, node, payload, key))
+        # A msgspec.Raw is written as it was given, whatever it holds.
+        body.decode()
+        _read_json(body)
     except NOT_JSON as error:
         raise EnvelopeError(
             f"The payload of a {type!r} message cannot be written as JSON: {error}."
             " Use dicts, lists, strings, numbers, dates, dataclasses or msgspec structs."
         ) from error
+    return body
 
 
 def check_name(member: str, name: object) -> None:
-    """Raise EnvelopeError for a type or a key that is no text, or an empty one."""
-    if not isinstance(name, str) or not name:
+    """Raise EnvelopeError for a type, or the name of a node, that no message should have."""
+    if (
+        not isinstance(name, str)
+        or not 1 <= len(name) <= NAME_CHARACTERS_MAX
+        or not name.isprintable()
+    ):
         raise EnvelopeError(
-            f"The {member} of a message is {name!r}; it must be a text that is not empty."
+            f"The {member} of a message is {_shortened(name)}; it must be a text of 1 to"
+            f" {NAME_CHARACTERS_MAX} printable characters."
         )
+
+
+def check_key(key: object) -> None:
+    """Raise EnvelopeError for a key that is no text, an empty one, or none that UTF-8 can write."""
+    if isinstance(key, str) and key:
+        with suppress(UnicodeEncodeError):
+            key.encode()
+            return
+    raise EnvelopeError(
+        f"The key of a message is {_shortened(key)}; it must be a text that is not empty."
+    )
+
+
+def _shortened(value: object) -> str:
+    return f"{value!r:.100}"
 
 
 def decode_envelope(body: str) -> Envelope:

@@ -16,9 +16,27 @@ from forebay.producer.delivery import Outcome, batch_request, judge
 from forebay.producer.entry import Entry
 from forebay.producer.trouble import Trouble
 from forebay.protocol.actions import SendMessageBatchResult
-from forebay.protocol.errors import SqsError
+from forebay.protocol.errors import (
+    BATCH_REQUEST_TOO_LONG,
+    INVALID_MESSAGE_CONTENTS,
+    INVALID_PARAMETER_VALUE,
+    MALFORMED_INPUT,
+    SqsError,
+)
 
 _log = logging.getLogger(__name__)
+
+
+#: With these a whole batch is refused for what one of its messages is.
+_ABOUT_A_MESSAGE = frozenset(
+    fault.query_code
+    for fault in (
+        INVALID_MESSAGE_CONTENTS,
+        INVALID_PARAMETER_VALUE,
+        MALFORMED_INPUT,
+        BATCH_REQUEST_TOO_LONG,
+    )
+)
 
 
 class Counts(Struct):
@@ -54,24 +72,52 @@ class Attempts:
         self._trouble = Trouble(queue)
 
     async def send(self, batch: list[Entry], timeout_ms: int, awaited: Container[str]) -> Outcome:
-        """Send a batch once. Trouble with messages that nobody awaits is logged."""
+        """Send a batch once. Trouble with messages that nobody awaits is logged.
+
+        A batch that is refused whole for what one of its messages is, is sent message by message:
+        the others are not to blame.
+        """
+        outcome = await self._attempt(batch, timeout_ms)
+        if outcome is None:
+            outcome = await self._one_by_one(batch, timeout_ms)
+        self._trouble.tell(outcome, awaited=awaited)
+        return outcome
+
+    async def _one_by_one(self, batch: list[Entry], timeout_ms: int) -> Outcome:
+        outcome = Outcome()
+        for place, entry in enumerate(batch):
+            alone = await self._attempt([entry], timeout_ms)
+            assert alone is not None, "one message is not parted any more"
+            outcome.sent += alone.sent
+            outcome.failed += alone.failed
+            if alone.again:
+                # Those behind it are not to overtake it.
+                error = alone.again[0][1]
+                outcome.again = [(each, error) for each in batch[place:]]
+                break
+        return outcome
+
+    async def _attempt(self, batch: list[Entry], timeout_ms: int) -> Outcome | None:
+        """Send a batch; None when it was refused for what one of several messages is."""
         began_ms = self._clock.monotonic_ms()
         answer = await self._call(batch, timeout_ms)
         counts = self.counts
         counts.calls_ms += self._clock.monotonic_ms() - began_ms
         outcome = judge(batch, answer)
-        if isinstance(answer, ForebayError):
-            counts.calls_failed += 1
-            self.errors[_code(answer)] += 1
-            if self._keeps and outcome.failed:
-                outcome = Outcome(again=outcome.failed)
-            self.away = self._keeps or is_retryable(answer)
-        else:
+        if not isinstance(answer, ForebayError):
             counts.calls_answered += 1
             counts.messages_delivered += len(outcome.sent)
             self.errors.update(_code(error) for _, error in (*outcome.again, *outcome.failed))
             self.away = False
-        self._trouble.tell(outcome, awaited=awaited)
+            return outcome
+        counts.calls_failed += 1
+        self.errors[_code(answer)] += 1
+        if self._queue_url is not None and _code(answer) in _ABOUT_A_MESSAGE:
+            self.away = False
+            return outcome if len(batch) == 1 else None
+        if self._keeps and outcome.failed:
+            outcome = Outcome(again=outcome.failed)
+        self.away = self._keeps or is_retryable(answer)
         return outcome
 
     async def _call(

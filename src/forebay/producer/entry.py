@@ -74,9 +74,11 @@ def encode_entry(entry: Entry) -> bytes:
 def decode_entry(data: bytes) -> Entry:
     """The entry that was encoded. Raises EnvelopeError when `data` is none."""
     try:
-        return _decode(data)
-    except MsgspecError as error:
+        entry = _decode(data)
+        entry.body.decode()
+    except (MsgspecError, UnicodeDecodeError) as error:
         raise EnvelopeError(f"A spilled message cannot be read: {error}.") from error
+    return entry
 
 
 def _attribute_bytes(name: str, value: MessageAttributeValue) -> int:
@@ -138,12 +140,13 @@ def _check_delay(delay_s: int, *, fifo: bool) -> None:
                 "A message to a FIFO queue takes no delay_s; its queue has a DelaySeconds.",
             ),
         )
-    if not 0 <= delay_s <= limits.DELAY_SECONDS_MAX:
+    if type(delay_s) is not int or not 0 <= delay_s <= limits.DELAY_SECONDS_MAX:
         raise Refused(
             DropReason.INVALID,
             SqsError(
                 INVALID_PARAMETER_VALUE,
-                f"The delay_s is {delay_s}; it must be 0 to {limits.DELAY_SECONDS_MAX}.",
+                f"The delay_s is {delay_s!r:.100}; it must be a whole number from 0 to"
+                f" {limits.DELAY_SECONDS_MAX}.",
             ),
         )
 

@@ -11,12 +11,15 @@ from forebay.client.plain import MessageAttribute, message_attributes
 from forebay.clock import Clock
 from forebay.messages.envelope import (
     EnvelopeError,
-    check_name,
+    check_key,
     encode_envelope_utf8,
     envelope_timestamp,
 )
+from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.producer.entry import Entry, Refused
 from forebay.producer.ledger import DropReason
+from forebay.protocol.actions import MessageAttributes
+from forebay.protocol.errors import INVALID_PARAMETER_VALUE, SqsError
 
 #: How many random bytes begin the ids of one producer; a counter ends them.
 _ID_ENTROPY_BYTES = 10
@@ -40,7 +43,7 @@ class Envelopes:
     def record(self, payload: object, key: str) -> bytes:
         """The record of a pack with a business key. Raises Refused, and what NOT_JSON names."""
         try:
-            check_name("key", key)
+            check_key(key)
         except EnvelopeError as error:
             raise Refused(DropReason.UNENCODABLE, error) from error
         return _encode((self._clock.wall_ms(), payload, key))
@@ -69,7 +72,7 @@ class Envelopes:
             raise Refused(DropReason.UNENCODABLE, error) from error
         if self._fifo and deduplication_id is None:
             deduplication_id = envelope_id
-        if attributes is None and delay_s is None:
+        if not attributes and delay_s is None:
             return Entry(envelope_id, body, group_id, deduplication_id, 1, None, wall_ms, wall_ms)
         return Entry(
             envelope_id,
@@ -78,10 +81,23 @@ class Envelopes:
             deduplication_id,
             first_ms=wall_ms,
             last_ms=wall_ms,
-            attributes=message_attributes(attributes),
+            attributes=_checked(attributes),
             delay_s=delay_s,
         )
 
     def next_id(self) -> str:
         """The id of another envelope or pack."""
         return f"{self._id_prefix}{next(self._id_counter)}"
+
+
+def _checked(attributes: Mapping[str, MessageAttribute] | None) -> MessageAttributes | None:
+    try:
+        checked = message_attributes(attributes)
+        if checked and PACK_ATTRIBUTE in checked:
+            raise SqsError(
+                INVALID_PARAMETER_VALUE,
+                f"The attribute {PACK_ATTRIBUTE!r} makes a message a pack; give it another name.",
+            )
+    except SqsError as error:
+        raise Refused(DropReason.INVALID, error) from error
+    return checked

@@ -21,6 +21,7 @@ class LossReport:
         self._on_lost = on_lost
         self._warned_ms: int | None = None
         self._unsaid: dict[str, int] = {}
+        self._why: dict[str, str] = {}
 
     def tell(self, losses: Iterable[Lost], now_ms: int) -> None:
         """Tell of what was lost since the last time. `on_lost` may fail: that is logged."""
@@ -28,6 +29,7 @@ class LossReport:
             # What SQS refuses is in the log already, with its reason.
             if lost.reason != FAILED:
                 self._unsaid[lost.reason] = self._unsaid.get(lost.reason, 0) + lost.events
+                self._why[lost.reason] = lost.error and f": {lost.error}"
             if self._on_lost is not None:
                 try:
                     self._on_lost(lost)
@@ -42,7 +44,9 @@ class LossReport:
                 "The producer for %s lost %s. The next such line comes in a minute at the"
                 " earliest; the ledger has every one.",
                 self._queue,
-                ", ".join(f"{events} ({reason})" for reason, events in said.items()),
+                ", ".join(
+                    f"{events} ({reason}{self._why[reason]})" for reason, events in said.items()
+                ),
             )
 
     def close(self, ledger: ProducerLedger, spill_directory: object = None) -> None:

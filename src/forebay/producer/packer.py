@@ -101,7 +101,10 @@ def _well_formed(records: list[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 def _are_lines(records: Sequence[bytes]) -> bool:
+    lines = b"\n".join(records)
     try:
-        return len(_read_lines(b"\n".join(records))) == len(records)
-    except MsgspecError:
+        # The decoder looks at what a text means only where somebody asks for it.
+        lines.decode()
+        return len(_read_lines(lines)) == len(records)
+    except (MsgspecError, UnicodeDecodeError):
         return False

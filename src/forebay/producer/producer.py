@@ -28,6 +28,7 @@ from forebay.producer.envelopes import Envelopes
 from forebay.producer.flusher import Flusher, Published
 from forebay.producer.ledger import FAILED, DropReason, Lost, ProducerLedger
 from forebay.producer.losses import LossReport
+from forebay.producer.names import check_names
 from forebay.producer.packer import RECORDS_FIRST, Packer
 from forebay.producer.settings import ProducerSettings, WhenFull
 from forebay.producer.snapshot import ProducerSnapshot
@@ -103,8 +104,10 @@ class Producer:
         tick. `retry` paces the attempts of every batch, and its deadline is how long `publish`
         waits. The disk's work is done on a thread of `executor`, which runs one job at a time.
 
-        Raises SettingsError for settings that do not fit together.
+        Raises SettingsError for settings that do not fit together, and for a queue, node or type
+        that cannot be one.
         """
+        check_names(queue, node, packed)
         self._client = client
         self._queue = queue
         self._fifo = queue.endswith(FIFO_SUFFIX)

@@ -1,0 +1,38 @@
+"""What a producer is given by name, and what none of its names may be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from forebay.errors import SettingsError
+from forebay.messages.envelope import EnvelopeError, check_name
+from forebay.protocol import limits
+from forebay.protocol.identifiers import is_queue_name, queue_key_from_arn
+
+
+def check_names(queue: object, node: object, packed: object) -> None:
+    """Raise SettingsError for what cannot be a queue, the name of a node, or types to pack."""
+    if not isinstance(queue, str) or not _may_be_queue(queue):
+        raise SettingsError(
+            f"The queue of a producer is {queue!r:.100}; it must be a URL, an ARN, or a name of 1"
+            f" to {limits.QUEUE_NAME_CHARACTERS_MAX} letters, digits, hyphens and underscores,"
+            " where a FIFO queue's ends in .fifo."
+        )
+    if isinstance(packed, str) or not isinstance(packed, Collection):
+        raise SettingsError(
+            f"The types to pack are {packed!r:.100}; name them in a tuple, as in"
+            ' packed=("usage_log",), or none with packed=().'
+        )
+    try:
+        if node is not None:
+            check_name("node", node)
+        for each in packed:
+            check_name("type", each)
+    except EnvelopeError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _may_be_queue(queue: str) -> bool:
+    if queue.startswith("arn:"):
+        return queue_key_from_arn(queue) is not None
+    return "://" in queue or is_queue_name(queue)
