@@ -46,7 +46,8 @@ class Row(Struct):
 
     @property
     def lost(self) -> int:
-        return self.answer.offered - self.arrived - self.answer.on_disk
+        """0 also when some on the disk have arrived already, unacknowledged: they come twice."""
+        return max(0, self.answer.offered - self.arrived - self.answer.on_disk)
 
     @property
     def cpu_us(self) -> float | None:
@@ -91,7 +92,7 @@ def bars(report: Report) -> list[Bar]:
         Bar(
             f"{row.subject} at {_said(row.load)}, accepted logs lost",
             0,
-            row.answer.accepted - row.arrived - row.answer.on_disk,
+            max(0, row.answer.accepted - row.arrived - row.answer.on_disk),
             at_most=True,
         )
         for row in report.rows

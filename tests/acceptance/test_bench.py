@@ -7,7 +7,16 @@ import sys
 import pytest
 from rich.console import Console
 
-from bench import broker_counts, processes, spike, usage_peers, usage_send, worker
+from bench import (
+    broker_counts,
+    processes,
+    spike,
+    usage_burst,
+    usage_memory,
+    usage_peers,
+    usage_send,
+    worker,
+)
 from bench.usage_peer_subject import SUBJECTS
 from bench.usage_sizes import Sizes
 from forebay.client.http import HttpSqsClient
@@ -97,3 +106,31 @@ def test_what_arrives_of_each_producer_is_counted_by_the_broker(
     for row in report.rows:
         assert row.answer.offered > 100
         assert row.arrived == row.answer.accepted == row.answer.offered
+
+
+@linux_only
+def test_a_small_burst_is_in_the_database_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_burst, "_SHED_BATCHES", (100,))
+    sizes = Sizes(burst_per_second=3_000, burst_seconds=1, burst_producers=2, burst_writers=1)
+    report = usage_burst.run(sizes, Console(quiet=True), {})
+    exact = report.outcome.exact
+    assert exact.rows == exact.counted == 3_000
+    assert (exact.rejects, exact.doubled, exact.keys_different) == (0, 0, 0)
+    assert report.outcome.billed["SendMessageBatch"] < 300
+    assert report.outcome.written_s is not None
+    [shed] = report.shed
+    assert 0 < shed.rows <= shed.offered
+    usage_burst.print_tables(report, Console(quiet=True))
+    assert not [bar.verdict for bar in usage_burst.bars(report)[1:] if bar.missed]
+
+
+@linux_only
+def test_memory_is_watched_while_the_queue_is_silent() -> None:
+    report = usage_memory.run(Sizes(memory_seconds=3), Console(quiet=True), {})
+    assert [watched.kind for watched in report.watched] == ["spill", "drop"]
+    for watched in report.watched:
+        assert watched.ledger.offered == 3 * usage_memory.PER_SECOND
+        assert watched.ledger.delivered == 0
+        assert len(watched.samples) > 10
+        assert all(sample.resident_mb > 10 for sample in watched.samples)
+    usage_memory.print_tables(report, Console(quiet=True))
