@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from bench import usage_shedding
+from bench import usage_offer, usage_shedding
 from bench.barrier import ask_together
 from bench.bars import Bar
 from bench.usage_pipeline import NICE, POSTGRES_OPTIONS, Outcome, pipeline
@@ -152,7 +152,8 @@ def print_tables(report: Report, console: Console) -> None:
         )
     console.print(
         f"The logs were made beforehand. Each producer has a buffer of {report.buffer_size:,},"
-        f" flushes every {STRESS.flush_ms} ms and spills. Writers and PostgreSQL run with nice"
+        f" flushes every {STRESS.flush_ms} ms and spills; Python's switch interval there is"
+        f" {usage_offer.SWITCH_S * 1000:g} ms. Writers and PostgreSQL run with nice"
         f" {NICE}: on other machines they would not be in the producers' way. The old writer has"
         f" {_SHED_WORKERS} workers and a channel of {_SHED_CHANNEL:,} in each process, and may"
         " write what its channel holds after the burst. PostgreSQL:"
