@@ -6,6 +6,7 @@ mark says again what earlier ones said. Each is written twice: one flipped bit l
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct as Layout
 
@@ -150,7 +151,14 @@ class MarksFile:
                 self.write_anew(settled)
             except OSError:
                 # A full disk has no room for a fresh file; the old one still has its own.
-                if self._handle is None or after > self._room_bytes:
+                if self._handle is None:
+                    raise
+                if after > self._room_bytes:
+                    # Over what is oldest: a crash in the middle may forget what was settled, and
+                    # that is sent once more.
+                    data = b"".join(map(_encode, settled.all_marks()))
+                    self._position, after = 0, len(data)
+                if after > self._room_bytes:
                     raise
             else:
                 return
@@ -175,6 +183,8 @@ class MarksFile:
             self._files.sync(handle)
         except OSError:
             self._files.close(handle)
+            with suppress(OSError):
+                self._files.remove(fresh)
             raise
         self.close()
         try:

@@ -63,8 +63,11 @@ def recover(files: Files, directory: Path, quarantine: Quarantine) -> Recovered:
     marks = MarksFile(files, directory)
     try:
         marks.write_anew(settled)
-    except OSError:
-        marks.go_on()
+    except OSError as error:
+        try:
+            marks.go_on()
+        except FileNotFoundError:
+            raise error from None
     return Recovered(segments, settled, marks, checkpoint)
 
 
