@@ -258,6 +258,24 @@ def test_where_no_thread_can_be_had_at_all_close_sends_what_is_buffered() -> Non
     assert account(it.close()) == (1, 1, 0, 0, 0)
 
 
+@pytest.mark.parametrize("runs", [False, True])
+def test_ctrl_c_at_the_first_call_leaves_a_producer_that_sends(*, runs: bool) -> None:
+    interrupts = [KeyboardInterrupt()]
+
+    def start_thread(run: Callable[[], None]) -> None:
+        if runs or not interrupts:
+            start_daemon_thread(run)
+        if interrupts:
+            raise interrupts.pop()
+
+    sqs = Sqs()
+    it = BackgroundProducer(STANDARD, client_factory=lambda: sqs, start_thread=start_thread)
+    with pytest.raises(KeyboardInterrupt):
+        it.send("click", 1)
+    assert it.send("click", 2)
+    assert account(it.close()) == (1, 1, 0, 0, 0)
+
+
 def test_a_callback_that_exits_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
     @asynccontextmanager
     async def nothing() -> AsyncIterator[None]:

@@ -167,6 +167,9 @@ def test_a_type_is_a_short_printable_text(type_: Any) -> None:
         ({"queue": None}, "The queue of a producer is None"),
         ({"queue": "two words"}, "The queue of a producer is 'two words'"),
         ({"queue": "x" * 81}, "a name of 1 to 80 letters"),
+        ({"spill": ""}, "The spill of a producer is ''; it must be the path of a directory"),
+        ({"spill": "a\0b"}, "The spill of a producer is .*; it must be the path"),
+        ({"spill": 5}, "The spill of a producer is 5; it must be the path"),
         ({"queue": "arn:aws:sqs"}, "The queue of a producer is 'arn:aws:sqs'"),
     ],
 )

@@ -14,7 +14,7 @@ from forebay.producer.producer import Producer
 from forebay.producer.settings import ProducerSettings
 from forebay.protocol import limits
 from forebay.protocol.actions import SendMessageBatchRequest, SendMessageBatchResult
-from forebay.protocol.errors import ACCESS_DENIED, QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.errors import ACCESS_DENIED, QUEUE_DOES_NOT_EXIST, REQUEST_THROTTLED, SqsError
 from tests.runtime.producer_queue import (
     FIFO,
     STANDARD,
@@ -298,6 +298,19 @@ def test_an_outage_and_its_end_are_told_once(caplog: pytest.LogCaptureFixture) -
         f"Sending to {STANDARD} fails, will go on trying: It is away.",
         f"Sending to {STANDARD} works again.",
     ]
+
+
+def test_troubles_that_take_turns_are_told_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    away = raises(ServiceUnreachable("It is away."))
+    throttled = raises(SqsError(REQUEST_THROTTLED, "Slow down."))
+
+    async def main() -> None:
+        async with producer(Sqs(first(*[away, throttled] * 5))) as it:
+            it.send("usage_log", 1)
+            await asyncio.sleep(30)
+
+    run(main())
+    assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize(("type_", "key"), [("", None), ("order", ""), (None, None), ("order", 5)])

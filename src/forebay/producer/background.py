@@ -250,9 +250,12 @@ class BackgroundProducer:
             self._thread = thread = LoopThread(self._at_work)
             try:
                 self._start_thread(thread.run)
-            except RuntimeError as error:
-                self._thread = None
-                thread.discard()
+            except BaseException as error:
+                # Ctrl-C may come before the thread runs, or after.
+                if thread.discard():
+                    self._thread = None
+                if not isinstance(error, RuntimeError):
+                    raise
                 _log.warning("No thread can be had, so nothing is sent yet: %s", error)
                 return
         _close_at_end_of_child()

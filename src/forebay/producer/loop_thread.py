@@ -10,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, TypeVar
 
+from forebay.errors import ForebayError, in_words
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -43,6 +45,7 @@ class LoopThread:
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._thread_id: int | None = None
         self._lock = threading.Lock()
+        self._discarded = False
         self._holds = 0
         self._stands = threading.Event()
         self._may_go_on = threading.Event()
@@ -56,7 +59,10 @@ class LoopThread:
 
     def run(self) -> None:
         """Run it in this thread, to the end."""
-        self._thread_id = threading.get_ident()
+        with self._lock:
+            if self._discarded:
+                return
+            self._thread_id = threading.get_ident()
         main = self._loop.create_task(self._main())
         while not main.done():
             try:
@@ -70,9 +76,13 @@ class LoopThread:
         self._thread_id = None
         self.ended.set()
 
-    def discard(self) -> None:
-        """Let go of a loop that nobody runs."""
-        self._loop.close()
+    def discard(self) -> bool:
+        """Let go of a loop that nobody runs; False when one does."""
+        with self._lock:
+            self._discarded = self._thread_id is None
+        if self._discarded:
+            self._loop.close()
+        return self._discarded
 
     def submit(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
         """Have the loop do something once it is entered. Not after `end`."""
@@ -136,7 +146,12 @@ class LoopThread:
                 return
             self._entered.set_exception(error)
             self._entered.exception()  # It is in the log, also when nobody asks.
-            _log.exception("A BackgroundProducer could not begin; it sends nothing")
+            unexpected = None if isinstance(error, ForebayError) else error
+            _log.error(
+                "A BackgroundProducer could not begin; it sends nothing: %s",
+                in_words(error),
+                exc_info=unexpected,
+            )
             await self._over
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 from forebay.errors import SettingsError
 from forebay.messages.envelope import EnvelopeError, check_name
@@ -10,8 +11,8 @@ from forebay.protocol import limits
 from forebay.protocol.identifiers import is_queue_name, queue_key_from_arn
 
 
-def check_names(queue: object, node: object, packed: object) -> None:
-    """Raise SettingsError for what cannot be a queue, the name of a node, or types to pack."""
+def check_names(queue: object, node: object, packed: object, spill: object) -> None:
+    """Raise SettingsError for what cannot be a queue, a node, types to pack, or a directory."""
     if not isinstance(queue, str) or not _may_be_queue(queue):
         raise SettingsError(
             f"The queue of a producer is {queue!r:.100}; it must be a URL, an ARN, or a name of 1"
@@ -23,6 +24,10 @@ def check_names(queue: object, node: object, packed: object) -> None:
             f"The types to pack are {packed!r:.100}; name them in a tuple, as in"
             ' packed=("usage_log",), or none with packed=().'
         )
+    if spill is not None and not (isinstance(spill, str | Path) and _may_be_path(str(spill))):
+        raise SettingsError(
+            f"The spill of a producer is {spill!r:.100}; it must be the path of a directory."
+        )
     try:
         if node is not None:
             check_name("node", node)
@@ -30,6 +35,10 @@ def check_names(queue: object, node: object, packed: object) -> None:
             check_name("type", each)
     except EnvelopeError as error:
         raise SettingsError(str(error)) from error
+
+
+def _may_be_path(path: str) -> bool:
+    return path != "" and "\0" not in path
 
 
 def _may_be_queue(queue: str) -> bool:

@@ -107,7 +107,7 @@ class Producer:
         Raises SettingsError for settings that do not fit together, and for a queue, node or type
         that cannot be one.
         """
-        check_names(queue, node, packed)
+        check_names(queue, node, packed, spill)
         self._client = client
         self._queue = queue
         self._fifo = queue.endswith(FIFO_SUFFIX)

@@ -193,7 +193,9 @@ class Spiller:
             self._buffer.from_spill(self._state(), delivered=delivered, failed=failed)
             return failure
 
-        self._tell(await self._run(acknowledge))
+        # A disk that takes this may be full all the same: only what is kept shows that it works.
+        if (failure := await self._run(acknowledge)) is not None:
+            self._tell(failure)
         self.note()
 
     async def hand_back(self, tokens: Sequence[SpillToken]) -> None:

@@ -13,25 +13,26 @@ _log = logging.getLogger(__name__)
 
 
 class Trouble:
-    """What goes wrong with one queue. A trouble is told once, not for every batch."""
+    """What goes wrong with one queue. A trouble is told once, not for every batch, also when it
+    takes turns with another."""
 
     def __init__(self, queue_url: str) -> None:
         self._queue_url = queue_url
-        self._told: type[ForebayError] | str | None = None
+        self._told: set[type[ForebayError] | str] = set()
 
     def tell(self, outcome: Outcome, *, awaited: Container[str]) -> None:
         """Log what an attempt came to. Refusals of messages that are `awaited` are heard there."""
         lost = [error for entry, error in outcome.failed if entry.envelope_id not in awaited]
         error = next(iter(lost), None) or next((error for _, error in outcome.again), None)
         if error is None:
-            if self._told is not None and outcome.sent:
-                self._told = None
+            if self._told and outcome.sent:
+                self._told.clear()
                 _log.info("Sending to %s works again.", self._queue_url)
             return
         trouble = error.code if isinstance(error, SqsError) else type(error)
-        if trouble == self._told:
+        if trouble in self._told:
             return
-        self._told = trouble
+        self._told.add(trouble)
         if not lost:
             _log.warning("Sending to %s fails, will go on trying: %s", self._queue_url, error)
         elif trouble == QUEUE_DOES_NOT_EXIST.query_code:
