@@ -144,6 +144,29 @@ async def test_the_terminal_and_json_show_the_same(store: UsageStore) -> None:
     assert set(msgspec.json.decode(encoded)["groups"]) == {by.value for by in By}
 
 
+async def test_few_uses_are_told_and_drawn_too(store: UsageStore) -> None:
+    """One request in four minutes is a rate, and no 0."""
+    await store.write(
+        [
+            pack("one", LOG, at_ms=NOON_MS),
+            pack("two", LOG, LOG, at_ms=NOON_MS + 20 * 240_000),
+        ]
+    )
+    report = await gather_report(store, Span(NOON_MS, NOON_MS + 20 * 240_000 + 1_000))
+    text = as_text(report)
+    assert "at most 0.017:" in text
+    assert "█" in text
+    assert "▄" in text
+    assert "0.00062 a second" in report_page(report, "Usage")
+
+
+async def test_names_steer_no_terminal(store: UsageStore) -> None:
+    await store.write([pack("one", replace(LOG, asset="BTC\x1b]0;mine\x07\u202e"))])
+    text = as_text(await gather_report(store, DAY))
+    assert "BTC\ufffd]0;mine\ufffd\ufffd" in text
+    assert "\x1b" not in text
+
+
 def as_text(report: UsageReport) -> str:
     page = io.StringIO()
     Console(file=page, width=120).print(report_text(report))
@@ -166,7 +189,15 @@ def test_a_step_is_one_that_clocks_have(duration_ms: int, step_ms: int) -> None:
 
 @pytest.mark.parametrize(
     ("duration_us", "said"),
-    [(0, "0 µs"), (999, "999 µs"), (1_000, "1 ms"), (16_234, "16.2 ms"), (3_000_000, "3 s")],
+    [
+        (0, "0 µs"),
+        (999, "999 µs"),
+        (1_000, "1 ms"),
+        (16_234, "16.2 ms"),
+        (3_000_000, "3 s"),
+        (999_600, "1,000 ms"),
+        (5_000_000_000, "5,000 s"),
+    ],
 )
 def test_times_are_told_in_their_unit(duration_us: int, said: str) -> None:
     assert readable_us(duration_us) == said

@@ -96,5 +96,15 @@ def readable_us(duration_us: float) -> str:
     """A time for people, in the largest unit of which there is one."""
     for unit, length_us in (("s", 1_000_000), ("ms", 1_000)):
         if duration_us >= length_us:
-            return f"{duration_us / length_us:,.3g} {unit}"
-    return f"{duration_us:.0f} µs"
+            return f"{_digits(duration_us / length_us)} {unit}"
+    return f"{duration_us:,.0f} µs"
+
+
+def readable_rate(per_second: float) -> str:
+    """A rate for people."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
+
+
+def _digits(number: float) -> str:
+    """Three digits, or all of a whole number."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from forebay.apps.usage.report import UsageReport, readable_us
+from forebay.apps.usage.report import UsageReport, readable_rate, readable_us
 from forebay.apps.usage.store import By, Latencies
 from forebay.observability.chart import Chart, Line, Mark, colour, drawn, page
 
@@ -46,7 +46,7 @@ def _summary(report: UsageReport) -> str:
     verdict = "they agree" if exact else "they do not agree"
     return (
         f"<p>{report.rows:,} uses from {_time(span.from_ms)} UTC on, in {lasted_s:,.0f} s:"
-        f" {report.rows / lasted_s:,.0f} a second. Times are from the beginning on.</p>"
+        f" {readable_rate(report.rows / lasted_s)} a second. Times are from the beginning on.</p>"
         f"<p>All that is kept: {totals.rows:,} rows, and {totals.counted:,} by the counters:"
         f' <b class="{"good" if exact else "bad"}">{verdict}</b>.'
         f" {totals.rejects:,} rejects; {totals.packs:,} packs.</p>"

@@ -1,7 +1,6 @@
-"""The questions of a report, in SQL that SQLite and PostgreSQL both take.
+"""The questions of a report that SQLite and PostgreSQL both take, and what answers mean.
 
-A value is written `:name`. Percentiles are nearest ranks. Rows are counted by group and response
-time first, and only those of the largest groups: nothing as long as the table is sorted.
+A value is written `:name`. Percentiles each store asks for in its own way; all are nearest ranks.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 from forebay.apps.usage.event_table import EventTable
 from forebay.apps.usage.retention import Span
-from forebay.apps.usage.store import By, KeyUsage, Latencies, Moment, Rate, Totals
+from forebay.apps.usage.store import KeyUsage, Latencies, Moment, Rate, Totals
 from forebay.errors import SettingsError
 
 Query = tuple[str, dict[str, object]]
@@ -25,15 +24,6 @@ USAGE = (
     "SELECT api_key_id, sum(events), max(last_ms) FROM current_usage"
     " GROUP BY api_key_id ORDER BY 2 DESC, 1 LIMIT :limit"
 )
-
-
-#: Of ranked response times: how many rows, and the figures of Latencies.
-_PERCENTILES = """max(total),
-            min(CASE WHEN rank * 2 >= total THEN us END),
-            min(CASE WHEN rank * 10 >= total * 9 THEN us END),
-            min(CASE WHEN rank * 100 >= total * 99 THEN us END),
-            min(CASE WHEN rank * 1000 >= total * 999 THEN us END),
-            max(us)"""
 
 
 def totals_query(tables: Iterable[EventTable]) -> str:
@@ -50,53 +40,15 @@ def totals_query(tables: Iterable[EventTable]) -> str:
     )
 
 
-def latencies_query(by: By, span: Span | None, limit: int) -> Query:
-    span = span or ALWAYS
-    text = f"""
-        WITH largest AS (
-            SELECT {by} AS name FROM usage_logs
-            WHERE at_ms >= :from_ms AND at_ms < :to_ms
-            GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :limit
-        ), counted AS (
-            SELECT {by} AS name, response_time_us AS us, count(*) AS n FROM usage_logs
-            WHERE at_ms >= :from_ms AND at_ms < :to_ms AND {by} IN (SELECT name FROM largest)
-            GROUP BY 1, 2
-        ), ranked AS (
-            SELECT name, us,
-                sum(n) OVER (PARTITION BY name ORDER BY us) AS rank,
-                sum(n) OVER (PARTITION BY name) AS total
-            FROM counted
-        )
-        SELECT name, {_PERCENTILES}
-        FROM ranked GROUP BY name ORDER BY 2 DESC, 1
-        """  # noqa: S608 - the name is one of an enumeration
-    return text, {"from_ms": span.from_ms, "to_ms": span.to_ms, "limit": limit}
-
-
-def latencies_over_time_query(by: By, step_ms: int, span: Span | None) -> Query:
-    """All steps in one reading of the rows. Raises SettingsError for a step that is none."""
-    _check_step(step_ms)
-    span = span or ALWAYS
-    text = f"""
-        WITH counted AS (
-            SELECT at_ms / :step_ms * :step_ms AS step, {by} AS name, response_time_us AS us,
-                count(*) AS n
-            FROM usage_logs WHERE at_ms >= :from_ms AND at_ms < :to_ms GROUP BY 1, 2, 3
-        ), ranked AS (
-            SELECT step, name, us,
-                sum(n) OVER (PARTITION BY step, name ORDER BY us) AS rank,
-                sum(n) OVER (PARTITION BY step, name) AS total
-            FROM counted
-        )
-        SELECT step, name, {_PERCENTILES}
-        FROM ranked GROUP BY step, name ORDER BY step, 3 DESC, name
-        """  # noqa: S608 - the name is one of an enumeration
-    return text, {"step_ms": step_ms, "from_ms": span.from_ms, "to_ms": span.to_ms}
+def require_step(step_ms: int) -> None:
+    """Raises SettingsError for a step that is none."""
+    if step_ms < 1:
+        raise SettingsError(f"step_ms is {step_ms}; it must be 1 or more.")
 
 
 def rates_query(step_ms: int, span: Span | None) -> Query:
     """Raises SettingsError for a step that is none."""
-    _check_step(step_ms)
+    require_step(step_ms)
     span = span or ALWAYS
     return (
         "SELECT at_ms / :step_ms * :step_ms, count(*) FROM usage_logs"
@@ -122,11 +74,6 @@ def as_moments(rows: Iterable[Sequence[Any]]) -> list[Moment]:
         Moment(at_ms, as_latencies(row[1:] for row in step))
         for at_ms, step in groupby(rows, key=itemgetter(0))
     ]
-
-
-def _check_step(step_ms: int) -> None:
-    if step_ms < 1:
-        raise SettingsError(f"step_ms is {step_ms}; it must be 1 or more.")
 
 
 def as_rates(rows: Iterable[Sequence[Any]]) -> list[Rate]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from forebay.apps.usage.report import UsageReport, readable_us
+from forebay.apps.usage.report import UsageReport, readable_rate, readable_us
 from forebay.apps.usage.store import By
 
 
@@ -38,8 +39,13 @@ def _groups(report: UsageReport, by: By) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for group in report.groups[by]:
         times = (group.p50_us, group.p90_us, group.p99_us, group.p999_us, group.max_us)
-        table.add_row(Text(group.name), f"{group.rows:,}", *map(readable_us, times))
+        table.add_row(_steering_nothing(group.name), f"{group.rows:,}", *map(readable_us, times))
     return table
+
+
+def _steering_nothing(name: str) -> Text:
+    """A name that senders chose, without what a terminal would obey."""
+    return Text("".join(each if each.isprintable() else "\ufffd" for each in name))
 
 
 def _rate(report: UsageReport) -> Text:
@@ -48,8 +54,8 @@ def _rate(report: UsageReport) -> Text:
         for moment in report.moments
     ]
     top = max(rates)
-    bars = "".join(" ▁▂▃▄▅▆▇█"[-(-8 * int(rate) // max(1, int(top)))] for rate in rates)
+    bars = "".join(" ▁▂▃▄▅▆▇█"[ceil(8 * rate / top)] for rate in rates)
     return Text(
         f"Requests a second over {(report.span.to_ms - report.span.from_ms) / 1000:,.0f} s, at most"
-        f" {top:,.0f}:\n{bars}\n"
+        f" {readable_rate(top)}:\n{bars}\n"
     )

@@ -23,6 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from forebay.apps.usage import report_queries
 from forebay.apps.usage.admission import Admitted, admit
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable, EventTables
+from forebay.apps.usage.postgres import percentiles
 from forebay.apps.usage.postgres.partitions import (
     TableDay,
     drop_partitions,
@@ -225,13 +226,13 @@ class PostgresUsageStore:
     async def latencies(
         self, by: By, span: Span | None = None, *, limit: int = 100
     ) -> list[Latencies]:
-        query = report_queries.latencies_query(by, span, limit)
+        query = percentiles.latencies_query(by, span, limit)
         return report_queries.as_latencies(await self._rows(query))
 
     async def latencies_over_time(
         self, by: By, step_ms: int, span: Span | None = None
     ) -> list[Moment]:
-        query = report_queries.latencies_over_time_query(by, step_ms, span)
+        query = percentiles.latencies_over_time_query(by, step_ms, span)
         return report_queries.as_moments(await self._rows(query))
 
     async def rates(self, step_ms: int, span: Span | None = None) -> list[Rate]:

@@ -12,6 +12,7 @@ from forebay.apps.usage import report_queries
 from forebay.apps.usage.admission import admit
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable, EventTables
 from forebay.apps.usage.retention import DAY_MS, Retention, Span, day_name, days_ago_ms
+from forebay.apps.usage.sqlite import percentiles
 from forebay.apps.usage.sqlite.migrate import migrate
 from forebay.apps.usage.sqlite.transaction import write_packs
 from forebay.apps.usage.store import (
@@ -130,13 +131,13 @@ class SqliteUsageStore:
     async def latencies(
         self, by: By, span: Span | None = None, *, limit: int = 100
     ) -> list[Latencies]:
-        query = report_queries.latencies_query(by, span, limit)
+        query = percentiles.latencies_query(by, span, limit)
         return report_queries.as_latencies(await self._rows(*query))
 
     async def latencies_over_time(
         self, by: By, step_ms: int, span: Span | None = None
     ) -> list[Moment]:
-        query = report_queries.latencies_over_time_query(by, step_ms, span)
+        query = percentiles.latencies_over_time_query(by, step_ms, span)
         return report_queries.as_moments(await self._rows(*query))
 
     async def rates(self, step_ms: int, span: Span | None = None) -> list[Rate]:
