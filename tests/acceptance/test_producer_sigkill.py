@@ -21,7 +21,7 @@ from tests.acceptance.serve_process import ServeProcess, free_port
 pytestmark = pytest.mark.timeout(300)
 
 #: Producers that are killed one after another, and the most that each lives, in seconds.
-KILLED, LIFE_S = 6, 1.5
+KILLED, LIFE_S = 6, 0.8
 
 #: What a killed producer had read from the disk and sent may be sent again by the next.
 UNDER_WAY = KILLED * 5_000

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec import Raw
 
+from forebay import BackgroundProducer
 from forebay.errors import ServiceUnreachable, SettingsError
 from forebay.messages.envelope import EnvelopeError
 from forebay.producer import Producer, ProducerSettings, WhenFull
@@ -167,6 +168,9 @@ def test_a_type_is_a_short_printable_text(type_: Any) -> None:
         ({"queue": None}, "The queue of a producer is None"),
         ({"queue": "two words"}, "The queue of a producer is 'two words'"),
         ({"queue": "x" * 81}, "a name of 1 to 80 letters"),
+        ({"settings": {"batch_size": 1}}, r"The settings .* are .*; they must be ProducerSettings"),
+        ({"settings": 0}, "The settings .* are 0; they must be ProducerSettings"),
+        ({"on_lost": 5}, "on_lost is 5; it must be a function"),
         ({"spill": ""}, "The spill of a producer is ''; it must be the path of a directory"),
         ({"spill": "a\0b"}, "The spill of a producer is .*; it must be the path"),
         ({"spill": 5}, "The spill of a producer is 5; it must be the path"),
@@ -178,6 +182,11 @@ def test_a_producer_is_not_made_with_names_that_nothing_has(
 ) -> None:
     with pytest.raises(SettingsError, match=said):
         Producer(Sqs(), **{"queue": "clicks", **given})
+
+
+def test_what_is_no_number_is_no_time_to_close() -> None:
+    with pytest.raises(SettingsError, match="close_timeout_s is '5'; it must be a number"):
+        BackgroundProducer("clicks", close_timeout_s=cast("Any", "5"))
 
 
 def test_a_spilled_message_that_is_no_text_is_told_from_one() -> None:

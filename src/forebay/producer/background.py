@@ -21,6 +21,7 @@ from forebay.client.http import HttpSqsClient
 from forebay.client.late import LateClient
 from forebay.client.plain import MessageAttribute
 from forebay.errors import Closed, ForebayError, ServiceUnreachable
+from forebay.number_settings import require_number
 from forebay.producer.ledger import ProducerLedger
 from forebay.producer.loop_thread import (
     LastingExecutor,
@@ -75,6 +76,7 @@ class BackgroundProducer:
 
         Raises SettingsError when `endpoint_url` is no URL, and what Producer raises.
         """
+        require_number("close_timeout_s", close_timeout_s)
         if client_factory is None and endpoint_url is not None:
             resolve_endpoint(endpoint_url, None, os.environ)
         self._client_factory = client_factory or (lambda: HttpSqsClient(endpoint_url))

@@ -127,8 +127,10 @@ class Producer:
             )
         if self._fifo and spill is not None:
             raise SettingsError("A spill changes the order of messages: a FIFO queue takes none.")
-        settings = settings or ProducerSettings()
-        self._require_spill(settings)
+        if on_lost is not None and not callable(on_lost):
+            raise SettingsError(f"on_lost is {on_lost!r:.100}; it must be a function.")
+        settings = ProducerSettings() if settings is None else settings
+        self._require_fit(settings)
         self._build(settings)
         _producers.add(self)
 
@@ -179,7 +181,7 @@ class Producer:
 
     @settings.setter
     def settings(self, settings: ProducerSettings) -> None:
-        self._require_spill(settings)
+        self._require_fit(settings)
         self._flusher.settings = settings
         self._singles.wake_at = settings.batch_size
         self._buffer.resize(settings.buffer_size, settings.buffer_bytes)
@@ -408,7 +410,11 @@ class Producer:
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._flusher.dispatch)
 
-    def _require_spill(self, settings: ProducerSettings) -> None:
+    def _require_fit(self, settings: ProducerSettings) -> None:
+        if not isinstance(settings, ProducerSettings):
+            raise SettingsError(
+                f"The settings of a producer are {settings!r:.100}; they must be ProducerSettings."
+            )
         if settings.when_full is WhenFull.SPILL and self._spill is None:
             raise SettingsError(
                 'ProducerSettings.when_full is "spill"; give the producer a directory: spill=PATH.'
