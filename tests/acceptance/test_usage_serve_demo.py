@@ -95,15 +95,15 @@ def test_prices_are_served_by_two_processes_and_every_request_is_logged(tmp_path
         assert kept_account(tmp_path) == UsageAccount(offered=21, delivered=21)
 
 
-def test_logs_outlive_an_api_that_stops_while_sqs_is_away(tmp_path: Path) -> None:
+def test_an_api_serves_without_sqs_and_its_logs_outlive_it(tmp_path: Path) -> None:
     spill = tmp_path / "spill"
-    with EmbeddedBroker() as broker:
-        arguments = ["--data", str(tmp_path), "--endpoint-url", broker.endpoint_url]
-        with served(*arguments, "--spill", str(spill)) as (_, urls):
-            broker.stop()
-            for number in range(10):
-                assert get(f"{urls[number % 2]}/prices/btc")[0] in {200, 503}
-        assert kept_account(tmp_path) == UsageAccount(offered=10, spilled=10)
+    with served(
+        *("--data", str(tmp_path), "--endpoint-url", "http://127.0.0.1:1"),
+        *("--spill", str(spill)),
+    ) as (_, urls):
+        for number in range(10):
+            assert get(f"{urls[number % 2]}/prices/btc")[0] in {200, 503}
+    assert kept_account(tmp_path) == UsageAccount(offered=10, spilled=10)
     exported = subprocess.run(
         [sys.executable, "-m", "forebay", "spill", "export", str(spill)],
         check=True,
@@ -120,7 +120,6 @@ def test_logs_outlive_an_api_that_stops_while_sqs_is_away(tmp_path: Path) -> Non
     [
         (["--port", "65535", "--processes", "2"], "leaves no room for 2 processes"),
         (["--keys", __file__], "has no API keys"),
-        (["--endpoint-url", "http://127.0.0.1:1"], "127.0.0.1:1"),
     ],
 )
 def test_prices_that_cannot_be_served_say_so_before_they_begin(

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -211,14 +211,19 @@ async def test_a_stop_while_the_database_is_away_gives_everything_back(
         assert writer.stop() == 0, writer.log
 
 
-async def test_it_starts_while_the_database_is_away(
-    tmp_path: Path, broker: str, client: HttpSqsClient, database: Database
+async def test_it_starts_while_sqs_and_the_database_are_away(
+    tmp_path: Path, database: Database
 ) -> None:
     database.go_away()
-    arguments = ("--database", database.conninfo, "--endpoint-url", broker)
-    with Writer(tmp_path / "log", *arguments) as writer:
+    port = str(free_port())
+    endpoint_url = f"http://127.0.0.1:{port}"
+    arguments = ("--database", database.conninfo, "--endpoint-url", endpoint_url)
+    with Writer(tmp_path / "log", *arguments) as writer, ExitStack() as stack:
+        await until(lambda: "Looking for the queue fails" in writer.log, writer)
+        stack.enter_context(ServeProcess("--port", port, "--durability", "memory"))
         await until(lambda: "usage database holds back receives" in writer.page("health"), writer)
-        await send(client, 10)
+        async with HttpSqsClient(endpoint_url) as client:
+            await send(client, 10)
         database.come_back()
         await until(lambda: "database is back" in writer.log, writer)
         await until(lambda: database.counts() == (10, 10), writer)
@@ -250,6 +255,15 @@ async def test_into_a_file_and_only_what_is_no_event_to_the_dead_letter_queue(
         assert writer.stop() == 0, writer.log
     assert dead.body == "Test message."
     assert "The body is no event" in str(msgspec.to_builtins(dead.message_attributes))
+
+
+async def test_a_stop_while_sqs_is_awaited_ends_it(tmp_path: Path) -> None:
+    arguments = ("--database", f"sqlite:///{tmp_path}/u", "--endpoint-url", "http://127.0.0.1:1")
+    with Writer(tmp_path / "log", *arguments) as writer:
+        await until(lambda: "Looking for the queue fails" in writer.log, writer)
+        assert writer.stop() == 0, writer.log
+    assert writer.log.count("\n") == 2
+    assert "Stopped before SQS could be asked" in writer.log
 
 
 def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, broker: str) -> None:

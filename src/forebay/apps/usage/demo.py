@@ -271,7 +271,7 @@ class _Demo:
                 python("-m", "forebay.apps.usage.writer_process"),
             )
         settings = PriceSettings(
-            queue_url=queues.usage_logs,
+            queue=queues.usage_logs,
             data=self._directory,
             seed=self._settings.seed,
             began_ms=began_ms,

@@ -14,7 +14,7 @@ from rich.console import Console
 from forebay.apps.crew import Crew
 from forebay.apps.usage.prices.keys import DEMO_KEYS, KeyRing, read_keys
 from forebay.apps.usage.prices.price_crew import PriceSettings, start_prices, stop_prices
-from forebay.apps.usage.queues import find_or_declare_usage_queue
+from forebay.apps.usage.queues import USAGE_LOGS_QUEUE, find_or_declare_usage_queue
 from forebay.cli.connection import (
     Aws,
     Connection,
@@ -25,7 +25,7 @@ from forebay.cli.connection import (
 )
 from forebay.cli.worker.processes import Parameters, give_parameters
 from forebay.clock import SystemClock
-from forebay.errors import ForebayError, SettingsError
+from forebay.errors import ForebayError, ServiceUnreachable, SettingsError
 from forebay.stop_signals import stop_signals
 
 #: What the price API needs and the broker does not.
@@ -112,17 +112,22 @@ def serve_demo(
     KeyRing(DEMO_KEYS if keys is None else read_keys(keys))
     place = choose_place(endpoint_url, aws, region, queue)
     with Connection(place) as sqs:
-        if queue is None:
-            queue_url = sqs.run(find_or_declare_usage_queue(sqs.client))
-        else:
-            with sqs.queue(queue) as url:
-                queue_url = url
+        try:
+            if queue is None:
+                found = sqs.run(find_or_declare_usage_queue(sqs.client))
+            else:
+                with sqs.queue(queue) as url:
+                    found = url
+        except ServiceUnreachable as error:
+            # An API is to answer whatever becomes of its logs.
+            found = queue or USAGE_LOGS_QUEUE
+            Console(stderr=True).print(f"Logs wait until SQS is there: {error}", soft_wrap=True)
     give_place(place)
     with tempfile.TemporaryDirectory(prefix="forebay-prices-") as temporary:
         if data is not None:
             data.mkdir(parents=True, exist_ok=True)
         settings = PriceSettings(
-            queue_url=queue_url,
+            queue=found,
             data=data or Path(temporary),
             host=host,
             keys=None if keys is None else keys.absolute(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from typing import Annotated
 
 import typer
@@ -17,6 +19,7 @@ from forebay.apps.usage.settings import (
     usage_database,
     writer_settings,
 )
+from forebay.backoff import backoff_s, jitter
 from forebay.cli.connection import Aws, Connection, EndpointUrl, Region, choose_place, give_place
 from forebay.cli.logs import LogLevel
 from forebay.cli.usage.database import Database
@@ -32,10 +35,16 @@ from forebay.cli.worker.processes import (
     run_processes,
     set_up,
 )
+from forebay.errors import ServiceUnreachable, in_words
 from forebay.parameters.live import POLL_S
 
 #: What its processes run.
 _TARGET = "forebay.apps.usage.writer_worker:writer"
+
+#: Bounds of the pause before SQS is asked again for the queue, in seconds.
+_RETRY_BASE_S, _RETRY_MAX_S = 0.5, 5.0
+
+_log = logging.getLogger(__name__)
 
 
 def writer(
@@ -83,7 +92,8 @@ def writer(
     Its tables are made when they are not there. What does not fit its type
     goes to usage_rejects with the reason, and only what cannot be unpacked
     to the dead-letter queue. While the database is away nothing is received,
-    and nothing is lost. Ctrl-C and SIGTERM let running batches finish.
+    and nothing is lost; SQS that is away is waited for. Ctrl-C and SIGTERM let
+    running batches finish.
     GET /health, /metrics and /snapshot are on one port for all processes.
     """
     log_format = set_up(log_level, json_logs=json_logs)
@@ -96,12 +106,14 @@ def writer(
             os.environ[variable] = str(value)
     writer_settings()
     usage_database()
-    with Connection(place) as sqs:
-        if queue is None:
-            os.environ[QUEUE_VARIABLE] = sqs.run(find_or_declare_usage_queue(sqs.client))
-        else:
-            with sqs.queue(queue) as url:
-                os.environ[QUEUE_VARIABLE] = url
+    # SIGTERM stops it as Ctrl-C does, also before there are processes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with Connection(place) as sqs:
+            os.environ[QUEUE_VARIABLE] = _queue_url(sqs, queue)
+    except KeyboardInterrupt as stopped:
+        _log.info("Stopped before SQS could be asked for the queue.")
+        raise typer.Exit from stopped
     give_place(place)
     run_processes(
         _TARGET,
@@ -114,3 +126,19 @@ def writer(
         parameters=parameters,
         parameters_poll_s=parameters_poll,
     )
+
+
+def _queue_url(sqs: Connection, queue: str | None) -> str:
+    """The URL of the queue, as soon as SQS can be asked for it. Its absence is logged once."""
+    attempts = 0
+    while True:
+        try:
+            if queue is None:
+                return sqs.run(find_or_declare_usage_queue(sqs.client))
+            with sqs.queue(queue) as url:
+                return url
+        except ServiceUnreachable as error:
+            attempts += 1
+            if attempts == 1:
+                _log.error("Looking for the queue fails, will go on trying: %s", in_words(error))
+        sqs.sleep(backoff_s(attempts, jitter(os.urandom), base_s=_RETRY_BASE_S, max_s=_RETRY_MAX_S))

@@ -16,7 +16,7 @@ _STOP_S = 20.0
 class PriceSettings(Struct, frozen=True, kw_only=True):
     """What the processes of a price API have in common."""
 
-    queue_url: str
+    queue: str
     #: Where the second tier is, and where final ledgers are written to.
     data: Path
     host: str = "127.0.0.1"
@@ -39,7 +39,7 @@ async def start_prices(crew: Crew, settings: PriceSettings, ports: dict[str, int
             node,
             python(
                 *("-m", "forebay.apps.usage.prices.price_process"),
-                *("--queue-url", settings.queue_url),
+                *("--queue", settings.queue),
                 *("--data", str(settings.data)),
                 *("--node", node),
                 *("--host", settings.host),

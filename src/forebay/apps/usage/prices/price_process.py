@@ -59,7 +59,7 @@ async def serve_prices(arguments: argparse.Namespace) -> None:
 def _producer(client: SqsClient, arguments: argparse.Namespace) -> Producer:
     return Producer(
         client,
-        arguments.queue_url,
+        arguments.queue,
         node=arguments.node,
         packed=PACKED_TYPES,
         settings=ProducerSettings(
@@ -75,7 +75,7 @@ def main() -> None:
         description="Serves prices on this machine. The environment says where SQS is, and where"
         " parameters are.",
     )
-    parser.add_argument("--queue-url", required=True)
+    parser.add_argument("--queue", required=True, help="its name or URL")
     parser.add_argument("--data", required=True, type=Path, metavar="DIRECTORY")
     parser.add_argument("--node", required=True, help="the name of this process")
     parser.add_argument("--host", default="127.0.0.1")
