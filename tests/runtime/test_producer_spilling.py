@@ -48,7 +48,7 @@ async def opened(directory: Path, entries: int) -> tuple[Spiller, WatchedBuffer]
     buffer = WatchedBuffer()
     spiller = Spiller(directory, buffer, DiskAhead())
     await spiller.open(ProducerSettings())
-    incoming: Incoming[int] = Incoming(1_000)
+    incoming: Incoming[int] = buffer.incoming_singles(1_000)
     for number in range(entries * 10):
         assert buffer.offer(incoming, number, 0)
     buffer.take(incoming)

@@ -98,16 +98,24 @@ def encode_envelope_utf8(
     if key is not None:
         check_key(key)
     try:
+        if payload.__class__ is Raw:
+            require_json(payload)
         body = _encode(_Outgoing(identifier, type, timestamp, node, payload, key))
-        # A msgspec.Raw is written as it was given, whatever it holds.
+        # Of a Raw that is somewhere in the payload only this must hold: else no batch is a text.
         body.decode()
-        _read_json(body)
     except NOT_JSON as error:
         raise EnvelopeError(
             f"The payload of a {type!r} message cannot be written as JSON: {error}."
             " Use dicts, lists, strings, numbers, dates, dataclasses or msgspec structs."
         ) from error
     return body
+
+
+def require_json(payload: object) -> None:
+    """Raise one of NOT_JSON for a msgspec.Raw that is no JSON: it is written as it was given."""
+    text = bytes(payload) if isinstance(payload, Raw) else b""
+    text.decode()
+    _read_json(text)
 
 
 def check_name(member: str, name: object) -> None:

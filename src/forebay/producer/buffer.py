@@ -23,17 +23,19 @@ _GRANTS = 16
 class Incoming(Generic[T]):
     """What threads have handed over and the loop has not taken, in order. Made by a Buffer."""
 
-    __slots__ = ("calm", "granted", "items", "large_bytes", "wake_at")
+    __slots__ = ("ahead", "calm", "granted", "items", "large_bytes", "wake_at")
 
-    def __init__(self, wake_at: int) -> None:
+    def __init__(self, wake_at: int, *, ahead: bool) -> None:
         self.items: list[T] = []
+        #: Room is granted in advance.
+        self.ahead = ahead
         #: With so many items there is something to send, and the loop should be asked for it.
         self.wake_at = wake_at
         #: Below so many items a thread may append one of SMALL_BYTES at most without the lock.
         self.calm = 0
         #: The room that is set aside for items, those that are there included.
         self.granted = 0
-        #: What items have beyond SMALL_BYTES each, where room is granted in advance.
+        #: What items have beyond SMALL_BYTES each.
         self.large_bytes = 0
 
 
@@ -71,6 +73,8 @@ class Buffer:
         self._singles: list[Incoming[Any]] = []
         #: Envelopes that were taken and are not settled.
         self._taken = 0
+        #: Nothing can be admitted until something is freed. Read without the lock.
+        self._full = False
         self._closed = False
         self._abandoned = False
         self._delivered = 0
@@ -81,18 +85,20 @@ class Buffer:
 
     def incoming_records(self, wake_at: int) -> Incoming[bytes]:
         """A place for records, with room granted in advance."""
-        incoming: Incoming[bytes] = Incoming(wake_at)
+        incoming: Incoming[bytes] = Incoming(wake_at, ahead=True)
         self._records.append(incoming)
         return incoming
 
     def incoming_singles(self, wake_at: int) -> Incoming[Any]:
         """A place for items of any kind, each offered with its size."""
-        incoming: Incoming[Any] = Incoming(wake_at)
+        incoming: Incoming[Any] = Incoming(wake_at, ahead=False)
         self._singles.append(incoming)
         return incoming
 
     def offer(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
         """Accept an item of one envelope, if there is room."""
+        if self._full:
+            return False
         with self._lock:
             if not self._admit(incoming, size_bytes):
                 return False
@@ -118,13 +124,14 @@ class Buffer:
 
     def _admit(self, incoming: Incoming[Any], size_bytes: int) -> bool:
         """Find room for one item, and for more records to come."""
-        if self._closed:
+        if self._closed or self._full:
             return False
-        ahead = incoming in self._records
+        ahead = incoming.ahead
         large_bytes = max(0, size_bytes - SMALL_BYTES) if ahead else 0
         if len(incoming.items) >= incoming.granted:
             if self._room <= 0 or size_bytes > self._room_bytes:
                 self._reclaim()
+                self._full = self._room <= 0
             if self._room <= 0 or size_bytes > self._room_bytes:
                 return False
             if ahead:
@@ -156,7 +163,7 @@ class Buffer:
     def refuse(self, reason: DropReason, at_ms: int, error: str = "") -> DropReason:
         """Count an envelope that is not accepted, and return why: a closed buffer is not full."""
         with self._lock:
-            if self._closed and reason in (DropReason.FULL, DropReason.BLOCKED):
+            if self._closed and (reason is DropReason.FULL or reason is DropReason.BLOCKED):
                 reason = DropReason.CLOSED
             self._drop(reason, 1, at_ms, at_ms, error)
         return reason
@@ -170,6 +177,7 @@ class Buffer:
             self._room += capacity - self._limit
             self._room_bytes += capacity_bytes - self._limit_bytes
             self._limit, self._limit_bytes = capacity, capacity_bytes
+            self._full = False
             self._freed.notify_all()
 
     def take(self, incoming: Incoming[T], most: int | None = None) -> list[T]:
@@ -183,7 +191,7 @@ class Buffer:
             self._taken += len(taken)
             incoming.granted -= len(taken)
             incoming.calm = min(incoming.granted, incoming.wake_at)
-            if incoming in self._records:
+            if incoming.ahead:
                 records = cast("list[bytes]", taken)
                 large_bytes = 0
                 if incoming.large_bytes:
@@ -330,6 +338,7 @@ class Buffer:
         self._taken -= events
         self._room += events
         self._room_bytes += size_bytes
+        self._full = False
         if self._waiting:
             self._freed.notify_all()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import count
 
+from msgspec import Raw
 from msgspec.json import Encoder
 
 from forebay.client.plain import MessageAttribute, message_attributes
@@ -14,6 +15,7 @@ from forebay.messages.envelope import (
     check_key,
     encode_envelope_utf8,
     envelope_timestamp,
+    require_json,
 )
 from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.producer.entry import Entry, Refused
@@ -40,8 +42,12 @@ class Envelopes:
         self._id_counter = count()
         self._timestamp = (0, envelope_timestamp(0))
 
-    def record(self, payload: object, key: str) -> bytes:
-        """The record of a pack with a business key. Raises Refused, and what NOT_JSON names."""
+    def record(self, payload: object, key: str | None) -> bytes:
+        """The record of a pack. Raises Refused, and what NOT_JSON names."""
+        if payload.__class__ is Raw:
+            require_json(payload)
+        if key is None:
+            return _encode((self._clock.wall_ms(), payload))
         try:
             check_key(key)
         except EnvelopeError as error:

@@ -240,23 +240,24 @@ class Flusher:
             after_bytes += entry.size_bytes
             self._lanes.add(entry)
         self._lanes.mark_due()
-        before_bytes -= self._give_up(
-            packed.malformed, DropReason.UNENCODABLE, "The payload is a Raw that is no JSON."
-        )
-        before_bytes -= self._give_up(
-            packed.too_large, DropReason.TOO_LARGE, "No message holds the payload, packed or not."
-        )
+        before_bytes -= self._give_up(packed.too_large)
         self._buffer.shrink(before_bytes - after_bytes)
         self.attempts.counts.packs += len(packed.entries)
         self.attempts.counts.packed_bytes += before_bytes
         self.attempts.counts.pack_billed_bytes += after_bytes
 
-    def _give_up(self, records: list[bytes], reason: DropReason, error: str) -> int:
-        """Drop records that were accepted and cannot be packed; return their bytes."""
+    def _give_up(self, records: list[bytes]) -> int:
+        """Drop records that were accepted and that no message holds; return their bytes."""
         size_bytes = sum(map(len, records))
         if records:
             now_ms = self._clock.wall_ms()
-            self._buffer.drop_buffered(reason, len(records), size_bytes, (now_ms, now_ms), error)
+            self._buffer.drop_buffered(
+                DropReason.TOO_LARGE,
+                len(records),
+                size_bytes,
+                (now_ms, now_ms),
+                "No message holds the payload, packed or not.",
+            )
         return size_bytes
 
     def _call_is_free(self) -> bool:

@@ -79,4 +79,5 @@ class Lost(Struct, kw_only=True):
         self.events += events
         self.first_ms = min(self.first_ms, first_ms)
         self.last_ms = max(self.last_ms, last_ms)
-        self.error = error or self.error
+        if error:
+            self.error = error

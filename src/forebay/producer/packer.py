@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import msgspec
-from msgspec import MsgspecError, Raw, Struct
-from msgspec.json import Decoder
+from msgspec import Struct
 
 from forebay.messages.packing import PACK_BYTES_MAX, SealedPack
 from forebay.messages.sealing import PackRatio, seal_all
@@ -16,15 +14,11 @@ from forebay.producer.entry import Entry
 #: How many records are taken to fill a pack before any was sealed.
 RECORDS_FIRST = 2_000
 
-_read_lines = Decoder(Raw).decode_lines
-
 
 class Packed(Struct, frozen=True):
     """What records came to."""
 
     entries: list[Entry]
-    #: Records that are no JSON: whoever gave a msgspec.Raw wrote something else into it.
-    malformed: list[bytes]
     #: Records that no message can hold.
     too_large: list[bytes]
     #: Records that would not have filled the last pack.
@@ -49,23 +43,20 @@ class Packer:
 
     def seal(self, records: list[bytes], *, due: bool) -> Packed:
         """Seal records that were taken from `incoming`: into full packs, or all if they are due."""
-        good, malformed = _well_formed(records)
-        if not good:
-            return Packed([], malformed, [], [])
-        size_bytes = sum(map(len, good))
+        size_bytes = sum(map(len, records))
         sealed = seal_all(
-            good,
+            records,
             identifier=self._identifier,
             type=self._type,
             node=self._node,
             ratio=self._ratio,
         )
-        self.incoming.wake_at = max(1, self._ratio.records_bytes * len(good) // size_bytes)
+        self.incoming.wake_at = max(1, self._ratio.records_bytes * len(records) // size_bytes)
         packs = sealed.packs
         left: list[bytes] = []
         if not due and len(packs) > 1 and packs[-1].size_bytes < PACK_BYTES_MAX // 2:
-            left = good[-packs.pop().header.events :]
-        return Packed([_entry(pack) for pack in packs], malformed, sealed.too_large, left)
+            left = records[-packs.pop().header.events :]
+        return Packed([_entry(pack) for pack in packs], sealed.too_large, left)
 
 
 def _entry(pack: SealedPack) -> Entry:
@@ -78,33 +69,3 @@ def _entry(pack: SealedPack) -> Entry:
         first_ms=header.first_ms,
         last_ms=header.last_ms,
     )
-
-
-def _well_formed(records: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """The records, each a line of JSON, and those that are no JSON and would spoil a whole pack."""
-    if _are_lines(records):
-        return records, []
-    good: list[bytes] = []
-    malformed: list[bytes] = []
-    for record in records:
-        try:
-            # A msgspec.Raw is written as it was given, also over several lines.
-            line = msgspec.json.format(record, indent=-1)
-        except MsgspecError:
-            malformed.append(record)
-            continue
-        if _are_lines([line]):
-            good.append(line)
-        else:
-            malformed.append(record)
-    return good, malformed
-
-
-def _are_lines(records: Sequence[bytes]) -> bool:
-    lines = b"\n".join(records)
-    try:
-        # The decoder looks at what a text means only where somebody asks for it.
-        lines.decode()
-        return len(_read_lines(lines)) == len(records)
-    except (MsgspecError, UnicodeDecodeError):
-        return False

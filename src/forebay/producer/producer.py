@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self, TypedDict, TypeVar
 from weakref import WeakSet
 
+from msgspec import Raw
 from msgspec.json import Encoder
 
 from forebay.client.base import SqsClient
@@ -138,6 +139,7 @@ class Producer:
         """Make everything that holds messages or belongs to one process."""
         self.node = self._given_node or f"{platform.node() or 'producer'}-{os.getpid()}"
         self._envelopes = Envelopes(self.node, self._clock, self._entropy, fifo=self._fifo)
+        self._blocks = settings.when_full is WhenFull.BLOCK
         self._buffer = Buffer(settings.buffer_size, settings.buffer_bytes)
         self._singles: Incoming[Entry] = self._buffer.incoming_singles(settings.batch_size)
         self._packed = {
@@ -183,6 +185,7 @@ class Producer:
     def settings(self, settings: ProducerSettings) -> None:
         self._require_fit(settings)
         self._flusher.settings = settings
+        self._blocks = settings.when_full is WhenFull.BLOCK
         self._singles.wake_at = settings.batch_size
         self._buffer.resize(settings.buffer_size, settings.buffer_bytes)
         if self._spiller is not None:
@@ -301,7 +304,7 @@ class Producer:
             if incoming is None or group_id is not None or deduplication_id is not None:
                 entry = self._envelopes.entry(type, payload, key, group_id, deduplication_id)
                 return self._accept(self._singles, entry, check(entry, fifo=self._fifo))
-            if key is None:
+            if key is None and payload.__class__ is not Raw:
                 record = _encode((self._wall_ms(), payload))
             else:
                 record = self._envelopes.record(payload, key)
@@ -322,10 +325,12 @@ class Producer:
         return self._accept(incoming, record, len(record))
 
     def _accept(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
-        if not self._buffer.offer(incoming, item, size_bytes) and not self._wait_for_room(
-            incoming, item, size_bytes
-        ):
-            return False
+        if not self._buffer.offer(incoming, item, size_bytes):
+            if not self._blocks:
+                self._refuse(DropReason.FULL)
+                return False
+            if not self._wait_for_room(incoming, item, size_bytes):
+                return False
         if len(incoming.items) >= incoming.wake_at:
             if not self._flusher.dispatch_coming:
                 self._ask_for_dispatch()
@@ -387,16 +392,16 @@ class Producer:
             await self._clock.sleep(_ROOM_POLL_S)
 
     def _wait_for_room(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
-        settings = self._flusher.settings
-        reason = DropReason.FULL
-        if settings.when_full is WhenFull.BLOCK and get_ident() != self._thread:
-            # Whoever waits cannot know that a dispatch is due: there is no next call.
-            if self._loop is not None and not self._flusher.dispatch_coming:
-                self._ask_for_dispatch()
-            if self._buffer.offer_within(incoming, item, size_bytes, settings.block_ms / 1000):
-                return True
-            reason = DropReason.BLOCKED
-        self._refuse(reason)
+        if get_ident() == self._thread:
+            self._refuse(DropReason.FULL)
+            return False
+        # Whoever waits cannot know that a dispatch is due: there is no next call.
+        if self._loop is not None and not self._flusher.dispatch_coming:
+            self._ask_for_dispatch()
+        timeout_s = self._flusher.settings.block_ms / 1000
+        if self._buffer.offer_within(incoming, item, size_bytes, timeout_s):
+            return True
+        self._refuse(DropReason.BLOCKED)
         return False
 
     def _refuse(self, reason: DropReason, error: str = "") -> DropReason:
