@@ -13,6 +13,7 @@ from forebay.producer import Lost, ProducerSettings, SpillFull, WhenFull
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from tests.runtime.producer_queue import (
     FIFO,
+    STANDARD,
     Answer,
     Sqs,
     account,
@@ -252,5 +253,23 @@ def test_a_full_buffer_may_be_waited_for_by_publish() -> None:
             assert not it.send("order", 5)
             assert (it.ledger.dropped["blocked"], it.ledger.dropped["full"]) == (1, 1)
             await it.close(drain_timeout_s=0)
+
+    run(main())
+
+
+def test_producers_for_two_queues_with_one_directory_send_their_own(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with producer(Sqs(AWAY), settings=SMALL, spill=tmp_path) as it:
+            it.send("usage_log", 1)
+        assert it.ledger.spilled == 1
+        other = Sqs()
+        async with producer(other, STANDARD + "-of-others", spill=tmp_path, settings=SMALL) as its:
+            its.send("usage_log", 2)
+            await asyncio.sleep(5)
+        assert other.events() == [2]
+        mine = Sqs()
+        async with producer(mine, spill=tmp_path, settings=SMALL):
+            await asyncio.sleep(5)
+        assert mine.events() == [1]
 
     run(main())

@@ -190,6 +190,24 @@ def test_one_process_has_a_directory_and_slots_share_it(tmp_path: Path) -> None:
     third.close()
 
 
+def test_what_is_for_one_queue_is_never_taken_for_another(tmp_path: Path) -> None:
+    first = Spill.open_slot(tmp_path, LIMITS, owner="mail")
+    first.append(records(0, 3))
+    first.close()
+    with pytest.raises(SpillInUse, match="is for mail and not for clicks"):
+        Spill.open(first.directory, LIMITS, owner="clicks")
+    other = Spill.open_slot(tmp_path, LIMITS, owner="clicks")
+    assert other.directory != first.directory
+    assert other.account.waiting == 0
+    other.close()
+    again = Spill.open_slot(tmp_path, LIMITS, owner="mail")
+    assert again.directory == first.directory
+    assert drain(again) == records(0, 3)
+    again.close()
+    (first.directory / "owner").write_bytes(b"mail 00000000")
+    Spill.open(first.directory, LIMITS, owner="clicks").close()
+
+
 def test_a_slot_in_which_something_waits_is_taken_first(tmp_path: Path) -> None:
     spills = [Spill.open_slot(tmp_path, LIMITS) for _ in range(4)]
     for number in (1, 3):

@@ -37,6 +37,11 @@ def check_names(queue: object, node: object, packed: object, spill: object) -> N
         raise SettingsError(str(error)) from error
 
 
+def queue_name(queue: str) -> str:
+    """The name of a queue that is given by URL, ARN or name."""
+    return queue.rpartition("/")[2].rpartition(":")[2]
+
+
 def _may_be_path(path: str) -> bool:
     return path != "" and "\0" not in path
 

@@ -29,7 +29,7 @@ from forebay.producer.envelopes import Envelopes
 from forebay.producer.flusher import Flusher, Published
 from forebay.producer.ledger import FAILED, DropReason, Lost, ProducerLedger
 from forebay.producer.losses import LossReport
-from forebay.producer.names import check_names
+from forebay.producer.names import check_names, queue_name
 from forebay.producer.packer import RECORDS_FIRST, Packer
 from forebay.producer.settings import ProducerSettings, WhenFull
 from forebay.producer.snapshot import ProducerSnapshot
@@ -154,7 +154,8 @@ class Producer:
         self._spiller: Spiller | None = None
         if self._spill is not None:
             self._disk = self._executor or ThreadPoolExecutor(1, "forebay-spill")
-            self._spiller = Spiller(self._spill, self._buffer, self._disk)
+            owner = queue_name(self._queue)
+            self._spiller = Spiller(self._spill, self._buffer, self._disk, owner=owner)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._flusher = Flusher(
@@ -199,7 +200,7 @@ class Producer:
         oldest_ms = flusher.oldest_ms()
         return ProducerSnapshot(
             queue_url=self._queue,
-            queue=self._queue.rpartition("/")[2],
+            queue=queue_name(self._queue),
             node=self.node,
             ledger=self.ledger,
             capacity=flusher.settings.buffer_size,

@@ -57,8 +57,11 @@ class Spiller:
     The disk is never waited for elsewhere: whoever awaits one of these waits alone.
     """
 
-    def __init__(self, directory: Path, buffer: Buffer, executor: Executor) -> None:
+    def __init__(
+        self, directory: Path, buffer: Buffer, executor: Executor, *, owner: str | None = None
+    ) -> None:
         self._directory = directory
+        self._owner = owner
         self._buffer = buffer
         self._executor = executor
         self._spill: Spill | None = None
@@ -73,7 +76,7 @@ class Spiller:
     async def open(self, settings: ProducerSettings) -> None:
         """Take the directory, and what earlier producers have left there. Raises SpillError."""
         limits = _limits(settings)
-        spill = await self._run(lambda: Spill.open_slot(self._directory, limits))
+        spill = await self._run(lambda: Spill.open_slot(self._directory, limits, owner=self._owner))
         self._spill = spill
         with suppress(OSError):
             self._account_file = AccountFile(spill.directory)

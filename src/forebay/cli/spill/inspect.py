@@ -46,7 +46,8 @@ def inspect(
 
 def _print(console: Console, report: SpillReport) -> None:
     used = f"used by process {report.process}" if report.process else "used by no process"
-    console.print(f"{report.directory}, {used}", soft_wrap=True)
+    owned = f" for {report.owner}" if report.owner else ""
+    console.print(f"{report.directory}{owned}, {used}", soft_wrap=True)
     account = report.account
     console.print(
         f"  events: {account.appended:,} appended = {account.acknowledged:,} acknowledged"

@@ -15,6 +15,7 @@ from forebay.producer.spill.checkpoint import CheckpointDamaged, read_checkpoint
 from forebay.producer.spill.files import Files, SystemFiles
 from forebay.producer.spill.format import segment_key
 from forebay.producer.spill.marks import MARKS_FILE, Settled, read_marks
+from forebay.producer.spill.owner import read_owner
 from forebay.producer.spill.quarantine import QUARANTINE
 from forebay.producer.spill.segments import Segment, SegmentReader, end_of, find_segments
 from forebay.producer.spill.spill import LOCK_FILE
@@ -40,6 +41,8 @@ class SpillReport(Struct, frozen=True, kw_only=True):
     """What is in a spill directory."""
 
     directory: str
+    #: The queue that it is for, if that is known.
+    owner: str | None
     #: The process that uses it, if there is one.
     process: int | None
     #: With the corrupt events that were found now.
@@ -85,6 +88,7 @@ class Look:
         self.end = 0
         self._files = files or SystemFiles()
         self.process = _process(directory)
+        self.owner: str | None = None
         self._settled = Settled()
 
     def records(self) -> Iterator[SpillRecord]:
@@ -95,6 +99,7 @@ class Look:
             raise unusable(self.directory, error) from error
 
     def _records(self) -> Iterator[SpillRecord]:
+        self.owner = read_owner(self._files, self.directory)
         found = find_segments(self._files, self.directory)
         segments = found.segments
         self.damages += [f"{path.name} holds nothing of a segment" for path in found.foreign]
@@ -190,6 +195,7 @@ class Look:
         stops = [each.last_ms for each in self.segments if each.last_ms is not None]
         return SpillReport(
             directory=str(self.directory),
+            owner=self.owner,
             process=self.process,
             account=SpillAccount(
                 appended=appended,

@@ -31,6 +31,7 @@ from forebay.producer.spill.format import (
     segment_key,
     times,
 )
+from forebay.producer.spill.owner import read_owner, write_owner
 from forebay.producer.spill.quarantine import Quarantine
 from forebay.producer.spill.reading import Reading
 from forebay.producer.spill.recovery import recover
@@ -85,11 +86,20 @@ class Spill:
         self._count()
 
     @classmethod
-    def open(cls, directory: Path, limits: SpillLimits, *, files: Files | None = None) -> Self:
+    def open(
+        cls,
+        directory: Path,
+        limits: SpillLimits,
+        *,
+        owner: str | None = None,
+        files: Files | None = None,
+    ) -> Self:
         """Lock a directory, which is made when it is not there, and take up what it holds.
 
-        Raises SpillInUse when another process has it, SpillTooNew when a newer Forebay wrote it,
-        and SpillError when it cannot be used. No damage in it is an error.
+        `owner` names whose events these are, in a word: nobody else has the directory afterwards.
+
+        Raises SpillInUse when another process or owner has it, SpillTooNew when a newer Forebay
+        wrote it, and SpillError when it cannot be used. No damage in it is an error.
         """
         files = files or SystemFiles()
         try:
@@ -102,6 +112,7 @@ class Spill:
         except OSError as error:
             raise unusable(directory, error) from error
         try:
+            _claim(files, directory, owner)
             return cls(directory, limits, files=files, lock=lock)
         except OSError as error:
             files.close(lock)
@@ -111,9 +122,16 @@ class Spill:
             raise
 
     @classmethod
-    def open_slot(cls, directory: Path, limits: SpillLimits, *, files: Files | None = None) -> Self:
-        """Open a numbered subdirectory that no process has: the first in which something waits,
-        or else the first of all.
+    def open_slot(
+        cls,
+        directory: Path,
+        limits: SpillLimits,
+        *,
+        owner: str | None = None,
+        files: Files | None = None,
+    ) -> Self:
+        """Open a numbered subdirectory that no process and no other owner has: the first in which
+        something waits, or else the first of all.
 
         So processes with one configuration each have their own, and a new process takes over what
         one that ended left. It takes one: what more processes left than there are now waits for
@@ -123,7 +141,7 @@ class Spill:
         waiting = _slots_with_segments(files, directory)
         for number in (*waiting, *range(_SLOTS_MAX)):
             with suppress(SpillInUse):
-                return cls.open(directory / str(number), limits, files=files)
+                return cls.open(directory / str(number), limits, owner=owner, files=files)
         raise SpillInUse(f"All {_SLOTS_MAX} slots of the spill directory {directory} are in use.")
 
     @property
@@ -355,6 +373,18 @@ class Spill:
     def _require_open(self) -> None:
         if self._lock is None:
             raise SpillError(f"The spill directory {self.directory} was closed; open it again.")
+
+
+def _claim(files: Files, directory: Path, owner: str | None) -> None:
+    if owner is None:
+        return
+    known = read_owner(files, directory)
+    if known is None:
+        write_owner(files, directory, owner)
+    elif known != owner:
+        raise SpillInUse(
+            f"The spill directory {directory} is for {known} and not for {owner}. Choose another."
+        )
 
 
 def _slots_with_segments(files: Files, directory: Path) -> list[int]:
