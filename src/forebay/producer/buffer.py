@@ -74,7 +74,7 @@ class Buffer:
         #: Envelopes that were taken and are not settled.
         self._taken = 0
         #: Nothing can be admitted until something is freed. Read without the lock.
-        self._full = False
+        self.full = False
         self._closed = False
         self._abandoned = False
         self._delivered = 0
@@ -97,7 +97,7 @@ class Buffer:
 
     def offer(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
         """Accept an item of one envelope, if there is room."""
-        if self._full:
+        if self.full:
             return False
         with self._lock:
             if not self._admit(incoming, size_bytes):
@@ -124,14 +124,14 @@ class Buffer:
 
     def _admit(self, incoming: Incoming[Any], size_bytes: int) -> bool:
         """Find room for one item, and for more records to come."""
-        if self._closed or self._full:
+        if self._closed or self.full:
             return False
         ahead = incoming.ahead
         large_bytes = max(0, size_bytes - SMALL_BYTES) if ahead else 0
         if len(incoming.items) >= incoming.granted:
             if self._room <= 0 or size_bytes > self._room_bytes:
                 self._reclaim()
-                self._full = self._room <= 0
+                self.full = self._room <= 0
             if self._room <= 0 or size_bytes > self._room_bytes:
                 return False
             if ahead:
@@ -177,7 +177,7 @@ class Buffer:
             self._room += capacity - self._limit
             self._room_bytes += capacity_bytes - self._limit_bytes
             self._limit, self._limit_bytes = capacity, capacity_bytes
-            self._full = False
+            self.full = False
             self._freed.notify_all()
 
     def take(self, incoming: Incoming[T], most: int | None = None) -> list[T]:
@@ -338,7 +338,7 @@ class Buffer:
         self._taken -= events
         self._room += events
         self._room_bytes += size_bytes
-        self._full = False
+        self.full = False
         if self._waiting:
             self._freed.notify_all()
 

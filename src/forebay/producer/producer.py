@@ -294,8 +294,8 @@ class Producer:
         """Hand a message over and return at once: True when it was accepted.
 
         False means that it was dropped and counted in the ledger by its DropReason. The payload is
-        encoded before this returns. On a FIFO queue the deduplication id is the envelope's id
-        unless one is given. A message with a group id is never packed.
+        encoded before this returns, or the message dropped. On a FIFO queue the deduplication id is
+        the envelope's id unless one is given. A message with a group id is never packed.
 
         With `when_full="block"` it waits for room up to `block_ms`, unless it is called on the
         loop's own thread.
@@ -305,6 +305,11 @@ class Producer:
             if incoming is None or group_id is not None or deduplication_id is not None:
                 entry = self._envelopes.entry(type, payload, key, group_id, deduplication_id)
                 return self._accept(self._singles, entry, check(entry, fifo=self._fifo))
+            items = incoming.items
+            crowded = len(items) >= incoming.calm
+            if crowded and self._buffer.full and not self._blocks:
+                self._refuse(DropReason.FULL)
+                return False
             if key is None and payload.__class__ is not Raw:
                 record = _encode((self._wall_ms(), payload))
             else:
@@ -316,8 +321,7 @@ class Producer:
             self._refuse(DropReason.UNENCODABLE, str(error))
             return False
         # The buffer says why this may be done without its lock.
-        items = incoming.items
-        if len(items) < incoming.calm and len(record) <= SMALL_BYTES:
+        if not crowded and len(record) <= SMALL_BYTES:
             items.append(record)
             return True
         if len(record) > limits.MESSAGE_BYTES_MAX:
