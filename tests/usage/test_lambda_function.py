@@ -122,6 +122,14 @@ async def invoke(
     return failures(await function.invoke(event, time_left_ms))
 
 
+async def test_a_record_that_tells_no_queue_takes_no_other_along(
+    function: UsageFunction, store: UsageStore
+) -> None:
+    nameless = pack_record("p1", 2) | {"eventSourceARN": ""}
+    assert await invoke(function, [nameless, pack_record("p2", 3)]) == []
+    assert (await store.totals()).rows == 5
+
+
 async def test_a_batch_of_a_hundred_is_written_whole(
     function: UsageFunction, store: UsageStore
 ) -> None:

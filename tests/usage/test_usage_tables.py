@@ -11,8 +11,9 @@ import pytest
 
 from forebay.apps.usage.postgres import PostgresUsageStore
 from forebay.apps.usage.sqlite import SqliteUsageStore
-from forebay.apps.usage.store import Totals, UsageStoreTooNew
+from forebay.apps.usage.store import NoUsageTables, Totals, UsageStoreTooNew
 from forebay.clock import ManualClock
+from forebay.errors import StoreError
 from forebay.sql.numbered import numbered_sql
 from tests.usage.conftest import postgres_sql, sqlite_sql
 from tests.usage.events import LOG, NOON_MS, pack
@@ -105,12 +106,48 @@ async def test_tables_of_a_later_form_are_left_alone(postgres: str, tmp_path: Pa
     await (await PostgresUsageStore.open(postgres)).close()
     with psycopg.connect(postgres) as connection:
         connection.execute("INSERT INTO usage_schema (version) VALUES (9999)")
-    with pytest.raises(UsageStoreTooNew, match="from a newer Forebay"):
-        await PostgresUsageStore.open(postgres)
+    for make_tables in (True, False):
+        with pytest.raises(UsageStoreTooNew, match="from a newer Forebay"):
+            await PostgresUsageStore.open(postgres, make_tables=make_tables)
     path = tmp_path / "usage.sqlite3"
     await (await SqliteUsageStore.open(path, durable=False)).close()
     connection_ = apsw.Connection(str(path))
     connection_.execute("INSERT INTO usage_schema (version) VALUES (9999)")
     connection_.close()
-    with pytest.raises(UsageStoreTooNew, match="from a newer Forebay"):
-        await SqliteUsageStore.open(path, durable=False)
+    for make_tables in (True, False):
+        with pytest.raises(UsageStoreTooNew, match="from a newer Forebay"):
+            await SqliteUsageStore.open(path, durable=False, make_tables=make_tables)
+
+
+async def test_who_only_looks_makes_no_tables_in_postgresql(postgres: str) -> None:
+    """Not in a database of another name, and not in one that he may only read."""
+    with pytest.raises(NoUsageTables, match="There are no usage tables there"):
+        await PostgresUsageStore.open(postgres, make_tables=False)
+    assert postgres_sql(postgres)(_POSTGRES_FORM) == []
+    await (await PostgresUsageStore.open(postgres)).close()
+    reader = postgres[:-1] + " -c default_transaction_read_only=on'"
+    store = await PostgresUsageStore.open(reader, make_tables=False)
+    assert await store.totals() == Totals(0, 0, 0, 0)
+    await store.close()
+    with psycopg.connect(postgres) as connection:
+        connection.execute("DELETE FROM usage_schema")
+    with pytest.raises(NoUsageTables):
+        await PostgresUsageStore.open(postgres, make_tables=False)
+
+
+async def test_who_only_looks_makes_no_tables_in_a_file(tmp_path: Path) -> None:
+    missing, others, usage = (tmp_path / name for name in ("missing", "others", "usage"))
+    apsw.Connection(str(others)).execute("CREATE TABLE orders (number INTEGER)")
+    text = tmp_path / "text"
+    text.write_text("no database, but long enough to be taken for one" * 100)
+    for path in (missing, others, text):
+        with pytest.raises(NoUsageTables, match="There are no usage tables there"):
+            await SqliteUsageStore.open(path, make_tables=False)
+    with pytest.raises(StoreError, match="cannot be read"):
+        await SqliteUsageStore.open(tmp_path, make_tables=False)
+    assert not missing.exists()
+    assert sqlite_sql(others)("SELECT name FROM sqlite_schema") == [("orders",)]
+    await (await SqliteUsageStore.open(usage, durable=False)).close()
+    store = await SqliteUsageStore.open(usage, make_tables=False)
+    assert await store.totals() == Totals(0, 0, 0, 0)
+    await store.close()

@@ -165,6 +165,11 @@ def test_what_is_no_event_is_rejected(router: Router, body: str) -> None:
         plain(router, "m-1", body)
 
 
+def test_what_is_wrong_with_an_event_without_an_id_is_not_the_id(router: Router) -> None:
+    with pytest.raises(Reject, match=r"length >= 1 - at `\$.node`"):
+        plain(router, "m-1", DOCUMENT.replace("BeastMain", ""))
+
+
 def test_a_damaged_pack_is_rejected(router: Router) -> None:
     pack = sealed([encode((NOON_MS, LOG))])
     with pytest.raises(Reject, match="The pack 'p-1' is damaged"):

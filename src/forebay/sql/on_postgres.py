@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from psycopg import AsyncConnection, Connection, Error
+from psycopg import AsyncConnection, AsyncCursor, Connection, Error
 from psycopg.rows import tuple_row
 from psycopg.sql import SQL, Identifier
 
@@ -34,20 +34,15 @@ async def migrate(
         # Who waited for the lock has to see what was done meanwhile, whatever the default is.
         await cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         await cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        await cursor.execute(
-            "SELECT to_regclass(quote_ident(current_schema()) || '.' || %s) IS NULL", (versions,)
-        )
-        row = await cursor.fetchone()
-        if row and row[0]:
+        found = await _version(cursor, versions)
+        if found is None:
             await cursor.execute(
                 SQL(
                     "CREATE TABLE {} (version int PRIMARY KEY,"
                     " applied_at timestamptz NOT NULL DEFAULT now())"
                 ).format(table)
             )
-        await cursor.execute(SQL("SELECT coalesce(max(version), 0) FROM {}").format(table))
-        row = await cursor.fetchone()
-        found = row[0] if row else 0
+            found = 0
         if found > numbered[-1][0]:
             raise too_new
         for number, text in numbered:
@@ -56,6 +51,38 @@ async def migrate(
                 await cursor.execute(
                     SQL("INSERT INTO {} (version) VALUES (%s)").format(table), (number,)
                 )
+
+
+async def require_tables(
+    connection: AsyncConnection[Any],
+    package: str,
+    versions: str,
+    *,
+    missing: type[Exception],
+    too_new: type[Exception],
+) -> None:
+    """Change nothing. Raises `missing` unless `migrate` has made all tables, or `too_new`."""
+    latest = numbered_sql(package)[-1][0]
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        found = await _version(cursor, versions)
+    if found is None or found < latest:
+        raise missing
+    if found > latest:
+        raise too_new
+
+
+async def _version(cursor: AsyncCursor[Any], versions: str) -> int | None:
+    """The latest of the numbered files that the database has seen; None when it knows of none."""
+    await cursor.execute(
+        "SELECT to_regclass(quote_ident(current_schema()) || '.' || %s) IS NULL", (versions,)
+    )
+    if (await cursor.fetchone() or (True,))[0]:
+        return None
+    await cursor.execute(
+        SQL("SELECT coalesce(max(version), 0) FROM {}").format(Identifier(versions))
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 async def run_steps(connection: AsyncConnection[Any], steps: Steps[T]) -> T:

@@ -40,6 +40,9 @@ _ROWS_PER_TRANSACTION = 20_000
 #: longest has taken.
 _TIME_LEFT_MS = 1_500
 
+#: What stands for a queue whose ARN a record does not tell.
+_NO_ARN = "(unknown)"
+
 #: How often a write is tried in one invocation: finding out that the connection has broken since
 #: the last one costs a try.
 _TRIES = 2
@@ -158,7 +161,7 @@ class UsageFunction:
                 loop_watch=LoopWatch(self._clock),
             )
             facts = QueueFacts(url=arn, arn=arn)
-            source = self._sources[arn] = Source(context, Queue(arn), facts)
+            source = self._sources[arn] = Source(context, Queue(arn or _NO_ARN), facts)
         return source
 
 

@@ -17,6 +17,11 @@ class UsageStoreTooNew(StoreError):
     """The usage store's tables are from a newer Forebay. Upgrade this one."""
 
 
+class NoUsageTables(StoreError):
+    """There are no usage tables there, or only an older Forebay's. `forebay usage writer` makes
+    them."""
+
+
 class PackRefused(StoreError):
     """The database is there, and does not take something that was to be written."""
 

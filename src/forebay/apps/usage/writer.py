@@ -214,7 +214,7 @@ def EVENT(message: Message) -> Parcel:  # noqa: N802 - used as a constant, as th
     try:
         envelope = _read_without_id(parcel.text)
     except (MsgspecError, UnicodeEncodeError, RecursionError) as error:
-        raise Unreadable(f"The body is no event: {parcel.problem or error}.") from error
+        raise Unreadable(f"The body is no event: {error}.") from error
     return Parcel(
         text=parcel.text,
         json=envelope.payload,

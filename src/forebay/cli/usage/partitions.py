@@ -51,7 +51,9 @@ async def _maintain(
     database: str | None, days_ahead: int, keep_days: int, *, list_only: bool
 ) -> None:
     retention = Retention(events_days=keep_days, rejects_days=keep_days)
-    store = await open_usage_store(await usage_database(database).read(), retention=retention)
+    store = await open_usage_store(
+        await usage_database(database).read(), retention=retention, make_tables=not list_only
+    )
     try:
         done = None if list_only else await store.maintain(days_ahead=days_ahead)
         there = await store.partitions()

@@ -19,11 +19,9 @@ from forebay.apps.usage.stores import open_usage_store
 from forebay.cli.usage.database import Database
 from forebay.cli.usage.since import moment_of
 from forebay.clock import SystemClock
-from forebay.errors import SettingsError, StoreError
+from forebay.errors import SettingsError
 
 _TITLE = "Usage"
-
-_SQLITE_SCHEME = "sqlite:///"
 
 
 def report(
@@ -66,17 +64,8 @@ def report(
 
 
 async def _gather(address: DatabaseAddress, span: Span) -> UsageReport:
-    url = await address.read()
-    _require_file(url)
-    store = await open_usage_store(url)
+    store = await open_usage_store(await address.read(), make_tables=False)
     try:
         return await gather_report(store, span)
     finally:
         await store.close()
-
-
-def _require_file(url: str) -> None:
-    """Raise StoreError for a file that is not there: opening it would make it."""
-    file = Path(url.removeprefix(_SQLITE_SCHEME))
-    if url.startswith(_SQLITE_SCHEME) and not file.exists():
-        raise StoreError(f"There is no usage database at {file}. `forebay usage writer` makes it.")

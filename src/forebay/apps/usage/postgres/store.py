@@ -39,6 +39,7 @@ from forebay.apps.usage.store import (
     Latencies,
     Maintained,
     Moment,
+    NoUsageTables,
     PackRefused,
     Partition,
     Rate,
@@ -49,13 +50,16 @@ from forebay.apps.usage.store import (
 from forebay.backoff import backoff_s, jitter
 from forebay.clock import Clock, SystemClock
 from forebay.errors import StoreError
-from forebay.sql.on_postgres import in_one_line, migrate, run_steps_at_once
+from forebay.sql.on_postgres import in_one_line, migrate, require_tables, run_steps_at_once
 from forebay.sql.steps import Rows, Steps
 from forebay.worker.packs import Pack
 
 T = TypeVar("T")
 
 _Connection: TypeAlias = Connection[tuple[Any, ...]]
+
+#: Where the numbered files are, and the table of those that a database has seen.
+_PACKAGE, _VERSIONS = "forebay.apps.usage.postgres", "usage_schema"
 
 #: How long a call waits for a free connection, in seconds.
 CONNECTION_WAIT_S = 10.0
@@ -134,7 +138,8 @@ class PostgresUsageStore:
         """Connect, and make the tables or bring them to today's form.
 
         The tables are in the first schema of the connections' search_path. Without `make_tables`
-        they are expected there. Raises StoreError when that cannot be done.
+        nothing is made there. Raises StoreError when that cannot be done, and then NoUsageTables
+        when they are not there.
         """
         try:
             given = conninfo_to_dict(conninfo)
@@ -148,8 +153,14 @@ class PostgresUsageStore:
         try:
             async with await AsyncConnection.connect(conninfo) as connection:
                 if make_tables:
-                    await migrate(
-                        connection, "forebay.apps.usage.postgres", "usage_schema", UsageStoreTooNew
+                    await migrate(connection, _PACKAGE, _VERSIONS, UsageStoreTooNew)
+                else:
+                    await require_tables(
+                        connection,
+                        _PACKAGE,
+                        _VERSIONS,
+                        missing=NoUsageTables,
+                        too_new=UsageStoreTooNew,
                     )
         except psycopg.Error as error:
             raise StoreError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from forebay.apps.usage.admission import admit
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable, EventTables
 from forebay.apps.usage.retention import DAY_MS, Retention, Span, day_name, days_ago_ms
 from forebay.apps.usage.sqlite import percentiles
-from forebay.apps.usage.sqlite.migrate import migrate
+from forebay.apps.usage.sqlite.migrate import migrate, require_tables
 from forebay.apps.usage.sqlite.transaction import write_packs
 from forebay.apps.usage.store import (
     By,
@@ -62,15 +63,21 @@ class SqliteUsageStore:
         tables: Iterable[EventTable] = EVENT_TABLES,
         clock: Clock | None = None,
         durable: bool = True,
+        make_tables: bool = True,
     ) -> SqliteUsageStore:
         """Open or create the file. Raises StoreError.
+
+        Without `make_tables` nothing is made: NoUsageTables is raised when they are not there.
 
         With `durable` what was written survives the loss of power; without, the death of processes
         alone.
         """
+        if not make_tables:
+            await asyncio.to_thread(require_tables, path)
         writer = await SharedWriter.open(path, durable=durable)
         try:
-            await writer.run(migrate)
+            if make_tables:
+                await writer.run(migrate)
         except BaseException:
             await writer.close()
             raise
