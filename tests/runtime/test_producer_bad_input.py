@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, cast
 
@@ -171,6 +172,7 @@ def test_a_type_is_a_short_printable_text(type_: Any) -> None:
         ({"settings": {"batch_size": 1}}, r"The settings .* are .*; they must be ProducerSettings"),
         ({"settings": 0}, "The settings .* are 0; they must be ProducerSettings"),
         ({"on_lost": 5}, "on_lost is 5; it must be a function"),
+        ({"on_lost": asyncio.sleep}, "on_lost is <function sleep .*; .* that is not async"),
         ({"spill": ""}, "The spill of a producer is ''; it must be the path of a directory"),
         ({"spill": "a\0b"}, "The spill of a producer is .*; it must be the path"),
         ({"spill": 5}, "The spill of a producer is 5; it must be the path"),
@@ -187,6 +189,18 @@ def test_a_producer_is_not_made_with_names_that_nothing_has(
 def test_what_is_no_number_is_no_time_to_close() -> None:
     with pytest.raises(SettingsError, match="close_timeout_s is '5'; it must be a number"):
         BackgroundProducer("clicks", close_timeout_s=cast("Any", "5"))
+
+    async def main() -> None:
+        five: Any = "5"
+        async with producer(Sqs()) as it:
+            assert it.send("click", 1)
+            with pytest.raises(SettingsError, match="timeout_s is '5'; it must be a number"):
+                await it.flush(five)
+            with pytest.raises(SettingsError, match="timeout_s is '5'; it must be a number"):
+                await it.close(five)
+        assert account(it.ledger) == (1, 1, 0, 0, 0)
+
+    run(main())
 
 
 def test_a_spilled_message_that_is_no_text_is_told_from_one() -> None:

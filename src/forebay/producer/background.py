@@ -164,6 +164,7 @@ class BackgroundProducer:
         self._refuse_own_thread()
         if timeout_s is None:
             timeout_s = self._close_timeout_s
+        require_number("timeout_s", timeout_s)
         self._await_end(self._begin_end(timeout_s), timeout_s)
         return self.ledger
 

@@ -23,13 +23,14 @@ from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
 from forebay.errors import BufferFull, Closed, SettingsError
 from forebay.messages.envelope import NOT_JSON
+from forebay.number_settings import require_number
+from forebay.producer.arguments import check_arguments, queue_name
 from forebay.producer.buffer import SMALL_BYTES, Buffer, Incoming
 from forebay.producer.entry import Entry, Refused, check
 from forebay.producer.envelopes import Envelopes
 from forebay.producer.flusher import Flusher, Published
 from forebay.producer.ledger import FAILED, DropReason, Lost, ProducerLedger
 from forebay.producer.losses import LossReport
-from forebay.producer.names import check_names, queue_name
 from forebay.producer.packer import RECORDS_FIRST, Packer
 from forebay.producer.settings import ProducerSettings, WhenFull
 from forebay.producer.snapshot import ProducerSnapshot
@@ -108,7 +109,7 @@ class Producer:
         Raises SettingsError for settings that do not fit together, and for a queue, node or type
         that cannot be one.
         """
-        check_names(queue, node, packed, spill)
+        check_arguments(queue, node, packed, spill, on_lost)
         self._client = client
         self._queue = queue
         self._fifo = queue.endswith(FIFO_SUFFIX)
@@ -128,8 +129,6 @@ class Producer:
             )
         if self._fifo and spill is not None:
             raise SettingsError("A spill changes the order of messages: a FIFO queue takes none.")
-        if on_lost is not None and not callable(on_lost):
-            raise SettingsError(f"on_lost is {on_lost!r:.100}; it must be a function.")
         settings = ProducerSettings() if settings is None else settings
         self._require_fit(settings)
         self._build(settings)
@@ -233,6 +232,8 @@ class Producer:
 
         False when `timeout_s` was over first. While others go on sending it may not come to an end.
         """
+        if timeout_s is not None:
+            require_number("timeout_s", timeout_s)
         return await self._flusher.drain(timeout_s)
 
     async def close(self, drain_timeout_s: float = 10.0) -> ProducerLedger:
@@ -242,6 +243,7 @@ class Producer:
         awaits it gets Closed. The log says so when anything was lost. Closing again returns the
         same ledger.
         """
+        require_number("drain_timeout_s", drain_timeout_s)
         first = not self._closed
         self._closed = True
         self._buffer.close()

@@ -1,8 +1,9 @@
-"""What a producer is given by name, and what none of its names may be. Pure."""
+"""What a producer is given, whatever its types say: names, directories, functions. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from inspect import iscoroutinefunction
 from pathlib import Path
 
 from forebay.errors import SettingsError
@@ -11,8 +12,10 @@ from forebay.protocol import limits
 from forebay.protocol.identifiers import is_queue_name, queue_key_from_arn
 
 
-def check_names(queue: object, node: object, packed: object, spill: object) -> None:
-    """Raise SettingsError for what cannot be a queue, a node, types to pack, or a directory."""
+def check_arguments(
+    queue: object, node: object, packed: object, spill: object, on_lost: object
+) -> None:
+    """Raise SettingsError for what cannot be what it is given as, as Producer explains it."""
     if not isinstance(queue, str) or not _may_be_queue(queue):
         raise SettingsError(
             f"The queue of a producer is {queue!r:.100}; it must be a URL, an ARN, or a name of 1"
@@ -27,6 +30,10 @@ def check_names(queue: object, node: object, packed: object, spill: object) -> N
     if spill is not None and not (isinstance(spill, str | Path) and _may_be_path(str(spill))):
         raise SettingsError(
             f"The spill of a producer is {spill!r:.100}; it must be the path of a directory."
+        )
+    if on_lost is not None and (not callable(on_lost) or iscoroutinefunction(on_lost)):
+        raise SettingsError(
+            f"on_lost is {on_lost!r:.100}; it must be a function that is not async."
         )
     try:
         if node is not None:
