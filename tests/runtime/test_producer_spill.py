@@ -273,3 +273,20 @@ def test_producers_for_two_queues_with_one_directory_send_their_own(tmp_path: Pa
         assert mine.events() == [1]
 
     run(main())
+
+
+def test_a_directory_is_where_it_was_when_it_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    it = producer(Sqs(raises(SqsError(QUEUE_DOES_NOT_EXIST))), settings=SMALL, spill=Path("spool"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+
+    async def main() -> None:
+        async with it:
+            it.send("usage_log", 1)
+
+    run(main())
+    assert (tmp_path / "spool" / "0").is_dir()
+    assert "what is sent to it waits. Create it with `forebay create" in caplog.text

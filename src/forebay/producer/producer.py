@@ -115,7 +115,8 @@ class Producer:
         self._fifo = queue.endswith(FIFO_SUFFIX)
         self._given_node = node
         self._packed_types = () if self._fifo and packed is PACKED_TYPES else tuple(packed)
-        self._spill = None if spill is None else Path(spill)
+        # Where it was when it was named: a program that becomes a daemon goes elsewhere.
+        self._spill = None if spill is None else Path(spill).absolute()
         self._on_lost = on_lost
         self._retry = retry or RetryPolicy()
         self._clock = clock or SystemClock()

@@ -33,14 +33,15 @@ class Trouble:
         if trouble in self._told:
             return
         self._told.add(trouble)
-        if not lost:
-            _log.warning("Sending to %s fails, will go on trying: %s", self._queue_url, error)
-        elif trouble == QUEUE_DOES_NOT_EXIST.query_code:
+        if trouble == QUEUE_DOES_NOT_EXIST.query_code:
             _log.error(
-                "There is no queue %s: what is sent to it is lost. Create it with"
+                "There is no queue %s: what is sent to it %s. Create it with"
                 " `forebay create %s`, or correct the queue's URL.",
                 self._queue_url,
+                "is lost" if lost else "waits",
                 self._queue_url.rpartition("/")[2],
             )
+        elif not lost:
+            _log.warning("Sending to %s fails, will go on trying: %s", self._queue_url, error)
         else:
             _log.error("Messages to %s are refused and lost: %s", self._queue_url, error)
