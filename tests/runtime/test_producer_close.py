@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from forebay.errors import Closed
+from forebay.errors import Closed, ForebayError
+from forebay.producer import Producer
 from forebay.producer.settings import ProducerSettings
 from tests.runtime.producer_queue import (
+    STANDARD,
     Sqs,
     account,
     after,
@@ -96,3 +99,22 @@ def test_a_cancelled_close_still_ends_every_call() -> None:
         assert len(asyncio.all_tasks()) == 1
 
     run(main())
+
+
+async def test_the_coroutines_are_refused_in_another_loop() -> None:
+    calls: list[Callable[[Producer], Awaitable[object]]] = [
+        lambda it: it.publish("click", 1),
+        lambda it: it.flush(),
+        lambda it: it.close(),
+        lambda it: it.start(),
+    ]
+
+    async def elsewhere(call: Callable[[Producer], Awaitable[object]]) -> None:
+        with pytest.raises(ForebayError, match="started in another event loop"):
+            await call(it)
+
+    async with Producer(Sqs(), STANDARD) as it:
+        for call in calls:
+            await asyncio.to_thread(asyncio.run, elsewhere(call))
+        assert it.send("click", 2)
+    assert account(it.ledger) == (1, 1, 0, 0, 0)

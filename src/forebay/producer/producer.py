@@ -21,7 +21,7 @@ from forebay.client.base import SqsClient
 from forebay.client.plain import MessageAttribute
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock, SystemClock
-from forebay.errors import BufferFull, Closed, SettingsError
+from forebay.errors import BufferFull, Closed, ForebayError, SettingsError
 from forebay.messages.envelope import NOT_JSON
 from forebay.number_settings import require_number
 from forebay.producer.arguments import check_arguments, queue_name
@@ -78,9 +78,9 @@ class Producer:
     With a spill directory what cannot be sent goes to the disk, outlives the process and is sent
     later, also by another producer with this directory.
 
-    The coroutines belong to the loop that ran `start`; `send`, `settings`, `ledger` and `snapshot`
-    may be used from any thread. In a forked child a producer is empty and not started: give the
-    child a client of its own and a producer with it.
+    The coroutines belong to the loop that ran `start`, and raise ForebayError in another; `send`,
+    `settings`, `ledger` and `snapshot` may be used from any thread. In a forked child a producer is
+    empty and not started: give the child a client of its own and a producer with it.
     """
 
     def __init__(
@@ -223,6 +223,7 @@ class Producer:
         if self._closed:
             raise Closed("The producer was closed; make a new one.")
         if self._loop is not None:
+            self._require_own_loop()
             return
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
@@ -235,6 +236,7 @@ class Producer:
         """
         if timeout_s is not None:
             require_number("timeout_s", timeout_s)
+        self._require_own_loop()
         return await self._flusher.drain(timeout_s)
 
     async def close(self, drain_timeout_s: float = 10.0) -> ProducerLedger:
@@ -245,6 +247,7 @@ class Producer:
         same ledger.
         """
         require_number("drain_timeout_s", drain_timeout_s)
+        self._require_own_loop()
         first = not self._closed
         self._closed = True
         self._buffer.close()
@@ -369,6 +372,7 @@ class Producer:
         """
         if self._loop is None and not self._closed:
             raise Closed("The producer was not started: call start() or use `async with`.")
+        self._require_own_loop()
         try:
             entry = self._envelopes.entry(
                 type, payload, key, group_id, deduplication_id, delay_s, attributes
@@ -431,6 +435,13 @@ class Producer:
         if settings.when_full is WhenFull.SPILL and self._spill is None:
             raise SettingsError(
                 'ProducerSettings.when_full is "spill"; give the producer a directory: spill=PATH.'
+            )
+
+    def _require_own_loop(self) -> None:
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise ForebayError(
+                "The producer was started in another event loop. Call it there, as with"
+                " asyncio.run_coroutine_threadsafe, or use a BackgroundProducer."
             )
 
     def _forget_after_fork(self) -> None:
