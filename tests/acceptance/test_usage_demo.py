@@ -108,7 +108,7 @@ def test_every_log_arrives_once_though_a_writer_and_the_broker_are_killed(
 def test_a_demo_that_is_stopped_leaves_nothing_behind(
     place: Path, said: str, number: signal.Signals
 ) -> None:
-    run = demo(place, "--seconds", "20", "--rate", "100")
+    run = demo(place, "--seconds", "5", "--rate", "100")
     assert run.stdout is not None
     for line in run.stdout:
         if said in line:

@@ -31,7 +31,7 @@ async def test_rows_and_counters_are_exact_after_kills(
 async def test_without_the_ids_of_packs_rows_are_doubled(tmp_path: Path, postgres: str) -> None:
     """Or the test above could not fail."""
     account = await kill_again_and_again(
-        tmp_path, postgres, writer_kills=4, broker_kills=0, seed=11, forgets_ids=True
+        tmp_path, postgres, writer_kills=2, broker_kills=0, seed=11, forgets_ids=True
     )
     assert account.kills_after_commit >= 1
     assert account.rows > account.delivered

@@ -27,7 +27,7 @@ from forebay.apps.usage.queues import UsageQueues, declare_usage_queues
 from forebay.apps.usage.settings import BATCH_VARIABLE, DATABASE_VARIABLE, WITHIN_VARIABLE
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
-from forebay.producer import Producer
+from forebay.producer import Producer, ProducerSettings
 from forebay.protocol.actions import GetQueueAttributesRequest
 from tests.acceptance.serve_process import ServeProcess, free_port
 from tests.acceptance.usage_writer_program import Plan
@@ -39,7 +39,10 @@ VISIBILITY_TIMEOUT_S = 2
 WRITERS = 3
 
 #: Events that come at once, and how often, in seconds.
-BURST, EVERY_S = 200, 0.02
+BURST, EVERY_S = 100, 0.05
+
+#: Room for what comes while a busy machine takes its time to start a broker.
+_BUFFER = 1_000_000
 
 #: How long a broker lives between two kills at least and at most, in seconds.
 BROKER_LIFE_S = (0.5, 1.5)
@@ -221,7 +224,9 @@ async def kill_again_and_again(
             stack.callback(writers.end)
             for number in range(WRITERS):
                 writers.start(doomed=number > 0)
-            async with usage_producer(client, environment={}, node="LPO") as producer:
+            async with usage_producer(
+                client, environment={}, node="LPO", settings=ProducerSettings(buffer_size=_BUFFER)
+            ) as producer:
                 logging = asyncio.create_task(_log(producer))
                 await asyncio.gather(
                     _kill_writers(writers, writer_kills), _kill_broker(broker, broker_kills, rng)

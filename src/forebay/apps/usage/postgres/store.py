@@ -61,8 +61,9 @@ _Connection: TypeAlias = Connection[tuple[Any, ...]]
 #: Where the numbered files are, and the table of those that a database has seen.
 _PACKAGE, _VERSIONS = "forebay.apps.usage.postgres", "usage_schema"
 
-#: How long a call waits for a free connection, in seconds.
-CONNECTION_WAIT_S = 10.0
+#: How long a call waits for a connection, in seconds. There is one for each call, so that it is the
+#: database who lets it wait; the pool goes on connecting for the next call.
+_CONNECTION_WAIT_S = 3.0
 
 #: How long a connection may take that only tells why the pool got none, in seconds.
 _ASK_WHY_S = 3
@@ -171,7 +172,7 @@ class PostgresUsageStore:
             conninfo,
             min_size=1,
             max_size=connections_max,
-            timeout=CONNECTION_WAIT_S,
+            timeout=_CONNECTION_WAIT_S,
             kwargs={"autocommit": True},
             configure=_prepare,
             # One that was closed while nobody used it is replaced.
