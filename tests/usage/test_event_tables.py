@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct, defstruct
 
+from forebay.apps.usage.domain import PACKED_TYPES
 from forebay.apps.usage.event_table import EVENT_TABLES, EventTable
 from forebay.errors import SettingsError
 
@@ -38,3 +39,8 @@ def test_the_tables_have_the_fields_of_their_structs() -> None:
         ("usage_log", "usage_logs", ("api_key_id", "asset")),
         ("analytics_event", "analytics_events", ("event", "path")),
     ]
+
+
+def test_a_type_with_a_table_is_packed() -> None:
+    """Or each of its events is a message of its own, and billed as one."""
+    assert [each.type_name for each in EVENT_TABLES] == list(PACKED_TYPES)
