@@ -23,6 +23,7 @@ from forebay.apps.usage.domain import USAGE_LOG_TYPE, UsageLog
 from forebay.apps.usage.producer import usage_producer
 from forebay.apps.usage.queues import USAGE_DEAD_LETTERS_QUEUE, USAGE_LOGS_QUEUE
 from forebay.client.http import HttpSqsClient
+from forebay.protocol.actions import DeleteQueueRequest
 from tests.acceptance.serve_process import ServeProcess, free_port
 from tests.acceptance.worker_process import messages_in
 
@@ -257,8 +258,13 @@ async def test_into_a_file_and_only_what_is_no_event_to_the_dead_letter_queue(
     assert "The body is no event" in str(msgspec.to_builtins(dead.message_attributes))
 
 
-async def test_a_stop_while_sqs_is_awaited_ends_it(tmp_path: Path) -> None:
-    arguments = ("--database", f"sqlite:///{tmp_path}/u", "--endpoint-url", "http://127.0.0.1:1")
+async def test_a_stop_while_the_queue_is_awaited_ends_it(
+    tmp_path: Path, broker: str, client: HttpSqsClient
+) -> None:
+    """For 60 s no queue can be made that has the name of one that was deleted."""
+    await client.create_queue(USAGE_LOGS_QUEUE)
+    await client.call(DeleteQueueRequest(queue_url=await client.queue_url(USAGE_LOGS_QUEUE)))
+    arguments = ("--database", f"sqlite:///{tmp_path}/u", "--endpoint-url", broker)
     with Writer(tmp_path / "log", *arguments) as writer:
         await until(lambda: "Looking for the queue fails" in writer.log, writer)
         assert writer.stop() == 0, writer.log

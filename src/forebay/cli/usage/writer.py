@@ -37,6 +37,7 @@ from forebay.cli.worker.processes import (
 )
 from forebay.errors import ServiceUnreachable, in_words
 from forebay.parameters.live import POLL_S
+from forebay.protocol.errors import QUEUE_DELETED_RECENTLY, SqsError
 
 #: What its processes run.
 _TARGET = "forebay.apps.usage.writer_worker:writer"
@@ -137,7 +138,9 @@ def _queue_url(sqs: Connection, queue: str | None) -> str:
                 return sqs.run(find_or_declare_usage_queue(sqs.client))
             with sqs.queue(queue) as url:
                 return url
-        except ServiceUnreachable as error:
+        except (ServiceUnreachable, SqsError) as error:
+            if isinstance(error, SqsError) and error.fault != QUEUE_DELETED_RECENTLY:
+                raise
             attempts += 1
             if attempts == 1:
                 _log.error("Looking for the queue fails, will go on trying: %s", in_words(error))
