@@ -167,9 +167,16 @@ async def test_names_steer_no_terminal(store: UsageStore) -> None:
     assert "\x1b" not in text
 
 
-def as_text(report: UsageReport) -> str:
+async def test_a_long_name_is_cut_in_a_terminal_and_no_number(store: UsageStore) -> None:
+    await store.write([pack("one", replace(LOG, asset="a" * 60, response_time_us=1_234_000_000))])
+    text = as_text(await gather_report(store, DAY), width=80)
+    assert text.count("1,234 s") == 5 * len(By)
+    assert "aaa…" in text
+
+
+def as_text(report: UsageReport, width: int = 120) -> str:
     page = io.StringIO()
-    Console(file=page, width=120).print(report_text(report))
+    Console(file=page, width=width).print(report_text(report))
     return page.getvalue()
 
 

@@ -34,18 +34,20 @@ def _parts(report: UsageReport) -> Iterator[RenderableType]:
 
 def _groups(report: UsageReport, by: By) -> Table:
     table = Table(box=SIMPLE_HEAD)
-    table.add_column(by.value.replace("_", " "), overflow="ellipsis", no_wrap=True, min_width=12)
+    # What may be wrapped is made narrower first: a long name is cut, and never a number.
+    table.add_column(by.value.replace("_", " "), min_width=12)
     for heading in ("requests", "median", "90 %", "99 %", "99.9 %", "longest"):
         table.add_column(heading, justify="right", no_wrap=True)
     for group in report.groups[by]:
         times = (group.p50_us, group.p90_us, group.p99_us, group.p999_us, group.max_us)
-        table.add_row(_steering_nothing(group.name), f"{group.rows:,}", *map(readable_us, times))
+        table.add_row(_shown(group.name), f"{group.rows:,}", *map(readable_us, times))
     return table
 
 
-def _steering_nothing(name: str) -> Text:
-    """A name that senders chose, without what a terminal would obey."""
-    return Text("".join(each if each.isprintable() else "\ufffd" for each in name))
+def _shown(name: str) -> Text:
+    """A name that senders chose, in one line, without what a terminal would obey."""
+    printable = "".join(each if each.isprintable() else "\ufffd" for each in name)
+    return Text(printable, no_wrap=True, overflow="ellipsis")
 
 
 def _rate(report: UsageReport) -> Text:

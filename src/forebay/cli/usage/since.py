@@ -19,7 +19,8 @@ def moment_of(since: str, now_ms: int) -> int:
     """
     ago = _AGO.fullmatch(since)
     if ago is not None:
-        return max(0, now_ms - round(float(ago[1]) * _UNITS_MS[ago[2]]))
+        # Longer ago than all time may be infinitely long ago.
+        return round(max(0, now_ms - float(ago[1]) * _UNITS_MS[ago[2]]))
     try:
         named = datetime.fromisoformat(since)
         if named.tzinfo is None:
