@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 
 from forebay.errors import ServiceUnreachable
@@ -327,5 +328,35 @@ def test_what_a_worker_would_refuse_is_refused_at_once(type_: Any, key: Any) -> 
             assert it.ledger.dropped["unencodable"] == 2
             assert account(it.ledger) == (2, 0, 2, 0, 0)
         assert sqs.batches == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("payload", [7, "é\n", {"a": [1, None]}, [], "x" * 5_000])
+def test_a_message_that_is_made_by_the_loop_is_the_envelope_that_would_be_made_at_once(
+    payload: object,
+) -> None:
+    async def main() -> None:
+        sqs = Sqs()
+        async with producer(sqs) as it:
+            assert it.send("click \N{SNOWMAN}", payload)
+            assert it.send("click \N{SNOWMAN}", payload, group_id="made-at-once")
+        [batch] = sqs.batches
+        made, at_once = (decode_envelope(entry.message_body) for entry in batch)
+        assert msgspec.structs.replace(made, id="") == msgspec.structs.replace(at_once, id="")
+        assert made.id != at_once.id
+
+    run(main())
+
+
+def test_more_types_than_are_made_from_records_are_sent_all_the_same() -> None:
+    async def main() -> None:
+        sqs = Sqs()
+        async with producer(sqs) as it:
+            for n in range(150):
+                assert it.send(f"type-{n}", n)
+                assert it.send(f"type-{n}", n)
+        assert sorted(sqs.events(), key=str) == sorted([*range(150)] * 2, key=str)
+        assert account(it.ledger) == (300, 300, 0, 0, 0)
 
     run(main())

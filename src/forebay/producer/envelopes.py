@@ -13,6 +13,7 @@ from forebay.clock import Clock
 from forebay.messages.envelope import (
     EnvelopeError,
     check_key,
+    check_name,
     encode_envelope_utf8,
     envelope_timestamp,
     require_json,
@@ -91,9 +92,54 @@ class Envelopes:
             delay_s=delay_s,
         )
 
+    def alone(self, type: str) -> EnvelopesOfType:  # noqa: A002
+        """What makes messages of their own from records of a type. Raises Refused."""
+        try:
+            check_name("type", type)
+        except EnvelopeError as error:
+            raise Refused(DropReason.UNENCODABLE, error) from error
+        return EnvelopesOfType(type, self._node, self.next_id)
+
     def next_id(self) -> str:
         """The id of another envelope or pack."""
         return f"{self._id_prefix}{next(self._id_counter)}"
+
+
+class EnvelopesOfType:
+    """Makes messages of their own from records, which cost their sender less than envelopes do."""
+
+    def __init__(self, type: str, node: str, next_id: Callable[[], str]) -> None:  # noqa: A002
+        self._next_id = next_id
+        self._after_id = b'","type":' + _encode(type) + b',"timestamp":"'
+        self._after_timestamp = b'","node":' + _encode(node) + b',"payload":'
+        self._timestamp = (b"", b"", 0)
+
+    def entry(self, record: bytes) -> Entry:
+        """The message of a record without a key. Raises EnvelopeError for one that is no text."""
+        comma = record.index(b",")
+        at, timestamp, at_ms = self._timestamp
+        if at != record[1:comma]:
+            at = record[1:comma]
+            at_ms = int(at)
+            timestamp = envelope_timestamp(at_ms).encode()
+            self._timestamp = (at, timestamp, at_ms)
+        envelope_id = self._next_id()
+        body = b"".join(
+            (
+                b'{"id":"',
+                envelope_id.encode(),
+                self._after_id,
+                timestamp,
+                self._after_timestamp,
+                record[comma + 1 : -1],
+                b"}",
+            )
+        )
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise EnvelopeError(f"The payload is no text in UTF-8: {error}.") from error
+        return Entry(envelope_id, body, None, None, 1, None, at_ms, at_ms)
 
 
 def _checked(attributes: Mapping[str, MessageAttribute] | None) -> MessageAttributes | None:

@@ -13,11 +13,13 @@ from forebay.client.base import SqsClient
 from forebay.client.retry import RetryPolicy
 from forebay.clock import Clock
 from forebay.errors import Closed, ForebayError
+from forebay.messages.envelope import EnvelopeError
 from forebay.producer.attempts import Attempts
 from forebay.producer.batching import Lanes
 from forebay.producer.buffer import Buffer, Incoming
 from forebay.producer.delivery import Outcome, loss_of
 from forebay.producer.entry import Entry, events_in
+from forebay.producer.envelopes import EnvelopesOfType
 from forebay.producer.ledger import DropReason
 from forebay.producer.losses import LossReport
 from forebay.producer.packer import Packer
@@ -82,6 +84,7 @@ class Flusher:
         self._buffer = buffer
         self._singles = singles
         self._packers = packers
+        self._alone: list[tuple[Incoming[bytes], EnvelopesOfType]] = []
         self._retry = retry
         self._clock = clock
         self._entropy = entropy
@@ -127,6 +130,10 @@ class Flusher:
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
         self.dispatch()
 
+    def take_alone(self, incoming: Incoming[bytes], envelopes: EnvelopesOfType) -> None:
+        """From now on make messages of their own from these records. Any thread may say so."""
+        self._alone.append((incoming, envelopes))
+
     def ask(self) -> None:
         """Have the loop send what it has as soon as a call is free."""
         self._flush_asked = True
@@ -138,8 +145,7 @@ class Flusher:
         """Begin every call that is ready, as far as calls are free."""
         # First of all: a message that comes in after `take` must ask again.
         self.dispatch_coming = False
-        for entry in self._buffer.take(self._singles):
-            self._lanes.add(entry)
+        self._take_singles()
         if self._flush_asked:
             self._lanes.mark_due()
         self._pack()
@@ -213,6 +219,19 @@ class Flusher:
                 self._saved_ms = now_ms
                 await self._spiller.save()
 
+    def _take_singles(self) -> None:
+        for incoming, envelopes in self._alone:
+            for record in self._buffer.take(incoming):
+                try:
+                    entry = envelopes.entry(record)
+                except EnvelopeError as error:
+                    self._give_up([record], DropReason.UNENCODABLE, str(error))
+                    continue
+                self._buffer.shrink(len(record) - entry.size_bytes)
+                self._lanes.add(entry)
+        for entry in self._buffer.take(self._singles):
+            self._lanes.add(entry)
+
     def _pack(self) -> None:
         """Seal the records that fill packs, and all of them when a flush was asked for."""
         if self._packers and not (self._spiller is not None or self._call_is_free()):
@@ -240,24 +259,22 @@ class Flusher:
             after_bytes += entry.size_bytes
             self._lanes.add(entry)
         self._lanes.mark_due()
-        before_bytes -= self._give_up(packed.too_large)
+        before_bytes -= self._give_up(
+            packed.too_large,
+            DropReason.TOO_LARGE,
+            "No message holds the payload, packed or not.",
+        )
         self._buffer.shrink(before_bytes - after_bytes)
         self.attempts.counts.packs += len(packed.entries)
         self.attempts.counts.packed_bytes += before_bytes
         self.attempts.counts.pack_billed_bytes += after_bytes
 
-    def _give_up(self, records: list[bytes]) -> int:
-        """Drop records that were accepted and that no message holds; return their bytes."""
+    def _give_up(self, records: list[bytes], reason: DropReason, error: str) -> int:
+        """Drop records that were accepted and cannot be sent; return their bytes."""
         size_bytes = sum(map(len, records))
         if records:
             now_ms = self._clock.wall_ms()
-            self._buffer.drop_buffered(
-                DropReason.TOO_LARGE,
-                len(records),
-                size_bytes,
-                (now_ms, now_ms),
-                "No message holds the payload, packed or not.",
-            )
+            self._buffer.drop_buffered(reason, len(records), size_bytes, (now_ms, now_ms), error)
         return size_bytes
 
     def _call_is_free(self) -> bool:
@@ -288,6 +305,7 @@ class Flusher:
                 or (self._replay is not None and self._replay.writes)
                 or self._singles.items
                 or any(packer.incoming.items for packer in self._packers)
+                or any(incoming.items for incoming, _ in self._alone)
             )
             and self._lanes.empty
         )
@@ -392,8 +410,7 @@ class Flusher:
         for packer in self._packers:
             if records := self._buffer.take(packer.incoming):
                 self._seal(packer, records, due=True)
-        for entry in self._buffer.take(self._singles):
-            self._lanes.add(entry)
+        self._take_singles()
         replay.keep(
             entry
             for entry in (*left, *self._lanes.take_back(self._buffer.buffered, keep=()))

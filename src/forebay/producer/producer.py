@@ -43,6 +43,12 @@ __all__ = ["PACKED_TYPES", "Producer", "ProducerOptions", "Published", "producer
 #: The types whose envelopes are packed unless others are named.
 PACKED_TYPES = ("usage_log",)
 
+#: Types whose messages are made from records; those of more types are made at once.
+_TYPES_MAX = 100
+
+#: A record that is larger may be too large with its envelope.
+_RECORD_BYTES_MAX = limits.MESSAGE_BYTES_MAX - 4_096
+
 #: How often `publish` looks for room where it may wait for it, in seconds.
 _ROOM_POLL_S = 0.01
 
@@ -149,6 +155,8 @@ class Producer:
             Packer(name, self.node, self._envelopes.next_id, incoming)
             for name, incoming in self._packed.items()
         ]
+        #: Where records go, by their type: of packed types, and of others on a standard queue.
+        self._records = dict(self._packed)
         self._losses = LossReport(self._queue, self._on_lost)
         self._disk: Executor | None = None
         self._spiller: Spiller | None = None
@@ -187,6 +195,9 @@ class Producer:
         self._require_fit(settings)
         self._flusher.settings = settings
         self._blocks = settings.when_full is WhenFull.BLOCK
+        for name, incoming in list(self._records.items()):
+            if name not in self._packed:
+                incoming.wake_at = settings.batch_size
         self._singles.wake_at = settings.batch_size
         self._buffer.resize(settings.buffer_size, settings.buffer_bytes)
         if self._spiller is not None:
@@ -307,10 +318,14 @@ class Producer:
         loop's own thread.
         """
         try:
-            incoming = self._packed.get(type)
-            if incoming is None or group_id is not None or deduplication_id is not None:
-                entry = self._envelopes.entry(type, payload, key, group_id, deduplication_id)
-                return self._accept(self._singles, entry, check(entry, fifo=self._fifo))
+            incoming = self._records.get(type)
+            if (
+                incoming is None
+                or group_id is not None
+                or deduplication_id is not None
+                or (key is not None and type not in self._packed)
+            ):
+                return self._send_alone(type, payload, key, group_id, deduplication_id)
             items = incoming.items
             crowded = len(items) >= incoming.calm
             if crowded and self._buffer.full and not self._blocks:
@@ -330,10 +345,41 @@ class Producer:
         if not crowded and len(record) <= SMALL_BYTES:
             items.append(record)
             return True
-        if len(record) > limits.MESSAGE_BYTES_MAX:
-            self._refuse(DropReason.TOO_LARGE)
-            return False
+        if len(record) > _RECORD_BYTES_MAX:
+            if type not in self._packed:
+                return self._send_alone(type, payload, key, None, None)
+            if len(record) > limits.MESSAGE_BYTES_MAX:
+                self._refuse(DropReason.TOO_LARGE)
+                return False
         return self._accept(incoming, record, len(record))
+
+    def _send_alone(
+        self,
+        type: str,  # noqa: A002
+        payload: object,
+        key: str | None,
+        group_id: str | None,
+        deduplication_id: str | None,
+    ) -> bool:
+        """Make the envelope at once, unless it needs nothing that a record has not."""
+        try:
+            plain = key is None and group_id is None and deduplication_id is None
+            is_new = not self._fifo and type not in self._records
+            if plain and is_new and len(self._records) < _TYPES_MAX:
+                self._begin_records(type)
+                return self.send(type, payload)
+            entry = self._envelopes.entry(type, payload, key, group_id, deduplication_id)
+            size_bytes = check(entry, fifo=self._fifo)
+        except Refused as refusal:
+            self._refuse(refusal.reason, str(refusal))
+            return False
+        return self._accept(self._singles, entry, size_bytes)
+
+    def _begin_records(self, type: str) -> None:  # noqa: A002
+        """From now on messages of this type that need no more become records."""
+        incoming = self._buffer.incoming_records(self._flusher.settings.batch_size)
+        self._flusher.take_alone(incoming, self._envelopes.alone(type))
+        self._records[type] = incoming
 
     def _accept(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
         if not self._buffer.offer(incoming, item, size_bytes):
