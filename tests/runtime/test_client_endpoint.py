@@ -7,6 +7,7 @@ import pytest
 from forebay.client.endpoint import Address, Endpoint, is_local, region_of_url, resolve_endpoint
 from forebay.errors import SettingsError
 
+LOCAL_QUEUE = "http://127.0.0.1:9324/000000000000/jobs"
 AWS_QUEUE = "https://sqs.us-east-2.amazonaws.com/123456789012/jobs"
 
 
@@ -67,6 +68,12 @@ def test_a_local_host_needs_no_account(host: str, local: bool) -> None:
          "http://forebay:9324/", "us-east-2"),
         (None, None, {"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_SQS": "http://b"}, None,
          "http://b/", "us-east-1"),
+        (None, None, {}, LOCAL_QUEUE, "http://127.0.0.1:9324/", "us-east-1"),
+        (None, "eu-west-1", {"AWS_REGION": "us-west-2"}, LOCAL_QUEUE,
+         "http://127.0.0.1:9324/", "eu-west-1"),
+        (None, None, {"AWS_ENDPOINT_URL": "http://a"}, LOCAL_QUEUE, "http://a/", "us-east-1"),
+        (None, "eu-central-1", {}, "https://sqs.eu-central-1.api.aws/123456789012/jobs",
+         "https://sqs.eu-central-1.amazonaws.com/", "eu-central-1"),
     ],
 )  # fmt: skip
 def test_the_argument_goes_before_the_environment_and_that_before_the_queue(
@@ -130,3 +137,5 @@ def test_what_is_no_url_is_refused(endpoint_url: str) -> None:
 def test_aws_without_a_region_is_refused_with_what_to_set() -> None:
     with pytest.raises(SettingsError, match="set AWS_ENDPOINT_URL_SQS or AWS_REGION"):
         resolve_endpoint(None, None, {}, queue_url="jobs")
+    with pytest.raises(SettingsError, match="set AWS_ENDPOINT_URL_SQS or AWS_REGION"):
+        resolve_endpoint(None, None, {}, queue_url="http://[::1/jobs")

@@ -10,7 +10,6 @@ from forebay.apps.usage.producer import usage_producer
 from forebay.apps.usage.queues import declare_usage_queues
 from forebay.apps.usage.settings import (
     WriterSettings,
-    endpoint_of_queue,
     usage_database,
     usage_queue,
     writer_settings,
@@ -21,20 +20,12 @@ from forebay.errors import SettingsError
 from tests.usage.events import LOG
 
 AWS_QUEUE = "https://sqs.us-east-2.amazonaws.com/211998422884/trinity-beast-queued-usage-logs"
-LOCAL_QUEUE = "http://127.0.0.1:9324/000000000000/trinity-beast-queued-usage-logs"
 
 
 def test_the_queue_is_the_documents_unless_the_variable_says_otherwise() -> None:
     assert usage_queue({}) == "trinity-beast-queued-usage-logs"
     assert usage_queue({"SQS_USAGE_LOG_QUEUE_URL": ""}) == "trinity-beast-queued-usage-logs"
     assert usage_queue({"SQS_USAGE_LOG_QUEUE_URL": AWS_QUEUE}) == AWS_QUEUE
-
-
-def test_a_local_queue_says_itself_where_sqs_is() -> None:
-    assert endpoint_of_queue(LOCAL_QUEUE, {}) == "http://127.0.0.1:9324"
-    assert endpoint_of_queue(LOCAL_QUEUE, {"AWS_ENDPOINT_URL_SQS": "http://x"}) is None
-    assert endpoint_of_queue(AWS_QUEUE, {}) is None
-    assert endpoint_of_queue("usage", {}) is None
 
 
 @pytest.mark.parametrize(

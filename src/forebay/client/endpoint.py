@@ -53,13 +53,13 @@ def resolve_endpoint(
 ) -> Endpoint:
     """The endpoint to send to.
 
-    Without an endpoint URL, in the argument or the environment, it is AWS's for the region. The
-    region is the argument, else the environment's, else the one that the endpoint's or the queue's
-    host names.
+    Without an endpoint URL, in the argument or the environment, it is where the queue's URL says,
+    or AWS's for the region. The region is the argument, else the environment's, else the one that
+    the endpoint's or the queue's host names.
 
     Raises SettingsError when the endpoint URL is none, or when AWS is meant and no region is known.
     """
-    url = endpoint_url or _first(environment, ENDPOINT_VARIABLES)
+    url = endpoint_url or _first(environment, ENDPOINT_VARIABLES) or _endpoint_of_queue(queue_url)
     region = region or _first(environment, REGION_VARIABLES)
     if url is None:
         region = region or region_of_url(queue_url)
@@ -94,8 +94,23 @@ def resolve_endpoint(
 
 def region_of_url(url: str | None) -> str | None:
     """The region in the host of an AWS queue or endpoint URL; None when it names none."""
-    host = urlsplit(url).hostname if url else None
+    host = _host(url)
     return region_of_host(host) if host else None
+
+
+def _endpoint_of_queue(queue_url: str | None) -> str | None:
+    """The endpoint in the URL of a queue that is not at AWS; None when there is none in it."""
+    if not _host(queue_url) or region_of_url(queue_url) is not None:
+        return None
+    parts = urlsplit(queue_url or "")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _host(url: str | None) -> str | None:
+    try:
+        return urlsplit(url).hostname if url else None
+    except ValueError:
+        return None
 
 
 def is_local(host: str) -> bool:

@@ -43,11 +43,11 @@ _ENDPOINTS_MAX = 10_000
 class HttpSqsClient(SqsClient):
     """A signed SQS client that survives an outage as long as its retry policy says.
 
-    Without `endpoint_url` it speaks to AWS in the region; the region comes from the argument, the
-    environment or the queue's URL. Without `credentials` it uses botocore's chain, and signs with a
-    stand-in when the endpoint is local and the chain finds nothing. At most `connections` calls are
-    under way at once; more wait, and the wait counts in their timeout. Use it in one event loop at
-    a time.
+    Without `endpoint_url`, in the environment either, it speaks to where the queue's URL is, or to
+    AWS in the region; the region comes from the argument, the environment or the queue's URL.
+    Without `credentials` it uses botocore's chain, and signs with a stand-in when the endpoint is
+    local and the chain finds nothing. At most `connections` calls are under way at once; more wait,
+    and the wait counts in their timeout. Use it in one event loop at a time.
 
     Transport failures, answers of 500 and above and throttling are tried again: a send may
     therefore be carried out twice, which a FIFO queue collapses by its deduplication id. A receive

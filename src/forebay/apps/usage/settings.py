@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from forebay.apps.usage.database_secret import DatabaseSecret
 from forebay.apps.usage.queues import USAGE_LOGS_QUEUE
-from forebay.client.endpoint import ENDPOINT_VARIABLES, region_of_url
 from forebay.errors import SettingsError
 from forebay.worker.route import BATCH_MAX, WITHIN_MS_MAX
 
@@ -108,16 +106,6 @@ def usage_database(
             " secret of AWS Secrets Manager."
         )
     return FixedAddress(address)
-
-
-def endpoint_of_queue(queue: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Where SQS is when nothing but the queue's URL says so; None leaves it to the client."""
-    if "://" not in queue or region_of_url(queue) is not None:
-        return None
-    if any(environment.get(name) for name in ENDPOINT_VARIABLES):
-        return None
-    parts = urlsplit(queue)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def writer_settings(environment: Mapping[str, str] = os.environ) -> WriterSettings:

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 from forebay.apps.usage.linked_store import LinkedStore, quiet_pool
 from forebay.apps.usage.settings import (
-    endpoint_of_queue,
     usage_database,
     usage_queue,
     writer_settings,
@@ -40,7 +39,7 @@ async def writer() -> AsyncIterator[Worker]:
     queue = usage_queue()
     store = LinkedStore(usage_database(), open_usage_store)
     written = UsageWriter(store, writer_settings())
-    async with store.serving(), HttpSqsClient(endpoint_of_queue(queue)) as client:
+    async with store.serving(), HttpSqsClient() as client:
         yield Worker(
             client,
             queue,
