@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST_WORKERS ?= auto
+# Most tests wait for processes more than they compute.
+PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Their brokers are on free ports, so several of them can be run at a time.
 PAGES_WITH_FREE_PORTS := examples docs/tutorial docs/explanation docs/how-to/write-handlers.md \
 	docs/how-to/send-messages.md docs/how-to/log-usage.md \
@@ -29,7 +30,7 @@ serve: $(VENV)/.demo ## the broker on 127.0.0.1:9324 (ARGS="--port 9400 --data D
 	@$(BIN)/forebay serve $(ARGS)
 
 test: $(VENV)/.dev ## every test but those that need foreign clients (ARGS="-k fifo")
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --ignore tests/clients $(ARGS)
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal --ignore tests/clients $(ARGS)
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --timeout 600 $(PAGES_WITH_FREE_PORTS)
 	$(BIN)/pytest -n 0 --timeout 600 README.md CONTRIBUTING.md docs \
 		$(addprefix --ignore=,$(PAGES_WITH_FREE_PORTS))
