@@ -32,7 +32,7 @@ from forebay.testing.postgres import postgres_server
 POSTGRES_OPTIONS = {"shared_buffers": "512MB", "max_wal_size": "8GB"}
 
 #: Writers and PostgreSQL stand back behind the producers, as if on machines of their own.
-NICE = 10
+NICE = 19
 
 _POSTGRES = "PostgreSQL"
 

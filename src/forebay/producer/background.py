@@ -94,16 +94,13 @@ class BackgroundProducer:
         type: str,  # noqa: A002
         payload: object,
         key: str | None = None,
-        *,
         group_id: str | None = None,
         deduplication_id: str | None = None,
     ) -> bool:
         """Hand a message over and return at once, as Producer.send does."""
         if self._thread is None:
             self._begin()
-        return self._producer.send(
-            type, payload, key, group_id=group_id, deduplication_id=deduplication_id
-        )
+        return self._producer.send(type, payload, key, group_id, deduplication_id)
 
     def publish(
         self,

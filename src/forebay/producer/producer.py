@@ -304,7 +304,6 @@ class Producer:
         type: str,  # noqa: A002
         payload: object,
         key: str | None = None,
-        *,
         group_id: str | None = None,
         deduplication_id: str | None = None,
     ) -> bool:
@@ -317,6 +316,7 @@ class Producer:
         With `when_full="block"` it waits for room up to `block_ms`, unless it is called on the
         loop's own thread.
         """
+        # No argument is for a keyword alone: the interpreter calls such functions the long way.
         try:
             incoming = self._records.get(type)
             if (
