@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -142,6 +142,8 @@ class Pipeline:
                 stderr=log,
             )
         self._wait_for_tables()
+        for child in children_of(self._writers.pid):
+            stand_back(child)
 
     def offer(
         self,
@@ -274,6 +276,24 @@ class Pipeline:
                 return
 
 
+def stand_back(pid: int) -> None:
+    """Lower the priority of a process, and of its session where Linux ranks whole sessions.
+
+    Source: sched(7), "The autogroup feature".
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, NICE)
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICE))
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, where /proc says so."""
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 @contextmanager
 def pipeline(writers: int, within_ms: int | None = None) -> Iterator[Pipeline]:
     """PostgreSQL and a broker, both with fsync, and writers that gather for `within_ms`."""
@@ -282,7 +302,7 @@ def pipeline(writers: int, within_ms: int | None = None) -> Iterator[Pipeline]:
         postgres_server(options=POSTGRES_OPTIONS) as conninfo,
     ):
         postmaster = _postmaster(conninfo)
-        os.setpriority(os.PRIO_PROCESS, postmaster, NICE)
+        stand_back(postmaster)
         running = Pipeline(Path(directory), conninfo, postmaster)
         try:
             running.start_writers(writers, within_ms)
