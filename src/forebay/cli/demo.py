@@ -22,6 +22,25 @@ from forebay.stop_signals import INTERRUPTED
 _EXTRA = ("aiohttp", "starlette", "uvicorn")
 
 
+#: The file for the figures of a demo.
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        dir_okay=False,
+        writable=True,
+        help="Write the figures to a file as JSON.",
+    ),
+]
+
+
+def require_directory(option: str, file: Path | None) -> None:
+    """Raise SettingsError now for a file that could not be written in the end."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise SettingsError(f"{option} {file}: that directory does not exist.")
+
+
 class DemoExtraMissing(ForebayError):
     """The demo needs more than the broker. Run: pip install aiohttp starlette uvicorn"""
 
@@ -31,16 +50,7 @@ def demo(
     seats: Annotated[int, typer.Option(help="How many seats there are for them.")] = 5_000,
     sections: Annotated[int, typer.Option(help="How many sections the seats are in.")] = 10,
     seed: Annotated[int, typer.Option(help="Another seed makes other buyers.")] = 1,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            dir_okay=False,
-            writable=True,
-            help="Write the figures to a file as JSON.",
-        ),
-    ] = None,
+    json_file: JsonFile = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the data and the logs.")] = False,
 ) -> None:
     """Sell tickets to more buyers than there are seats, with crashes, and account for every order.
@@ -55,8 +65,7 @@ def demo(
     if not all(find_spec(name) for name in _EXTRA):
         raise DemoExtraMissing
     settings = DemoSettings(buyers=buyers, seats=seats, sections=sections, seed=seed, keep=keep)
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise SettingsError(f"--json {json_file}: that directory does not exist.")
+    require_directory("--json", json_file)
     console = Console()
     try:
         result = asyncio.run(_run(settings, console))

@@ -69,8 +69,7 @@ class Buffer:
         #: What may be buffered or granted yet; below nothing when the capacity has shrunk.
         self._room = self._limit = capacity
         self._room_bytes = self._limit_bytes = capacity_bytes
-        self._records: list[Incoming[bytes]] = []
-        self._singles: list[Incoming[Any]] = []
+        self._incoming: list[Incoming[Any]] = []
         #: Envelopes that were taken and are not settled.
         self._taken = 0
         #: Nothing can be admitted until something is freed. Read without the lock.
@@ -86,13 +85,13 @@ class Buffer:
     def incoming_records(self, wake_at: int) -> Incoming[bytes]:
         """A place for records, with room granted in advance."""
         incoming: Incoming[bytes] = Incoming(wake_at, ahead=True)
-        self._records.append(incoming)
+        self._incoming.append(incoming)
         return incoming
 
     def incoming_singles(self, wake_at: int) -> Incoming[Any]:
         """A place for items of any kind, each offered with its size."""
         incoming: Incoming[Any] = Incoming(wake_at, ahead=False)
-        self._singles.append(incoming)
+        self._incoming.append(incoming)
         return incoming
 
     def offer(self, incoming: Incoming[T], item: T, size_bytes: int) -> bool:
@@ -153,7 +152,9 @@ class Buffer:
 
     def _reclaim(self) -> None:
         """Take back what is granted and not used."""
-        for incoming in self._records:
+        for incoming in self._incoming:
+            if not incoming.ahead:
+                continue
             unused = max(0, incoming.granted - len(incoming.items))
             incoming.granted -= unused
             incoming.calm = 0
@@ -193,12 +194,10 @@ class Buffer:
             incoming.calm = min(incoming.granted, incoming.wake_at)
             if incoming.ahead:
                 records = cast("list[bytes]", taken)
-                large_bytes = 0
-                if incoming.large_bytes:
-                    large_bytes = sum(max(0, len(record) - SMALL_BYTES) for record in records)
-                    incoming.large_bytes -= large_bytes
-                granted_bytes = len(records) * SMALL_BYTES + large_bytes
-                self._room_bytes += granted_bytes - sum(map(len, records))
+                # Without large ones among them they need not be looked at one by one.
+                large_bytes = _large_bytes(records) if incoming.large_bytes else 0
+                incoming.large_bytes -= large_bytes
+                self._room_bytes += _unused_bytes(records, large_bytes)
         return taken
 
     def put_back(self, incoming: Incoming[bytes], records: list[bytes]) -> None:
@@ -207,10 +206,9 @@ class Buffer:
             incoming.items[:0] = records
             self._taken -= len(records)
             incoming.granted += len(records)
-            large_bytes = sum(max(0, len(record) - SMALL_BYTES) for record in records)
+            large_bytes = _large_bytes(records)
             incoming.large_bytes += large_bytes
-            granted_bytes = len(records) * SMALL_BYTES + large_bytes
-            self._room_bytes -= granted_bytes - sum(map(len, records))
+            self._room_bytes -= _unused_bytes(records, large_bytes)
 
     def shrink(self, size_bytes: int) -> None:
         """Envelopes that are buffered have become so much smaller: they were packed."""
@@ -289,7 +287,7 @@ class Buffer:
         """
         with self._lock:
             left = self._taken
-            for incoming in (*self._records, *self._singles):
+            for incoming in self._incoming:
                 left += len(incoming.items)
                 incoming.items.clear()
             self._failed += left
@@ -300,7 +298,7 @@ class Buffer:
     @property
     def buffered(self) -> int:
         """How many envelopes are accepted and not settled."""
-        return self._taken + sum(len(each.items) for each in (*self._records, *self._singles))
+        return self._taken + sum(len(each.items) for each in self._incoming)
 
     def ledger(self) -> ProducerLedger:
         """The account at this instant.
@@ -354,3 +352,13 @@ class Buffer:
             )
         else:
             known.add(events, first_ms, last_ms, error)
+
+
+def _large_bytes(records: list[bytes]) -> int:
+    """What records have beyond SMALL_BYTES each."""
+    return sum(max(0, len(record) - SMALL_BYTES) for record in records)
+
+
+def _unused_bytes(records: list[bytes], large_bytes: int) -> int:
+    """How much less records have than was set aside for them."""
+    return len(records) * SMALL_BYTES + large_bytes - sum(map(len, records))

@@ -239,12 +239,11 @@ class Flusher:
         due, self._flush_asked = self._flush_asked, False
         for packer in self._packers:
             incoming = packer.incoming
-            if not (due or len(incoming.items) >= incoming.wake_at):
+            if len(incoming.items) < (1 if due else incoming.wake_at):
                 continue
             records = self._buffer.take(incoming, most=_PACKS_AT_ONCE * incoming.wake_at)
-            if records:
-                self._seal(packer, records, due=due)
-            if incoming.items and (due or len(incoming.items) >= incoming.wake_at):
+            self._seal(packer, records, due=due)
+            if len(incoming.items) >= (1 if due else incoming.wake_at):
                 self._flush_asked = due
                 self.dispatch_coming = True
                 asyncio.get_running_loop().call_soon(self.dispatch)

@@ -391,7 +391,7 @@ class Producer:
         if len(incoming.items) >= incoming.wake_at:
             if not self._flusher.dispatch_coming:
                 self._ask_for_dispatch()
-            incoming.calm = incoming.granted if incoming is not self._singles else 0
+            incoming.calm = incoming.granted
         return True
 
     async def publish(

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from forebay.apps.progress import BarAudience, LineAudience
-from forebay.errors import ForebayError, SettingsError
+from forebay.cli.demo import JsonFile, require_directory
+from forebay.errors import ForebayError
 from forebay.stop_signals import INTERRUPTED
 
 #: What the demo needs and the broker does not.
@@ -39,16 +40,7 @@ def demo(
             help="Draw who used what, and when, into a page.",
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            dir_okay=False,
-            writable=True,
-            help="Write the figures to a file as JSON.",
-        ),
-    ] = None,
+    json_file: JsonFile = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep data, logs and the report.")] = False,
 ) -> None:
     """Log every request to a price API, with crashes, and account for every log.
@@ -72,9 +64,8 @@ def demo(
         print_result,
     )
 
-    for option, file in (("--json", json_file), ("--html", html)):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise SettingsError(f"{option} {file}: that directory does not exist.")
+    require_directory("--json", json_file)
+    require_directory("--html", html)
     settings = UsageDemoSettings(rate=rate, seconds=seconds, seed=seed, keep=keep, html=html)
     console = Console()
 
