@@ -116,10 +116,11 @@ class Lines:
         with self._path.open("rb") as file:
             file.seek(self._read_bytes)
             for line in file:
-                # The last one may still be written.
-                if line.endswith(b"\n"):
-                    self._read_bytes += len(line)
-                    yield line
+                # The last one may still be written: what comes after it here would be its end.
+                if not line.endswith(b"\n"):
+                    return
+                self._read_bytes += len(line)
+                yield line
 
 
 class Fleet:
