@@ -18,6 +18,7 @@ EXTRAS = {
     "forebay/apps/usage/demo_ledger": "postgres",
     "forebay/apps/usage/postgres": "postgres",
     "forebay/idempotency/postgres": "postgres",
+    "forebay/lab/outside": "demo",
     "forebay/parameters/postgres": "postgres",
     "forebay/sql/on_postgres": "postgres",
 }

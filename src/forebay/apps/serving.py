@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from socket import socket
 from typing import Any
 
 import uvicorn
@@ -14,13 +15,31 @@ from forebay.apps import process
 class _Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: the process has to drain after it."""
 
+    def __init__(self, config: uvicorn.Config, listening: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        for server in self.servers[:1]:
+            self._listening(server.sockets[0].getsockname()[1])
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-async def serve_until_signalled(application: Any, port: int, host: str = "127.0.0.1") -> None:
-    """Serve an ASGI application until a signal says to stop, then finish the requests in hand."""
+async def serve_until_signalled(
+    application: Any,
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    listening: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Serve an ASGI application until a signal says to stop, then finish the requests in hand.
+
+    `listening` is called with the port once it can be connected to; port 0 takes a free one.
+    """
     server = _Server(
         uvicorn.Config(
             application,
@@ -30,7 +49,8 @@ async def serve_until_signalled(application: Any, port: int, host: str = "127.0.
             access_log=False,
             proxy_headers=False,
             lifespan="off",
-        )
+        ),
+        listening,
     )
     process.on_stop_signal(lambda: setattr(server, "should_exit", True))
     await server.serve()

@@ -1,0 +1,1 @@
+"""The lab: every way in which queues fail, as a scenario with a verdict."""
