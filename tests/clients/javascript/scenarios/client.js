@@ -40,6 +40,13 @@ export function event(emitter, name) {
   return new Promise((resolve) => emitter.once(name, resolve));
 }
 
+// Ask again until the condition holds. The caller's patience ends a scenario that it never does in.
+export async function until(condition) {
+  while (!(await condition())) {
+    await sleep(50);
+  }
+}
+
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export function tell(answer) {

@@ -2,7 +2,7 @@
 
 import { Consumer } from "sqs-consumer";
 import { Producer } from "sqs-producer";
-import { left, newQueue, sleep, sqs, tell } from "./client.js";
+import { left, newQueue, sleep, sqs, tell, until } from "./client.js";
 
 const queueUrl = await newQueue("orders.fifo", { FifoQueue: "true" });
 const producer = Producer.create({ queueUrl, sqs });
@@ -18,7 +18,6 @@ await producer.send(messages);
 const groups = {};
 let busyGroups = new Set();
 let overlaps = 0;
-let handled = 0;
 const consumers = Array.from({ length: 2 }, () =>
   Consumer.create({
     queueUrl,
@@ -34,7 +33,6 @@ const consumers = Array.from({ length: 2 }, () =>
       await sleep(5);
       (groups[group] ??= []).push(Number(message.Body));
       busyGroups.delete(group);
-      handled += 1;
       return message;
     },
   }),
@@ -45,10 +43,8 @@ for (const consumer of consumers) {
   consumer.on("processing_error", (error) => errors.push(error.message));
 }
 consumers.forEach((consumer) => consumer.start());
-while (handled < messages.length && errors.length === 0) {
-  await sleep(50);
-}
-await sleep(500);
+// A message is removed some time after its handler has ended.
+await until(async () => errors.length > 0 || String(await left(queueUrl)) === "0,0");
 consumers.forEach((consumer) => consumer.stop());
 
 tell({ groups, overlaps, errors, left: await left(queueUrl) });

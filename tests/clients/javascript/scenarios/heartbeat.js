@@ -5,19 +5,20 @@ import { SendMessageCommand } from "@aws-sdk/client-sqs";
 import { Consumer } from "sqs-consumer";
 import { event, left, newQueue, receive, sleep, sqs, tell } from "./client.js";
 
-const queueUrl = await newQueue("slow", { VisibilityTimeout: "2" });
+const TIMEOUT_S = 4;
+const queueUrl = await newQueue("slow", { VisibilityTimeout: String(TIMEOUT_S) });
 await sqs.send(new SendMessageCommand({ QueueUrl: queueUrl, MessageBody: "takes its time" }));
 const seenByOthers = [];
 let handled = 0;
 const slow = Consumer.create({
   queueUrl,
   sqs,
-  visibilityTimeout: 2,
-  heartbeatInterval: 1,
+  visibilityTimeout: TIMEOUT_S,
+  heartbeatInterval: 0.5,
   waitTimeSeconds: 0,
   handleMessage: async (message) => {
     handled += 1;
-    for (let second = 0; second < 4; second += 1) {
+    for (let second = 0; second < TIMEOUT_S + 2; second += 1) {
       await sleep(1000);
       seenByOthers.push(...(await receive(queueUrl)));
     }
