@@ -1,0 +1,219 @@
+"""The exact ledger of a run: where every message is, by what was seen. Pure.
+
+A message is named by the id in its body, or by its MessageId. Each that was sent is in one place:
+it is done (somebody deleted it and it is nowhere any more), visible, in flight, in the dead-letter
+queue, expired, or lost: sent, in no place, and nobody said that it is done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+from msgspec import Struct
+
+from forebay.lab.events import Event, Kind
+from forebay.lab.outside.ledger import PerformedEffect
+
+
+class Found(Struct, frozen=True):
+    """A message that a queue gave out when a run was over."""
+
+    message: str
+    id: str
+    body: str
+    receives: int
+
+    @property
+    def identity(self) -> str:
+        return self.id or self.message
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """What a queue and its dead-letter queue say of themselves at one moment."""
+
+    #: What the scenario calls the queue; empty for its main one.
+    name: str
+    #: Its name at SQS, and its dead-letter queue's.
+    queue: str
+    dead_queue: str | None
+    visible: int
+    in_flight: int
+    delayed: int
+    dead: int
+    retention_s: int
+    #: What they gave out to the last message; None while the run goes on.
+    found: Sequence[Found] | None = None
+    found_dead: Sequence[Found] | None = None
+
+
+class QueueLedger(Struct, frozen=True, kw_only=True):
+    """Where the messages of one queue are."""
+
+    name: str
+    sent: int
+    done: int
+    visible: int
+    in_flight: int
+    dead: int
+    expired: int
+    #: Sent and not in any place. While a run goes on it is not known and 0.
+    lost: int
+    #: Ids of messages in their place, when the run is over.
+    done_ids: frozenset[str] = frozenset()
+    visible_ids: frozenset[str] = frozenset()
+    dead_ids: frozenset[str] = frozenset()
+    lost_ids: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sent:,} sent = {self.done:,} done + {self.visible:,} visible"
+            f" + {self.in_flight:,} in flight + {self.dead:,} dead-lettered"
+            f" + {self.expired:,} expired" + (f" + {self.lost:,} LOST" if self.lost else "")
+        )
+
+
+class Ledger:
+    """What is known of a run at one moment, or at its end."""
+
+    def __init__(
+        self,
+        events: Sequence[Event],
+        readings: Sequence[Reading],
+        effects: Sequence[PerformedEffect] = (),
+        *,
+        now_ms: int,
+        exits: Mapping[str, int] | None = None,
+    ) -> None:
+        """`exits` are the exit codes of the processes that have ended, by name."""
+        self.events = sorted(events, key=lambda event: event.at_ms)
+        self.readings = {reading.name: reading for reading in readings}
+        self.effects = effects
+        self.now_ms = now_ms
+        self.exits = exits or {}
+
+    @cached_property
+    def queues(self) -> dict[str, QueueLedger]:
+        """By what the scenario calls them."""
+        return {name: self._account(reading) for name, reading in self.readings.items()}
+
+    def queue(self, name: str = "") -> QueueLedger:
+        """The books of a queue."""
+        return self.queues[name]
+
+    @property
+    def sent(self) -> int:
+        """Messages that were sent, of all queues; the next ones alike."""
+        return sum(queue.sent for queue in self.queues.values())
+
+    @property
+    def done(self) -> int:
+        return sum(queue.done for queue in self.queues.values())
+
+    @property
+    def visible(self) -> int:
+        return sum(queue.visible for queue in self.queues.values())
+
+    @property
+    def in_flight(self) -> int:
+        return sum(queue.in_flight for queue in self.queues.values())
+
+    @property
+    def dead(self) -> int:
+        return sum(queue.dead for queue in self.queues.values())
+
+    def of(self, *kinds: Kind, process: str = "", queue: str | None = None) -> list[Event]:
+        """The events of some kinds, in order; of one process or one of the queues if it is named.
+
+        A process that was started several times has the same name each time.
+        """
+        name = None if queue is None else self.readings[queue].queue
+        return [
+            event
+            for event in self.events
+            if event.kind in kinds
+            and process in ("", event.process)
+            and name in (None, event.queue)
+        ]
+
+    def receives(self, queue: str | None = None) -> Counter[str]:
+        """How often each message was handed out, by its id."""
+        return Counter(event.identity for event in self.of(Kind.RECEIVED, queue=queue))
+
+    def effects_of(self, action: str | None = None) -> list[PerformedEffect]:
+        """What the service outside has performed, of one action if it is named."""
+        return [effect for effect in self.effects if action in (None, effect.action)]
+
+    def effects_by_subject(self, action: str | None = None) -> Counter[str]:
+        """How often the effect was performed on each subject."""
+        return Counter(effect.subject for effect in self.effects_of(action))
+
+    def applied(self, subject: str) -> list[float]:
+        """The versions that were applied to an entity, in order."""
+        return [event.value for event in self.of(Kind.APPLIED) if event.subject == subject]
+
+    def _account(self, reading: Reading) -> QueueLedger:
+        names = {reading.queue, reading.dead_queue}
+        seen = [event for event in self.events if event.queue in names and event.identity]
+        by_kind: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+        for event in seen:
+            if event.queue == reading.queue or event.kind is not Kind.SENT:
+                by_kind[event.kind].add(event.identity)
+        deleted = {
+            event.identity
+            for event in seen
+            if event.queue == reading.queue and event.kind in (Kind.DELETING, Kind.DELETED)
+        }
+        if reading.found is None or reading.found_dead is None:
+            return QueueLedger(
+                name=reading.name,
+                sent=len(by_kind[Kind.SENT]),
+                done=len(by_kind[Kind.DELETED]),
+                visible=reading.visible + reading.delayed,
+                in_flight=reading.in_flight,
+                dead=reading.dead,
+                expired=0,
+                lost=0,
+            )
+        visible = _identities(reading.found)
+        dead = _identities(reading.found_dead) - visible
+        # What was received was sent, whether its sender lived to see it or not.
+        sent = by_kind[Kind.SENT] | by_kind[Kind.RECEIVED] | visible | dead
+        done = (deleted & sent) - visible - dead
+        rest = sent - visible - dead - done
+        received = by_kind[Kind.RECEIVED]
+        hidden = set(sorted(rest & received)[: reading.in_flight])
+        rest -= hidden
+        expired = self._expired(reading, rest)
+        lost = rest - expired
+        return QueueLedger(
+            name=reading.name,
+            sent=len(sent),
+            done=len(done),
+            visible=len(visible),
+            in_flight=len(hidden),
+            dead=len(dead),
+            expired=len(expired),
+            lost=len(lost),
+            done_ids=frozenset(done),
+            visible_ids=frozenset(visible),
+            dead_ids=frozenset(dead),
+            lost_ids=frozenset(lost),
+        )
+
+    def _expired(self, reading: Reading, ids: set[str]) -> set[str]:
+        """Those that were sent longer ago than the queue keeps messages."""
+        until_ms = self.now_ms - reading.retention_s * 1000
+        return {
+            event.identity
+            for event in self.events
+            if event.kind is Kind.SENT
+            and event.queue == reading.queue
+            and event.identity in ids
+            and event.at_ms <= until_ms
+        }
+
+
+def _identities(found: Iterable[Found]) -> set[str]:
+    return {each.identity for each in found}

@@ -1,0 +1,106 @@
+"""What a program of the lab is given in its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from msgspec import Struct
+
+from forebay.apps import process
+from forebay.client.base import SqsClient
+from forebay.client.http import HttpSqsClient
+from forebay.client.retry import RetryPolicy
+from forebay.lab.events import EventLog, Kind
+from forebay.lab.outside.client import OutsideClient
+from forebay.lab.recording_client import RecordingClient
+from forebay.scaled_clock import ScaledClock
+from forebay.worker import Worker, WorkerLedger, run_until_signalled
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What all processes of a run have in common."""
+
+    scenario: str
+    directory: Path
+    #: None is Amazon SQS.
+    endpoint_url: str | None
+    region: str
+    seed: int
+    time_scale: float
+    #: The real time at which the run's time began, in milliseconds since the Unix epoch.
+    origin_ms: int
+    #: The URLs of the queues, by what the scenario calls them.
+    queue_urls: dict[str, str] = {}
+    dead_letter_urls: dict[str, str] = {}
+    #: The service outside.
+    outside_url: str = ""
+    #: The protections that are off.
+    without: frozenset[str] = frozenset()
+
+    def clock(self) -> ScaledClock:
+        """The clock that all of them share."""
+        return ScaledClock(self.time_scale, self.origin_ms)
+
+
+class Program:
+    """A process of a run, from inside."""
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        self.plan = plan
+        self.name = name
+        self.directory = plan.directory
+        self.without = plan.without
+        self.clock = plan.clock()
+        self.events = EventLog(plan.directory, name, self.clock)
+        self.random = random.Random(f"{plan.seed}/{name}")
+        self.client: SqsClient = self.make_client()
+        self.outside = OutsideClient(plan.outside_url, self.clock, caller=name)
+        #: Set by SIGTERM, unless a worker is at work, which drains for it.
+        self.told_to_stop = asyncio.Event()
+
+    @property
+    def queue_url(self) -> str:
+        """The URL of the scenario's main queue."""
+        return self.plan.queue_urls[""]
+
+    def make_client(self, retry: RetryPolicy | None = None) -> SqsClient:
+        """Another client that writes down what it does."""
+        return RecordingClient(
+            HttpSqsClient(self.plan.endpoint_url, region=self.plan.region, retry=retry),
+            self.events,
+        )
+
+    def on(self, protection: str) -> bool:
+        """Whether a protection is on."""
+        return protection not in self.without
+
+    async def work(self, worker: Worker) -> WorkerLedger:
+        """Run a worker until SIGTERM, and let it drain."""
+        (ledger,) = await run_until_signalled(worker)
+        return ledger
+
+
+#: A coroutine function of a module: what a process of a scenario does.
+ProgramFunction: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+
+
+def run_program(
+    plan: Plan, name: str, function: ProgramFunction, arguments: dict[str, Any]
+) -> None:
+    """In a process of its own: run a program with what it is given."""
+    process.run(_main(plan, name, function, arguments))
+
+
+async def _main(
+    plan: Plan, name: str, function: ProgramFunction, arguments: dict[str, Any]
+) -> None:
+    program = Program(plan, name)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, program.told_to_stop.set)
+    program.events.write(Kind.STARTED)
+    async with program.client, program.outside:
+        await function(program, **arguments)

@@ -1,0 +1,1 @@
+"""What processes of the lab run, beside consumers and the service outside."""

@@ -1,0 +1,87 @@
+"""A producer: sends the messages that a scenario has written down for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from forebay.errors import ForebayError
+from forebay.lab.program import Program
+from forebay.protocol.actions import SendMessageBatchRequest, SendMessageBatchRequestEntry
+from forebay.protocol.limits import BATCH_ENTRIES_MAX
+
+
+class Outgoing(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A message to send: JSON as its body."""
+
+    body: dict[str, Any]
+    group_id: str | None = None
+    deduplication_id: str | None = None
+    delay_s: int | None = None
+
+
+class NotAllSent(ForebayError):
+    """SQS refused some messages; see the events of the process."""
+
+
+async def send(
+    lab: Program,
+    *,
+    file: Path,
+    queue_url: str,
+    rate: float,
+    batch: int = BATCH_ENTRIES_MAX,
+    endless: bool = False,
+) -> None:
+    """Send the messages of a file of JSON, at `rate` a second; 0 is as fast as possible.
+
+    With `endless` it begins again at the end, with new ids, until it is told to stop.
+    """
+    messages = _read(file)
+    begun_ms = lab.clock.monotonic_ms()
+    sent = refused = 0
+    size = max(1, min(batch, BATCH_ENTRIES_MAX))
+    number = 0
+    while not lab.told_to_stop.is_set():
+        part = messages[number : number + size]
+        number += len(part)
+        if not part:
+            break
+        result = await lab.client.send_message_batch(
+            SendMessageBatchRequest(
+                queue_url=queue_url,
+                entries=[_entry(index, each) for index, each in enumerate(part)],
+            )
+        )
+        sent += len(part)
+        refused += len(result.failed or ())
+        if endless and number >= len(messages):
+            number = 0
+            messages = [_again(lab, each) for each in messages]
+        if rate:
+            due_ms = begun_ms + sent / rate * 1000
+            await lab.clock.sleep(max(0.0, (due_ms - lab.clock.monotonic_ms()) / 1000))
+    if refused:
+        raise NotAllSent
+
+
+def _read(file: Path) -> list[Outgoing]:
+    return msgspec.json.decode(file.read_bytes(), type=list[Outgoing])
+
+
+def _entry(index: int, message: Outgoing) -> SendMessageBatchRequestEntry:
+    return SendMessageBatchRequestEntry(
+        id=str(index),
+        message_body=msgspec.json.encode(message.body).decode(),
+        message_group_id=message.group_id,
+        message_deduplication_id=message.deduplication_id,
+        delay_seconds=message.delay_s,
+    )
+
+
+def _again(lab: Program, message: Outgoing) -> Outgoing:
+    body = {**message.body, "id": f"{lab.random.getrandbits(64):016x}"}
+    return msgspec.structs.replace(message, body=body)

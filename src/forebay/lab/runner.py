@@ -1,0 +1,324 @@
+"""Runs scenarios: everything is started, the fault strikes, and the books are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from forebay.apps.crew import free_ports
+from forebay.apps.progress import Audience, Count
+from forebay.apps.verdicts import Verdict
+from forebay.client.http import HttpSqsClient
+from forebay.clock import Clock, SystemClock
+from forebay.errors import ForebayError, SettingsError, in_words
+from forebay.lab.events import Event
+from forebay.lab.ledger import Ledger, QueueLedger, Reading
+from forebay.lab.outside.client import OutsideClient
+from forebay.lab.outside.ledger import PerformedEffect
+from forebay.lab.processes import Processes
+from forebay.lab.program import Plan
+from forebay.lab.programs.serve_broker import BrokerPlan, run_broker
+from forebay.lab.programs.serve_outside import run_outside
+from forebay.lab.reading import QueueAddress, find_queue
+from forebay.lab.scenario import PROJECT, LabQueue, Protection, Scenario, option_name
+from forebay.lab.servers import LabServer
+from forebay.lab.stage import Stage
+from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.identifiers import DEFAULT_REGION
+
+#: How much faster than the machine's time runs that of a run on the lab's own broker.
+TIME_SCALE = 10.0
+
+#: How often the depths are noted, and shown, in real seconds.
+_SAMPLE_S = 0.1
+
+
+class RunSettings(Struct, frozen=True, kw_only=True):
+    """Where and how scenarios run."""
+
+    #: Another SQS than the lab's own broker; its queues must be there.
+    endpoint_url: str | None = None
+    #: Amazon SQS itself.
+    aws: bool = False
+    region: str = DEFAULT_REGION
+    project: str = PROJECT
+    seed: int = 1
+    #: Protections to go without.
+    without: frozenset[str] = frozenset()
+    #: Options of scenarios, by field.
+    options: Mapping[str, Any] = {}
+    #: On the lab's own broker.
+    time_scale: float = TIME_SCALE
+    #: Where the data and logs of each run are kept; None keeps none.
+    keep: Path | None = None
+
+    @property
+    def own_broker(self) -> bool:
+        return self.endpoint_url is None and not self.aws
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """How a run of a scenario ended."""
+
+    scenario: str
+    title: str
+    claim: str
+    seed: int
+    without: tuple[str, ...]
+    options: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
+    #: Why there is no verdict, or why there might be none.
+    error: str | None
+    queues: tuple[QueueLedger, ...]
+    events: tuple[Event, ...]
+    effects: tuple[PerformedEffect, ...]
+    readings: tuple[Reading, ...]
+    #: How long it took, in real seconds, and how fast its own time passed.
+    seconds: float
+    time_scale: float
+
+    @property
+    def passed(self) -> bool:
+        return self.error is None and all(verdict.holds for verdict in self.verdicts)
+
+    @property
+    def broken(self) -> tuple[Verdict, ...]:
+        """The verdicts that do not hold."""
+        return tuple(verdict for verdict in self.verdicts if not verdict.holds)
+
+
+def options_of(scenario: type[Scenario], given: Mapping[str, Any]) -> Any:
+    """The options of a scenario; those that are not its own are passed over.
+
+    Raises SettingsError, which names the option, for a value that is out of range.
+    """
+    fields = scenario.Options.__struct_fields__
+    own = {name: value for name, value in given.items() if name in fields}
+    for name, value in own.items():
+        try:
+            msgspec.convert({name: value}, scenario.Options, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).partition(" - at")[0]
+            raise SettingsError(
+                f"{option_name(name)} {value} of {scenario.name()}: {reason}."
+            ) from error
+    return msgspec.convert(own, scenario.Options, strict=False)
+
+
+def check_protections(scenarios: Sequence[type[Scenario]], without: frozenset[str]) -> None:
+    """Raise SettingsError for a protection that one of the scenarios does not have."""
+    for scenario in scenarios:
+        for name in without - scenario.protections.keys():
+            raise SettingsError(
+                f"{scenario.name()} has no protection {name}. It has"
+                f" {', '.join(scenario.protections)}."
+            )
+
+
+def protections_of(scenario: type[Scenario], without: frozenset[str]) -> list[Protection]:
+    """The protections that a run goes without."""
+    return [scenario.protections[name] for name in sorted(without)]
+
+
+async def run_scenario(
+    scenario_type: type[Scenario],
+    settings: RunSettings,
+    audience: Audience,
+    *,
+    clock: Clock | None = None,
+) -> Result:
+    """Run a scenario once. Whatever goes wrong in it is in the result.
+
+    Raises SettingsError for options and protections that it does not have. Whatever happens, no
+    process stays behind.
+    """
+    clock = clock or SystemClock()
+    check_protections([scenario_type], settings.without)
+    options = options_of(scenario_type, settings.options)
+    scenario = scenario_type(options, settings.without)
+    began_ms = clock.monotonic_ms()
+    directory = _directory(scenario, settings)
+    ledger: Ledger | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    error: str | None = None
+    try:
+        _require_possible(scenario, settings)
+        async with _stage(scenario, settings, directory, clock) as stage:
+            async with _watched(stage, audience):
+                await scenario.setup(stage)
+                await scenario.fault(stage)
+            ledger = await stage.close_books()
+            verdicts = tuple(scenario.verdict(ledger))
+    except ForebayError as caught:
+        error = in_words(caught)
+    finally:
+        if settings.keep is None:
+            shutil.rmtree(directory, ignore_errors=True)
+    return Result(
+        scenario=scenario.name(),
+        title=scenario.title(),
+        claim=scenario.claim,
+        seed=settings.seed,
+        without=tuple(sorted(settings.without)),
+        options=msgspec.to_builtins(options),
+        verdicts=verdicts,
+        error=error,
+        queues=tuple(ledger.queues.values()) if ledger else (),
+        events=tuple(ledger.events) if ledger else (),
+        effects=tuple(ledger.effects) if ledger else (),
+        readings=tuple(ledger.readings.values()) if ledger else (),
+        seconds=(clock.monotonic_ms() - began_ms) / 1000,
+        time_scale=settings.time_scale if settings.own_broker else 1.0,
+    )
+
+
+class CannotRun(ForebayError):
+    """The scenario cannot run there."""
+
+
+def _require_possible(scenario: Scenario, settings: RunSettings) -> None:
+    if settings.own_broker:
+        return
+    if scenario.own_broker_only:
+        raise CannotRun(f"It runs on the lab's own broker only: {scenario.own_broker_only}")
+    if list(scenario.wanted_queues()) != list(scenario.queues):
+        raise CannotRun(
+            f"Without {', '.join(sorted(settings.without))} it needs queues that are set up"
+            " otherwise, which the lab makes on its own broker only."
+        )
+
+
+def _directory(scenario: Scenario, settings: RunSettings) -> Path:
+    if settings.keep is None:
+        return Path(tempfile.mkdtemp(prefix=f"forebay-{scenario.name()}-"))
+    path = settings.keep / "-".join(
+        [scenario.name(), f"seed-{settings.seed}", *sorted(settings.without)]
+    )
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+@asynccontextmanager
+async def _stage(
+    scenario: Scenario, settings: RunSettings, directory: Path, clock: Clock
+) -> AsyncIterator[Stage]:
+    """The broker, the queues and the service outside of a run, until it is over."""
+    processes = Processes(directory)
+    broker_port, outside_port = free_ports(2)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(processes.end_all)
+        broker = None
+        endpoint_url = settings.endpoint_url
+        if settings.own_broker:
+            broker = _broker(scenario, settings, processes, directory, broker_port)
+            endpoint_url = broker.url
+            await broker.start()
+        client = await stack.enter_async_context(
+            HttpSqsClient(endpoint_url, region=settings.region)
+        )
+        queues = [
+            await _address(client, scenario, queue, settings) for queue in scenario.wanted_queues()
+        ]
+        plan = Plan(
+            scenario=scenario.name(),
+            directory=directory,
+            endpoint_url=endpoint_url,
+            region=settings.region,
+            seed=settings.seed,
+            time_scale=settings.time_scale if settings.own_broker else 1.0,
+            origin_ms=clock.wall_ms(),
+            queue_urls={queue.name: queue.url for queue in queues},
+            dead_letter_urls={
+                queue.name: queue.dead_letters_url for queue in queues if queue.dead_letters_url
+            },
+            outside_url=f"http://127.0.0.1:{outside_port}",
+            without=settings.without,
+        )
+        outside_server = LabServer(
+            processes, "outside", outside_port, run_outside, plan, outside_port
+        )
+        await outside_server.start()
+        outside = await stack.enter_async_context(OutsideClient(plan.outside_url, plan.clock()))
+        yield Stage(
+            scenario,
+            plan,
+            client=client,
+            processes=processes,
+            queues={queue.name: queue for queue in queues},
+            outside=outside,
+            outside_server=outside_server,
+            broker=broker,
+        )
+
+
+def _broker(
+    scenario: Scenario, settings: RunSettings, processes: Processes, directory: Path, port: int
+) -> LabServer:
+    """The lab's own broker, with the scenario's queues."""
+    plan = BrokerPlan(
+        port=port,
+        data=directory / "broker",
+        settings=scenario.broker(),
+        time_scale=settings.time_scale,
+        seed=settings.seed,
+        region=settings.region,
+        queues=[
+            declared
+            for queue in scenario.wanted_queues()
+            for declared in queue.declared(scenario.name(), settings.project)
+        ],
+    )
+    return LabServer(processes, "broker", port, run_broker, plan)
+
+
+async def _address(
+    client: HttpSqsClient, scenario: Scenario, queue: LabQueue, settings: RunSettings
+) -> QueueAddress:
+    full_name = queue.full_name(scenario.name(), settings.project)
+    dead_name = queue.dead_name(scenario.name(), settings.project)
+    try:
+        return await find_queue(client, queue.name, full_name, dead_name)
+    except SqsError as refusal:
+        if refusal.fault != QUEUE_DOES_NOT_EXIST:
+            raise
+        raise CannotRun(
+            f"Its queue {full_name} or its dead-letter queue is not there. Run `make infra-up`, or"
+            " `forebay lab up`, and see `forebay lab validate`."
+        ) from refusal
+
+
+@asynccontextmanager
+async def _watched(stage: Stage, audience: Audience) -> AsyncIterator[None]:
+    """Note the depths of the queues, and show them, until the block ends."""
+    watching = asyncio.create_task(_watch(stage, audience))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch(stage: Stage, audience: Audience) -> None:
+    while True:
+        with suppress(ForebayError):
+            ledger = await stage.look()
+            stage.note_depths(ledger)
+            audience.show(
+                [
+                    Count("sent", ledger.sent, ledger.sent),
+                    Count("in flight", ledger.in_flight, ledger.sent),
+                    Count("done", ledger.done, ledger.sent),
+                    Count("dead", ledger.dead, ledger.sent),
+                ]
+            )
+        await asyncio.sleep(_SAMPLE_S)

@@ -1,0 +1,86 @@
+"""The verdicts that scenarios share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from forebay.apps.verdicts import Verdict
+from forebay.lab.ledger import Ledger
+
+#: How many ids a verdict names.
+_NAMED_MAX = 5
+
+#: The invariants of the verdicts, for protections to name.
+BALANCED = "sent = done + visible + in flight + dead-lettered + expired"
+NOTHING_LOST = "no message is lost"
+DRAINED = "the queue is empty"
+EFFECTS_ONCE = "each effect is performed once"
+NO_DEAD_LETTERS = "no message is in the dead-letter queue"
+
+
+def balanced(ledger: Ledger) -> Iterator[Verdict]:
+    """Every message of every queue is in one place, and the queues count the same."""
+    for queue in ledger.queues.values():
+        reading = ledger.readings[queue.name]
+        place = f"{queue.name}: " if queue.name else ""
+        yield Verdict(f"{place}{BALANCED}", not queue.lost, f"{place}{queue}")
+        yield Verdict(
+            f"{place}{NOTHING_LOST}",
+            not queue.lost,
+            named(queue.lost_ids, "sent, deleted by nobody, and gone") if queue.lost else "",
+        )
+        counted = (reading.in_flight, reading.dead)
+        known = (queue.in_flight, queue.dead)
+        yield Verdict(
+            f"{place}the queue's own counts agree",
+            counted == known,
+            f"it counts {counted[0]:,} in flight and {counted[1]:,} dead-lettered; there are"
+            f" {known[0]:,} and {known[1]:,}",
+        )
+
+
+def drained(ledger: Ledger, queue: str = "") -> Verdict:
+    """Nothing is left in a queue."""
+    books = ledger.queue(queue)
+    left = books.visible + books.in_flight
+    return Verdict(
+        DRAINED, not left, f"{books.visible:,} visible and {books.in_flight:,} in flight"
+    )
+
+
+def no_dead_letters(ledger: Ledger, queue: str = "") -> Verdict:
+    """Nothing is in a queue's dead-letter queue."""
+    books = ledger.queue(queue)
+    return Verdict(NO_DEAD_LETTERS, not books.dead, named(books.dead_ids, "dead-lettered"))
+
+
+def effects_once(ledger: Ledger, expected: Collection[str], action: str | None = None) -> Verdict:
+    """The service outside performed the effect once on each of the subjects, and on no other."""
+    performed = ledger.effects_by_subject(action)
+    doubled = {subject for subject, times in performed.items() if times > 1}
+    missing = set(expected) - performed.keys()
+    strange = performed.keys() - set(expected)
+    parts = [
+        named(ids, text)
+        for ids, text in (
+            (doubled, "performed more than once"),
+            (missing, "never performed"),
+            (strange, "performed and not expected"),
+        )
+        if ids
+    ]
+    return Verdict(
+        EFFECTS_ONCE,
+        not parts,
+        f"{performed.total():,} performed for {len(expected):,} expected"
+        + "".join(f"; {part}" for part in parts),
+    )
+
+
+def named(ids: Collection[str], text: str) -> str:
+    """How many there are, and the first few by name."""
+    if not ids:
+        return f"0 {text}"
+    shown = ", ".join(sorted(ids)[:_NAMED_MAX])
+    more = ", …" if len(ids) > _NAMED_MAX else ""
+    return f"{len(ids):,} {text}: {shown}{more}"
