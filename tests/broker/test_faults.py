@@ -11,25 +11,71 @@ import pytest
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
 from forebay.broker.core.engine import Caller
-from forebay.broker.faults import FaultySubmit, read_rates
+from forebay.broker.faults import Deed, Fate, FaultySubmit, Unwitnessed, read_rates
 from forebay.broker.journal.memory import MemoryJournal
-from forebay.broker.polls import Answer
-from forebay.clock import ManualClock
+from forebay.broker.polls import Answer, Reply
+from forebay.broker.running import running_broker
+from forebay.client.http import HttpSqsClient
+from forebay.client.retry import NO_RETRY
+from forebay.clock import ManualClock, SystemClock
 from forebay.errors import SettingsError
-from forebay.fault_injection import FIFO_CALLS_PER_SECOND, FaultRates, SeededFaults
+from forebay.fault_injection import FIFO_CALLS_PER_SECOND, FaultRates, Partition, SeededFaults
 from forebay.protocol.actions import (
     AnyRequest,
+    BatchResult,
+    ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityBatchRequestEntry,
+    ChangeMessageVisibilityRequest,
     CreateQueueRequest,
+    DeleteMessageBatchRequest,
+    DeleteMessageBatchRequestEntry,
     DeleteMessageRequest,
+    EmptyResult,
+    GetQueueAttributesRequest,
+    GetQueueAttributesResult,
+    ListQueuesRequest,
+    Message,
+    PurgeQueueRequest,
     ReceiveMessageRequest,
     ReceiveMessageResult,
+    SendMessageBatchRequest,
+    SendMessageBatchRequestEntry,
     SendMessageRequest,
+    SendMessageResult,
 )
-from forebay.protocol.errors import REQUEST_THROTTLED, SqsError
+from forebay.protocol.errors import (
+    BATCH_ENTRY_IDS_NOT_DISTINCT,
+    REQUEST_THROTTLED,
+    SERVICE_UNAVAILABLE,
+    SqsError,
+)
+from forebay.protocol.identifiers import QueueKey
 
 CALLER = Caller("000000000000", "us-east-1", "http://sqs.test")
 
 LOST = object()
+
+
+async def quiet() -> None:
+    """Let everything happen that waits for no clock."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+class Deeds(Unwitnessed):
+    """Remembers what was done, and how calls ended."""
+
+    def __init__(self) -> None:
+        self.done: list[Deed] = []
+        self.fates: list[Fate] = []
+
+    def call(
+        self, request: AnyRequest, queue: QueueKey | None, fate: Fate, answer: Answer | None
+    ) -> None:
+        self.fates.append(fate)
+
+    def deed(self, deed: Deed, queue: QueueKey | None, message_id: str | None = None) -> None:
+        self.done.append(deed)
 
 
 class Client:
@@ -38,7 +84,8 @@ class Client:
     def __init__(self, rates: FaultRates) -> None:
         self.clock = ManualClock()
         self.broker = Broker(MemoryJournal(), executor=InlineExecutor(), clock=self.clock)
-        self.faulty = FaultySubmit(self.broker, SeededFaults(rates), self.clock)
+        self.deeds = Deeds()
+        self.faulty = FaultySubmit(self.broker.submit, SeededFaults(rates), self.clock, self.deeds)
 
     async def call(self, request: AnyRequest) -> object:
         """The answer, or LOST."""
@@ -49,6 +96,12 @@ class Client:
 
         self.faulty.submit(request, CALLER, reply, lambda: answer.set_result(LOST))
         return await answer
+
+    async def received(self, name: str) -> list[Message]:
+        """What one receive through the fault plane brings."""
+        result = await self.call(ReceiveMessageRequest(queue_url=name, max_number_of_messages=10))
+        assert isinstance(result, ReceiveMessageResult)
+        return result.messages or []
 
     async def create(self, name: str) -> None:
         attributes = {"VisibilityTimeout": "30"}
@@ -62,6 +115,13 @@ class Client:
             await self.broker.call(
                 SendMessageRequest(queue_url=name, message_body=str(number), message_group_id=group)
             )
+
+    async def drain_slowly(self, name: str) -> list[Message]:
+        """Receive until a receive at the queue itself would bring nothing. Deletes nothing."""
+        messages: list[Message] = []
+        for _ in range(10):
+            messages.extend(await self.received(name))
+        return messages
 
     async def drain(self, name: str) -> list[str]:
         """Receive until nothing comes; the bodies in the order received. Deletes them all."""
@@ -128,6 +188,253 @@ async def test_a_throttled_call_is_not_carried_out() -> None:
     assert sorted(await client.drain("jobs")) == ["0", "1"]
 
 
+async def test_some_calls_are_throttled_as_if_by_chance() -> None:
+    client = Client(FaultRates(throttle=0.5))
+    await client.create("jobs")
+    for number in range(100):
+        await client.call(SendMessageRequest(queue_url="jobs", message_body=str(number)))
+    assert 30 < client.deeds.fates.count(Fate.THROTTLED) < 70
+    assert client.deeds.fates.count(Fate.ANSWERED) == 100 - client.deeds.fates.count(Fate.THROTTLED)
+
+
+async def test_a_message_comes_once_more_although_it_was_deleted_at_once() -> None:
+    client = Client(FaultRates(duplicate=1))
+    await client.create("jobs")
+    await client.fill("jobs", 1)
+    [first] = await client.received("jobs")
+    for _ in range(2):
+        gone = DeleteMessageRequest(queue_url="jobs", receipt_handle=first.receipt_handle)
+        assert await client.call(gone) == EmptyResult()
+    [second] = await client.received("jobs")
+    assert (second.message_id, second.body) == (first.message_id, first.body)
+    assert second.receipt_handle != first.receipt_handle
+    assert client.deeds.done == [Deed.DOUBLED]
+    gone = DeleteMessageRequest(queue_url="jobs", receipt_handle=second.receipt_handle)
+    assert await client.call(gone) == EmptyResult()
+    client.clock.advance(60_000)
+    assert await client.received("jobs") == []
+
+
+async def test_a_batch_deletes_what_will_not_come_again_and_answers_for_all() -> None:
+    client = Client(FaultRates(duplicate=0.5))
+    await client.create("jobs")
+    await client.fill("jobs", 10)
+    first = await client.received("jobs")
+    entries: list[DeleteMessageBatchRequestEntry] = [
+        DeleteMessageBatchRequestEntry(id=message.body, receipt_handle=message.receipt_handle)
+        for message in first
+    ]
+    entries.append(DeleteMessageBatchRequestEntry(id="bad", receipt_handle="bad"))
+    for batch in (entries[:5], entries[5:]):
+        result = await client.call(DeleteMessageBatchRequest(queue_url="jobs", entries=batch))
+        assert isinstance(result, BatchResult)
+        done = [entry.id for entry in result.successful or []]
+        failed = [entry.id for entry in result.failed or []]
+        assert sorted([*done, *failed]) == sorted(entry.id for entry in batch)
+        assert failed == [entry.id for entry in batch if entry.id == "bad"]
+    again = await client.received("jobs")
+    assert 0 < len(again) < 10
+    assert {message.message_id for message in again} < {message.message_id for message in first}
+    assert client.deeds.done == [Deed.DOUBLED] * len(again)
+
+
+async def test_a_receiver_that_holds_on_to_a_doubled_message_is_not_refused() -> None:
+    client = Client(FaultRates(duplicate=1))
+    await client.create("jobs")
+    await client.fill("jobs", 2)
+    one, two = await client.received("jobs")
+    extend = ChangeMessageVisibilityRequest(
+        queue_url="jobs", receipt_handle=one.receipt_handle, visibility_timeout=60
+    )
+    assert await client.call(extend) == EmptyResult()
+    both = ChangeMessageVisibilityBatchRequest(
+        queue_url="jobs",
+        entries=[
+            ChangeMessageVisibilityBatchRequestEntry(
+                id=message.body, receipt_handle=message.receipt_handle, visibility_timeout=60
+            )
+            for message in (one, two)
+        ],
+    )
+    result = await client.call(both)
+    assert isinstance(result, BatchResult)
+    assert [entry.id for entry in result.successful or []] == ["0", "1"]
+    assert len(await client.received("jobs")) == 2
+
+
+async def test_a_batch_that_sqs_refuses_is_refused_whole_all_the_same() -> None:
+    client = Client(FaultRates(duplicate=1))
+    await client.create("jobs")
+    await client.fill("jobs", 1)
+    [message] = await client.received("jobs")
+    entry = DeleteMessageBatchRequestEntry(id="a", receipt_handle=message.receipt_handle)
+    refusal = await client.call(DeleteMessageBatchRequest(queue_url="jobs", entries=[entry] * 2))
+    assert isinstance(refusal, SqsError)
+    assert refusal.fault == BATCH_ENTRY_IDS_NOT_DISTINCT
+
+
+async def test_what_cannot_come_again_is_deleted_when_its_receiver_said_so() -> None:
+    """The message cannot be made visible: whatever carries requests out is away for a moment."""
+    client = Client(FaultRates(duplicate=1))
+    asked: list[AnyRequest] = []
+    refused: list[Reply] = []
+
+    def submit(request: AnyRequest, caller: Caller, reply: Reply) -> None:
+        asked.append(request)
+        if isinstance(request, ReceiveMessageRequest):
+            message = Message(message_id="m", receipt_handle="h", md5_of_body="", body="")
+            reply(ReceiveMessageResult(messages=[message]))
+        elif isinstance(request, ChangeMessageVisibilityRequest):
+            refused.append(reply)
+
+    client.faulty = FaultySubmit(submit, SeededFaults(FaultRates(duplicate=1)), client.clock)
+    await client.received("jobs")
+    deletion = DeleteMessageRequest(queue_url="jobs", receipt_handle="h")
+    assert await client.call(deletion) == EmptyResult()
+    assert deletion not in asked
+    refused[0](SqsError(SERVICE_UNAVAILABLE))
+    assert asked[-1] == deletion
+
+
+@pytest.mark.parametrize("queue", ["jobs", "orders.fifo"])
+async def test_a_purge_takes_what_is_sent_within_the_minute_after_it(queue: str) -> None:
+    client = Client(FaultRates(purge_loses=1))
+    await client.create(queue)
+    group = "g" if queue.endswith(".fifo") else None
+
+    async def send(body: str) -> None:
+        request = SendMessageRequest(queue_url=queue, message_body=body, message_group_id=group)
+        assert isinstance(await client.call(request), SendMessageResult)
+
+    await send("before")
+    await client.call(PurgeQueueRequest(queue_url=queue))
+    await send("at once")
+    batch = [
+        SendMessageBatchRequestEntry(id=body, message_body=body, message_group_id=group)
+        for body in ("first", "second")
+    ]
+    await client.call(SendMessageBatchRequest(queue_url=queue, entries=batch))
+    client.clock.advance(59_000)
+    await send("late")
+    client.clock.advance(1_000)
+    await send("after the minute")
+    assert [message.body for message in await client.received(queue)] == ["after the minute"]
+    assert client.deeds.done == [Deed.PURGED] * 4
+    attributes = GetQueueAttributesRequest(queue_url=queue, attribute_names=["All"])
+    counts = await client.broker.call(attributes)
+    assert isinstance(counts, GetQueueAttributesResult)
+    assert counts.attributes is not None
+    assert counts.attributes["ApproximateNumberOfMessages"] == "0"
+    assert counts.attributes["ApproximateNumberOfMessagesNotVisible"] == "1"
+
+
+async def test_a_purge_takes_some_at_a_rate_between() -> None:
+    client = Client(FaultRates(purge_loses=0.5))
+    await client.create("jobs")
+    await client.call(PurgeQueueRequest(queue_url="jobs"))
+    for number in range(40):
+        await client.call(SendMessageRequest(queue_url="jobs", message_body=str(number)))
+    left = len(await client.drain_slowly("jobs"))
+    assert left == 40 - client.deeds.done.count(Deed.PURGED)
+    assert 10 < left < 30
+
+
+async def test_an_answer_is_held_back_in_the_time_of_the_queues() -> None:
+    client = Client(FaultRates(latency_ms=1000))
+    await client.broker.call(CreateQueueRequest(queue_name="jobs"))
+    called = asyncio.create_task(client.received("jobs"))
+    await quiet()
+    assert client.deeds.done == [Deed.DELAYED]
+    client.clock.advance(50)
+    await quiet()
+    assert not called.done()
+    client.clock.advance(60_000)
+    assert await called == []
+
+
+async def test_what_is_held_back_is_let_go_at_the_end() -> None:
+    client = Client(FaultRates(latency_ms=1000))
+    await client.broker.call(CreateQueueRequest(queue_name="jobs"))
+    called = asyncio.create_task(client.received("jobs"))
+    await quiet()
+    client.faulty.close()
+    assert await called == []
+    assert await client.received("jobs") == []
+
+
+async def test_only_some_answers_are_held_back() -> None:
+    plane = SeededFaults(FaultRates(latency_ms=10, late=0.25))
+    late = [plane.latency_s() > 0 for _ in range(1000)]
+    assert 200 < sum(late) < 300
+
+
+async def test_a_partition_cuts_what_is_under_way_and_lets_nothing_in() -> None:
+    client = Client(FaultRates(partition_every_s=30, partition_for_s=5))
+    await client.create("jobs")
+    partition = SeededFaults(FaultRates(partition_every_s=30, partition_for_s=5)).partition(0)
+    assert partition is not None
+    await quiet()
+    poll = ReceiveMessageRequest(queue_url="jobs", wait_time_seconds=20)
+    waiting = asyncio.create_task(client.call(poll))
+    await quiet()
+    client.clock.advance(partition.begins_ms)
+    assert await waiting is LOST
+    send = SendMessageRequest(queue_url="jobs", message_body="a")
+    assert await client.call(send) is LOST
+    client.clock.advance(partition.ends_ms - partition.begins_ms)
+    assert isinstance(await client.call(send), SendMessageResult)
+    assert client.deeds.done == [Deed.PARTED]
+    # The cut poll still waits at the queue, as one does whose client is not known to be gone.
+    await quiet()
+    assert client.deeds.fates == [Fate.CUT, Fate.ANSWERED, Fate.CUT]
+    client.faulty.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_each_span_has_one_partition_at_a_moment_of_the_seed(seed: int) -> None:
+    rates = FaultRates(seed=seed, partition_every_s=30, partition_for_s=5)
+    now_ms = 0
+    partitions: list[Partition] = []
+    for _ in range(10):
+        partition = SeededFaults(rates).partition(now_ms)
+        assert partition is not None
+        assert partition.ends_ms - partition.begins_ms in {4999, 5000, 5001}
+        assert SeededFaults(rates).partition(partition.begins_ms) == partition
+        partitions.append(partition)
+        now_ms = partition.ends_ms
+    assert [partition.begins_ms // 30_000 for partition in partitions] == list(range(10))
+    assert len({partition.begins_ms % 30_000 for partition in partitions}) == 10
+    other = FaultRates(seed=seed + 1, partition_every_s=30, partition_for_s=5)
+    assert SeededFaults(other).partition(0) != partitions[0]
+
+
+async def test_calls_are_counted_by_the_clock_of_the_queues() -> None:
+    plane = SeededFaults(FaultRates(calls_per_second=1))
+    clock = SystemClock()
+    async with (
+        running_broker(None, faults=plane, time_scale=100_000) as server,
+        HttpSqsClient(server.endpoint_url, retry=NO_RETRY) as sqs,
+    ):
+        for _ in range(3):
+            await sqs.list_queues(ListQueuesRequest())
+            before_ms = clock.monotonic_ms()
+            while clock.monotonic_ms() == before_ms:
+                """A millisecond here is more than a minute there."""
+
+
+async def test_an_answer_is_late_by_the_clock_of_the_queues() -> None:
+    plane = SeededFaults(FaultRates(latency_ms=3_600_000))
+    async with (
+        running_broker(None, faults=plane, time_scale=100_000) as server,
+        HttpSqsClient(server.endpoint_url, retry=NO_RETRY) as sqs,
+    ):
+        await sqs.list_queues(ListQueuesRequest())
+
+
+def test_without_a_rate_there_is_no_partition() -> None:
+    assert SeededFaults(FaultRates()).partition(0) is None
+
+
 @pytest.mark.parametrize(("queue", "refused"), [("jobs", 0), ("orders.fifo", 50)])
 def test_fifo_limits_are_awss(queue: str, refused: int) -> None:
     plane = SeededFaults(FaultRates(fifo_limits=True))
@@ -147,6 +454,18 @@ def test_latency_has_its_median_and_a_tail() -> None:
     assert 0.035 < drawn[1980] < 0.07
 
 
+def test_another_kind_of_fault_changes_no_draw_of_this_one() -> None:
+    alone = SeededFaults(FaultRates(duplicate=0.5))
+    beside = SeededFaults(FaultRates(duplicate=0.5, lose_reply=0.5, throttle=0.5, reorder=0.5))
+    drawn = []
+    for _ in range(50):
+        beside.loses_reply()
+        beside.throttles("SendMessage", "jobs", fifo=False, now_ms=0)
+        beside.reorder([1, 2, 3])
+        drawn.append(beside.duplicates())
+    assert drawn == [alone.duplicates() for _ in range(50)]
+
+
 def test_the_same_seed_draws_the_same_faults() -> None:
     def draw(seed: int) -> list[bool]:
         plane = SeededFaults(FaultRates(seed=seed, duplicate=0.5))
@@ -161,6 +480,15 @@ def test_the_same_seed_draws_the_same_faults() -> None:
     [
         ("duplicate = 1.5", "duplicate is 1.5; it must be 0 to 1"),
         ("latency_ms = -1", "latency_ms is -1.0; it must not be negative"),
+        ("late = -0.1", "late is -0.1; it must be 0 to 1"),
+        ("throttle = 2", "throttle is 2.0; it must be 0 to 1"),
+        ("purge_loses = nan", "purge_loses is nan; it must be 0 to 1"),
+        ("latency_ms = inf", "latency_ms is inf; it must be finite"),
+        ("partition_every_s = 30", "partition_every_s and partition_for_s go together"),
+        (
+            "partition_every_s = 5\npartition_for_s = 5",
+            "partition_for_s is 5.0; it must be less than partition_every_s, which is 5.0",
+        ),
         ("dupe = 1", "dupe"),
         ("duplicate = 'often'", "duplicate"),
         ("= 1", "could not be read"),
@@ -169,5 +497,6 @@ def test_the_same_seed_draws_the_same_faults() -> None:
 def test_rates_that_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "faults.toml"
     path.write_text(text)
-    with pytest.raises(SettingsError, match=complaint):
+    with pytest.raises(SettingsError, match=complaint) as refused:
         read_rates(path)
+    assert str(path) in str(refused.value)

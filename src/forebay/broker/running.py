@@ -13,6 +13,7 @@ from forebay.broker.access import Access
 from forebay.broker.bootstrap import DeclaredQueue, Outcome, create_declared
 from forebay.broker.broker import Broker
 from forebay.broker.commit import InlineExecutor
+from forebay.broker.faults import FaultySubmit
 from forebay.broker.journal.base import Durability, Journal
 from forebay.broker.journal.memory import MemoryJournal
 from forebay.broker.journal.reserve import DiskReserve
@@ -24,6 +25,7 @@ from forebay.errors import SettingsError
 from forebay.fault_injection import FaultPlane
 from forebay.protocol.identifiers import DEFAULT_REGION
 from forebay.protocol.limits import RECREATE_INTERVAL_MS
+from forebay.scaled_clock import ScaledClock
 
 
 def open_journal(
@@ -94,7 +96,8 @@ async def running_broker(
     """A broker that serves until the block ends, and then answers what it owes and stops.
 
     The declared queues are there before it listens, in `region`, which is also that of requests
-    that name none; `declared_done` is told what was done. Raises what `open_journal`,
+    that name none; `declared_done` is told what was done. Faults happen in the time of the queues,
+    which passes `time_scale` times as fast as a clock's. Raises what `open_journal`,
     `create_declared` and `HttpServer.start` raise.
     """
     journal = open_journal(data, durability, disk_reserve_bytes)
@@ -110,7 +113,10 @@ async def running_broker(
             ),
             region=region,
         )
-        server = HttpServer(broker, access=access, origins=origins, tls=tls, faults=faults)
+        faulty = None
+        if faults is not None:
+            faulty = FaultySubmit(broker.submit, faults, ScaledClock(time_scale))
+        server = HttpServer(broker, access=access, origins=origins, tls=tls, faults=faulty)
         if declared:
             declared_done(await create_declared(broker.call, declared))
         # Not before: declaring a queue begins with looking whether it is there.
@@ -119,6 +125,8 @@ async def running_broker(
         try:
             yield server
         finally:
+            if faulty is not None:
+                faulty.close()
             await server.stop()
     finally:
         executor.shutdown()

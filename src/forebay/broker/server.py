@@ -35,7 +35,6 @@ from forebay.broker.request_log import (
 )
 from forebay.clock import Clock, SystemClock
 from forebay.errors import AddressInUse, ForebayError
-from forebay.fault_injection import FaultPlane
 from forebay.protocol import awsquery, errors
 from forebay.protocol.actions import (
     ACTION_OF,
@@ -111,7 +110,7 @@ class HttpServer:
         origins: Origins | None = None,
         tls: SSLContext | None = None,
         connections_max: int = CONNECTIONS_MAX,
-        faults: FaultPlane | None = None,
+        faults: FaultySubmit | None = None,
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -123,7 +122,7 @@ class HttpServer:
         self._scheme = "http" if tls is None else "https"
         self._connections_max = connections_max
         self._clock = clock or SystemClock()
-        self._faults = FaultySubmit(broker, faults, self._clock) if faults is not None else None
+        self._faults = faults
         self._answers = Answers(entropy(16))
         self._answers.set_date(self._clock.wall_ms())
         self._callers = Callers(self._scheme, broker.region)
