@@ -19,6 +19,7 @@ from forebay.cli.advice import with_advice
 from forebay.cli.logs import LogFormat, format_asked_for, say_error, set_up_logs
 from forebay.cli.server_settings import give_variables
 from forebay.errors import ForebayError, SettingsError
+from forebay.lab.infrastructure.dotenv import load_dotenv
 from forebay.protocol.errors import SqsError
 from forebay.stop_signals import INTERRUPTED
 
@@ -107,6 +108,9 @@ GROUPS = {
 
 #: The subcommand whose options can also be set by variables and in a file.
 _SERVER = "serve"
+
+#: The subcommands that take variables from the file .env of the current directory.
+_READ_DOTENV = ("consume", "produce", "lab")
 
 #: What is said of an argument that no request can hold.
 _NOT_TEXT = "An argument is not text in UTF-8, and SQS takes no other."
@@ -223,6 +227,7 @@ def main() -> None:
     if arguments[:1] == [_SERVER] and format_asked_for(arguments) is LogFormat.JSON:
         set_up_logs(LogFormat.JSON)
     try:
+        _load_dotenv(arguments)
         code = app(_asked(arguments), prog_name="forebay", standalone_mode=False) or 0
         sys.stdout.flush()
     except typer.Abort as error:
@@ -252,6 +257,13 @@ def main() -> None:
         say_error(f"{error}")
         code = 2 if isinstance(error, SettingsError) else 1
     sys.exit(code)
+
+
+def _load_dotenv(arguments: list[str]) -> None:
+    """Set the variables of .env for the commands that say so; help needs none."""
+    asks_for_help = any(each in _CONTEXT["help_option_names"] for each in arguments)
+    if arguments[:1] and arguments[0] in _READ_DOTENV and not asks_for_help:
+        load_dotenv()
 
 
 def _asked(arguments: list[str]) -> list[str]:
