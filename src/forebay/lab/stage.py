@@ -132,11 +132,13 @@ class Stage:
             endless=endless,
         )
 
-    async def consume(self, process: str, *, queue: str = "", **variables: object) -> Process:
+    async def consume(
+        self, process: str, *, queue: str = "", heartbeat: bool = True, **variables: object
+    ) -> Process:
         """Start `forebay consume`, with the document's variables; the rest as by default.
 
         Its tables are the run's own, unless they are given as "". The effect is in the service
-        outside.
+        outside. Without `heartbeat` nobody extends the visibility timeout of what it works on.
         """
         database = f"sqlite:///{self.directory / 'tables.sqlite3'}"
         given = {
@@ -145,7 +147,7 @@ class Stage:
             "MESSAGE_SIDE_EFFECTS_TABLE": self.plan.outside_url,
             **{name: str(value) for name, value in variables.items()},
         }
-        return await self.start(process, consume, variables=given)
+        return await self.start(process, consume, variables=given, heartbeat=heartbeat)
 
     async def start(self, process: str, program: ProgramFunction, **arguments: Any) -> Process:
         """Start a program of a module in a process of its own.

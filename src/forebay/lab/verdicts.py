@@ -16,6 +16,7 @@ NOTHING_LOST = "no message is lost"
 DRAINED = "the queue is empty"
 EFFECTS_ONCE = "each effect is performed once"
 NO_DEAD_LETTERS = "no message is in the dead-letter queue"
+POISON_SET_ASIDE = "the dead-letter queue has the poison and nothing else"
 
 
 def balanced(ledger: Ledger) -> Iterator[Verdict]:
@@ -84,3 +85,49 @@ def named(ids: Collection[str], text: str) -> str:
     shown = ", ".join(sorted(ids)[:_NAMED_MAX])
     more = ", …" if len(ids) > _NAMED_MAX else ""
     return f"{len(ids):,} {text}: {shown}{more}"
+
+
+def poison_set_aside(ledger: Ledger, poison: Collection[str], queue: str = "") -> Verdict:
+    """What is in the dead-letter queue is the poison, all of it and nothing else."""
+    books = ledger.queue(queue)
+    kept = set(poison) - books.dead_ids
+    good = books.dead_ids - set(poison)
+    parts = [
+        named(ids, text)
+        for ids, text in (
+            (kept & books.visible_ids, "still in the queue"),
+            (kept - books.visible_ids, "not in the dead-letter queue"),
+            (good, "dead-lettered that were good"),
+        )
+        if ids
+    ]
+    return Verdict(
+        POISON_SET_ASIDE,
+        not parts,
+        f"{books.dead:,} dead-lettered of {len(poison):,} poison"
+        + "".join(f"; {part}" for part in parts),
+    )
+
+
+def ended_with(ledger: Ledger, process: str, *, crashed: bool = False) -> Verdict:
+    """A process ended by itself with exit code 0, or with another when it was to crash."""
+    code = ledger.exits.get(process)
+    holds = code is not None and (code != 0) == crashed
+    return Verdict(
+        f"{process} {'crashes' if crashed else 'ends with exit code 0'}",
+        holds,
+        "it has not ended" if code is None else f"exit code {code}",
+    )
+
+
+def received_at_least(ledger: Ledger, ids: Collection[str], times: int) -> Verdict:
+    """SQS handed each of the messages out so often: the fault that was wanted has struck."""
+    receives = ledger.receives()
+    seldom = {each for each in ids if receives[each] < times}
+    return Verdict(
+        f"each message is received at least {times} times",
+        not seldom,
+        named(seldom, "received less often")
+        if seldom
+        else f"{sum(receives[each] for each in ids):,} receives of {len(ids):,} messages",
+    )

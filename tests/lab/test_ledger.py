@@ -1,0 +1,122 @@
+"""Where each message is, from what was seen of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from forebay.lab.events import Event, Kind
+from forebay.lab.ledger import Found, Ledger, QueueLedger, Reading
+
+QUEUE, DEAD = "orders", "orders-dead"
+
+#: Events in a few letters: what happened to which message.
+KINDS = {
+    "sending": Kind.SENDING,
+    "sent": Kind.SENT,
+    "received": Kind.RECEIVED,
+    "deleting": Kind.DELETING,
+    "deleted": Kind.DELETED,
+}
+
+
+def events(*said: str) -> list[Event]:
+    """`sent a` in the queue, `sent a!` in its dead-letter queue."""
+    made = []
+    for number, text in enumerate(said):
+        kind, identity = text.split()
+        queue = DEAD if identity.endswith("!") else QUEUE
+        made.append(
+            Event(
+                at_ms=number,
+                kind=KINDS[kind],
+                process="p",
+                queue=queue,
+                id=identity.removesuffix("!"),
+            )
+        )
+    return made
+
+
+def reading(
+    found: Sequence[str] | None = (),
+    dead: Sequence[str] | None = (),
+    *,
+    in_flight: int = 0,
+    retention_s: int = 345_600,
+) -> Reading:
+    return Reading(
+        name="",
+        queue=QUEUE,
+        dead_queue=DEAD,
+        visible=len(found or ()),
+        in_flight=in_flight,
+        delayed=0,
+        dead=len(dead or ()),
+        retention_s=retention_s,
+        found=None if found is None else [Found(f"m-{each}", each, "", 1) for each in found],
+        found_dead=None if dead is None else [Found(f"m-{each}", each, "", 1) for each in dead],
+    )
+
+
+def books(read: Reading, *said: str, now_ms: int = 10_000) -> QueueLedger:
+    return Ledger(events(*said), [read], now_ms=now_ms).queue()
+
+
+SENT_AND_DONE = ("sent a", "received a", "deleting a", "deleted a")
+
+
+@pytest.mark.parametrize(
+    ("said", "read", "expected"),
+    [
+        (SENT_AND_DONE, reading(), {"sent": 1, "done": 1}),
+        # Killed before the answer to its delete: the message is nowhere, so it was deleted.
+        (SENT_AND_DONE[:3], reading(), {"sent": 1, "done": 1}),
+        # Deleted by one and back all the same: a copy of it is there.
+        (SENT_AND_DONE, reading(["a"]), {"sent": 1, "visible": 1}),
+        (("sent a", "received a"), reading(["a"]), {"sent": 1, "visible": 1}),
+        (("sent a", "received a"), reading(in_flight=1), {"sent": 1, "in_flight": 1}),
+        (("sent a", "received a"), reading(dead=["a"]), {"sent": 1, "dead": 1}),
+        (("sent a", "received a"), reading(), {"sent": 1, "lost": 1}),
+        (("sent a",), reading(), {"sent": 1, "lost": 1}),
+        # Nobody knows whether SQS took it, and it did not.
+        (("sending a",), reading(), {}),
+        # It did: the producer was killed before the answer.
+        (("sending a",), reading(["a"]), {"sent": 1, "visible": 1}),
+        (("sending a", "received a", "deleted a"), reading(), {"sent": 1, "done": 1}),
+        # One that was rejected: a copy was sent to the dead-letter queue.
+        (
+            ("sent a", "received a", "sent a!", "deleting a", "deleted a"),
+            reading(dead=["a"]),
+            {"sent": 1, "dead": 1},
+        ),
+        # A duplicate that was sent twice is one message of the sender's.
+        (("sent a", "sent a", "received a", "deleted a"), reading(), {"sent": 1, "done": 1}),
+        # More is hidden than was received and not deleted: the rest is not made up.
+        (("sent a", "received a"), reading(in_flight=2), {"sent": 1, "in_flight": 1}),
+    ],
+)
+def test_each_message_is_in_one_place(
+    said: Sequence[str], read: Reading, expected: dict[str, int]
+) -> None:
+    found = books(read, *said)
+    places = ("sent", "done", "visible", "in_flight", "dead", "expired", "lost")
+    assert {each: getattr(found, each) for each in places if getattr(found, each)} == expected
+
+
+def test_what_is_older_than_the_queue_keeps_it_has_expired() -> None:
+    kept_60_s = reading(retention_s=60)
+    assert books(kept_60_s, "sent a", now_ms=60_000).expired == 1
+    assert books(kept_60_s, "sent a", now_ms=59_999).lost == 1
+
+
+def test_while_a_run_goes_on_the_queue_s_own_counts_are_told_and_nothing_is_lost_yet() -> None:
+    found = books(reading(None, None, in_flight=3), *SENT_AND_DONE, "sent b")
+    assert (found.sent, found.done, found.in_flight, found.lost) == (2, 1, 3, 0)
+
+
+def test_the_ledger_reads_as_an_equation() -> None:
+    assert str(books(reading(["b"]), *SENT_AND_DONE, "sent b", "sent c")) == (
+        "3 sent = 1 done + 1 visible + 0 in flight + 0 dead-lettered + 0 expired + 1 LOST"
+    )
