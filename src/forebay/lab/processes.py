@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import ModuleType
@@ -176,6 +177,7 @@ def _run(
     """In the new process: become one of its own, then do what it is for."""
     # Ctrl-C in a terminal is for the run, which stops its processes in their turn.
     os.setsid()
+    _let_go_of_fork_server()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.clear()
@@ -192,3 +194,14 @@ def _run(
         traceback.print_exc()
         sys.stderr.flush()
         sys.exit(1)
+
+
+def _let_go_of_fork_server() -> None:
+    """Let the fork server end with the run, and this process with it.
+
+    It ends when nobody has the other end of its pipe, and it hands that on to each process that it
+    forks, for them to fork others.
+    """
+    server: Any = forkserver._forkserver  # there is no public way
+    os.close(server._forkserver_alive_fd)
+    server._forkserver_alive_fd = None
