@@ -318,33 +318,30 @@ def test_in_json_every_line_is_an_object_with_its_process() -> None:
 def test_a_watch_waits_for_workers_outlives_them_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     page = tmp_path / "run.html"
     port = free_port()
-    log = (tmp_path / "watch.log").open("w+")
+    log = tmp_path / "watch.log"
     command = ["worker", "watch", f"127.0.0.1:{port}", "--every", "0.2", "--plot", str(page)]
     with (
-        log,
+        log.open("w") as output,
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "forebay", *command], stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, "-P", "-m", "forebay", *command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
         ) as watch,
     ):
         try:
-
-            def said() -> str:
-                log.seek(0)
-                return log.read()
-
-            until(lambda: "No workers answer at" in said())
+            until(lambda: "No workers answer at" in log.read_text())
             with WorkerRun(TARGET, "--port", str(port)) as run:
-                until(lambda: "orders: 5 visible" in said())
+                until(lambda: "orders: 5 visible" in log.read_text())
                 run.signal(signal.SIGTERM)
                 run.end()
-            count = said().count("No workers answer at")
-            until(lambda: said().count("No workers answer at") > count)
+            count = log.read_text().count("No workers answer at")
+            until(lambda: log.read_text().count("No workers answer at") > count)
             watch.send_signal(signal.SIGINT)
             assert watch.wait(20) == 0
         finally:
             watch.kill()
-        assert "Traceback" not in said()
-        assert f"Wrote {page}" in said()
+        assert "Traceback" not in log.read_text()
+        assert f"Wrote {page}" in log.read_text()
     assert "<h2>Depth</h2>" in page.read_text()
 
 

@@ -26,7 +26,7 @@ class WorkerRun:
     """One run of `forebay worker run`, killed at the end of the block if it still runs."""
 
     def __init__(self, *arguments: str, directory: Path = HERE, **environment: str) -> None:
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `__exit__`
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `__exit__`
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "forebay", "worker", "run", *arguments],
             cwd=directory,
@@ -77,8 +77,9 @@ class WorkerRun:
 
     def errors(self) -> str:
         """What it has written to standard error so far."""
-        self._errors.seek(0)
-        return self._errors.read()
+        # A seek would move the end that the process writes at: it has the same open file.
+        file = self._errors.fileno()
+        return os.pread(file, os.fstat(file).st_size, 0).decode()
 
 
 def until(look: Callable[[], Any]) -> Any:

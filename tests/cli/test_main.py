@@ -10,14 +10,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import ioctl
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from termios import FIONREAD
+from threading import Event, Thread
+from typing import IO
 
 import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
+from forebay.broker.polls import ParkedPoll, ParkedPolls
 from forebay.cli.main import COMMANDS, GROUPS
+from forebay.stop_signals import INTERRUPTED
 from tests.cli.conftest import Run, Sqs
 
 #: Commands that ask SQS something as soon as they start.
@@ -280,26 +285,63 @@ def test_no_input_is_nothing_to_send(broker: EmbeddedBroker, sqs: Sqs) -> None:
     assert "Say --yes if it should." in errors
 
 
-@pytest.mark.parametrize(
-    "arguments", [["receive", "orders", "--wait", "20"], ["send", "orders"]], ids=lambda a: a[0]
-)
-def test_ctrl_c_ends_a_command_that_waits(
-    broker: EmbeddedBroker, sqs: Sqs, arguments: list[str]
+def test_ctrl_c_ends_a_command_that_waits_for_a_message(
+    broker: EmbeddedBroker, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sqs.create("orders")
+    park, waits = ParkedPolls.park, Event()
+
+    def noted(polls: ParkedPolls, poll: ParkedPoll) -> None:
+        park(polls, poll)
+        waits.set()
+
+    monkeypatch.setattr(ParkedPolls, "park", noted)
+    with started("receive", "orders", "--wait", "20", broker=broker) as process:
+        assert waits.wait(20)
+        assert_ended_by_ctrl_c(process)
+
+
+def test_ctrl_c_ends_a_command_that_waits_for_its_input(broker: EmbeddedBroker, sqs: Sqs) -> None:
     url = sqs.create("orders")
-    process = subprocess.Popen(
+    with started("send", "orders", broker=broker) as process:
+        assert process.stdin is not None
+        process.stdin.write("begun")
+        process.stdin.flush()
+        deadline = time.monotonic() + 20
+        while unread_bytes(process.stdin):
+            assert time.monotonic() < deadline, "it does not read its input"
+            time.sleep(0.02)
+        assert_ended_by_ctrl_c(process)
+    assert sqs.count(url) == 0
+
+
+@contextmanager
+def started(*arguments: str, broker: EmbeddedBroker) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs, its input a pipe that stays open. It does not outlive the block."""
+    with subprocess.Popen(
         [*AS_MODULE, *arguments, "--endpoint-url", broker.endpoint_url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    time.sleep(2)
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def unread_bytes(pipe: IO[str]) -> int:
+    """How many bytes of a pipe its other side has not read yet."""
+    count = ioctl(pipe.fileno(), FIONREAD, bytes(4))
+    return int.from_bytes(count, sys.byteorder)
+
+
+def assert_ended_by_ctrl_c(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=20)
-    assert (process.returncode, out) == (130, "")
+    assert (process.returncode, out) == (INTERRUPTED, "")
     assert "Traceback" not in errors
-    assert sqs.count(url) == 0
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,10 @@ class Celery:
         """What tasks have noted under this name."""
         if not self._journal.exists():
             return []
-        lines = self._journal.read_text().splitlines()
-        return [event for line in lines if (event := Event(*json.loads(line))).name == name]
+        # The last line may still be written.
+        lines, _, _ = self._journal.read_text().rpartition("\n")
+        events = (Event(*json.loads(line)) for line in lines.splitlines())
+        return [event for event in events if event.name == name]
 
     def wait_for(self, name: str, count: int) -> list[Event]:
         """The events of a name, once there are so many."""
