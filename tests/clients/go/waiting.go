@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
 	"time"
 
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
@@ -41,18 +44,43 @@ func waiting() answer {
 // A poll that its caller gives up takes no message with it.
 func stopping() answer {
 	url := newQueue("stopping", nil)
+	closed := make(chan struct{}, 1)
+	poller := sqs.New(client.Options(), func(options *sqs.Options) {
+		options.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(transport *http.Transport) {
+			dial := transport.DialContext
+			transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+				connection, err := dial(ctx, network, address)
+				return closing{connection, closed}, err
+			}
+		})
+	})
 	cancelled, cancel := context.WithCancel(background)
 	polled := make(chan error)
 	go func() {
 		input := &sqs.ReceiveMessageInput{QueueUrl: url, WaitTimeSeconds: 20}
-		_, err := client.ReceiveMessage(cancelled, input)
+		_, err := poller.ReceiveMessage(cancelled, input)
 		polled <- err
 	}()
 	time.Sleep(500 * time.Millisecond)
 	cancel()
 	err := <-polled
 	// The broker learns of it from the closed connection.
-	time.Sleep(500 * time.Millisecond)
+	<-closed
 	send(url, "late")
 	return answer{"cancelled": errors.Is(err, context.Canceled), "left": left(url)}
+}
+
+// A connection that tells when it is closed.
+type closing struct {
+	net.Conn
+	closed chan<- struct{}
+}
+
+func (connection closing) Close() error {
+	err := connection.Conn.Close()
+	select {
+	case connection.closed <- struct{}{}:
+	default:
+	}
+	return err
 }

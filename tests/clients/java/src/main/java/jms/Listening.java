@@ -8,6 +8,7 @@ import static common.Queues.receive;
 import static common.Queues.send;
 import static jms.Jms.connection;
 
+import com.amazon.sqs.javamessaging.SQSSession;
 import common.Answer;
 import jakarta.jms.JMSException;
 import jakarta.jms.Session;
@@ -63,13 +64,15 @@ final class Listening {
         var started = new CountDownLatch(1);
         var ended = Collections.synchronizedList(new ArrayList<String>());
         var connection = connection(5);
-        var session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+        var session = (SQSSession) connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+        var closer = Thread.currentThread();
         session.createConsumer(session.createQueue("stopped")).setMessageListener(message -> {
             try {
                 started.countDown();
-                Thread.sleep(1000);
+                // The close waits for the listener after all that keeps it from the next message.
+                await(() -> isClosing(session) && closer.getState() == Thread.State.WAITING);
                 ended.add(((TextMessage) message).getText());
-            } catch (JMSException | InterruptedException failed) {
+            } catch (Exception failed) {
                 throw new IllegalStateException(failed);
             }
         });
@@ -77,5 +80,14 @@ final class Listening {
         started.await();
         connection.close();
         return Map.of("ended", ended.size(), "left", left(url));
+    }
+
+    private static boolean isClosing(SQSSession session) {
+        try {
+            session.checkClosing();
+            return false;
+        } catch (JMSException closing) {
+            return true;
+        }
     }
 }

@@ -1,5 +1,6 @@
 package sdk;
 
+import static common.Queues.await;
 import static common.Queues.bodies;
 import static common.Queues.left;
 import static common.Queues.newQueue;
@@ -7,8 +8,15 @@ import static common.Queues.receive;
 import static common.Queues.send;
 
 import common.Answer;
+import io.netty.channel.Channel;
+import io.netty.channel.nio.NioEventLoopGroup;
+import io.netty.channel.socket.nio.NioSocketChannel;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
+import software.amazon.awssdk.http.nio.netty.SdkEventLoopGroup;
 import software.amazon.awssdk.services.sqs.SqsAsyncClient;
 import software.amazon.awssdk.services.sqs.model.ReceiveMessageResponse;
 
@@ -35,11 +43,13 @@ final class Waiting {
         var back = poll(shortUrl, 20).join().messages();
 
         var givenUp = newQueue("given-up");
-        var cancelled = poll(givenUp, 20);
+        var connections = new CopyOnWriteArrayList<Channel>();
+        var cancelled = poll(clientThatOpens(connections), givenUp, 20);
+        await(() -> !connections.isEmpty());
         Thread.sleep(500);
         cancelled.cancel(true);
         // The broker learns of it from the closed connection.
-        Thread.sleep(500);
+        await(() -> connections.stream().allMatch(connection -> connection.closeFuture().isDone()));
         send(givenUp, "late");
         new Answer()
                 .say("woken", bodies(woken))
@@ -52,7 +62,23 @@ final class Waiting {
     }
 
     private static CompletableFuture<ReceiveMessageResponse> poll(String url, int seconds) {
-        return SQS.receiveMessage(request -> request.queueUrl(url).waitTimeSeconds(seconds));
+        return poll(SQS, url, seconds);
+    }
+
+    private static CompletableFuture<ReceiveMessageResponse> poll(SqsAsyncClient client, String url, int seconds) {
+        return client.receiveMessage(request -> request.queueUrl(url).waitTimeSeconds(seconds));
+    }
+
+    /** A client that adds its connections to a list. */
+    private static SqsAsyncClient clientThatOpens(List<Channel> connections) {
+        var group = SdkEventLoopGroup.create(new NioEventLoopGroup(1), () -> {
+            var connection = new NioSocketChannel();
+            connections.add(connection);
+            return connection;
+        });
+        return SqsAsyncClient.builder()
+                .httpClientBuilder(NettyNioAsyncHttpClient.builder().eventLoopGroup(group))
+                .build();
     }
 
     private static double secondsSince(long began) {

@@ -77,7 +77,7 @@ class Listening {
         send(alwaysUrl, "fails");
         send(manualUrl, "keep");
         send(manualUrl, "leave");
-        await(() -> created.size() == 4 && always.size() == 1 && manual.size() == 2);
+        await(() -> created.size() == 4 && failing.size() >= 2 && always.size() == 1 && manual.size() == 2);
         await(() -> left(dead).equals(List.of(1, 0, 0)) && left(failingUrl).equals(List.of(0, 0, 0)));
         await(() -> left(url("created")).equals(List.of(0, 0, 0)) && left(alwaysUrl).equals(List.of(0, 0, 0)));
         await(() -> left(manualUrl).equals(List.of(0, 1, 0)));
