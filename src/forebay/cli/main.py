@@ -37,6 +37,7 @@ COMMANDS = (
     "peek",
     "purge",
     "redrive",
+    "consume",
     "worker",
     "usage",
     "parameters",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from forebay.idempotency.base import IdempotencyStore
 from forebay.idempotency.guard import AlreadyDone, Guard, Performed
 from forebay.idempotency.holding import Attempt, Effect, Elsewhere, describe, result_of
 from forebay.idempotency.keys import keys_of, payload_digest, wire_payload, without
@@ -14,8 +13,8 @@ from forebay.worker.outcomes import Retry
 from forebay.worker.received import Received
 
 
-class OutsideStore(IdempotencyStore, MessageRecords, SideEffects, Protocol):
-    """Keeps keys, messages and effects; every store of ours does."""
+class OutsideRecords(MessageRecords, SideEffects, Protocol):
+    """Keeps messages and effects; every store of ours does."""
 
 
 class CheckBeforeDoing:
@@ -32,7 +31,7 @@ class CheckBeforeDoing:
     before doing. A crash anywhere else repeats nothing.
     """
 
-    def __init__(self, guard: Guard, records: OutsideStore) -> None:
+    def __init__(self, guard: Guard, records: OutsideRecords) -> None:
         self._guard = guard
         self._records = records
 

@@ -1,0 +1,236 @@
+"""The consumer of document 001: a worker with one handler, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
+from typing import Any
+
+from msgspec import Struct
+
+from forebay.client.base import SqsClient
+from forebay.client.http import HttpSqsClient
+from forebay.clock import Clock, SystemClock
+from forebay.lab.consumer.clients import WithoutDelete, WithoutHeartbeat
+from forebay.lab.consumer.crashes import Crashes, Leave
+from forebay.lab.consumer.effects import Effects
+from forebay.lab.consumer.entities import Entities
+from forebay.lab.consumer.handling import Handling
+from forebay.lab.consumer.protections import check_protections
+from forebay.lab.consumer.settings import ConsumerSettings
+from forebay.lab.consumer.steps import Note
+from forebay.lab.consumer.tables import Tables, open_tables
+from forebay.lab.outside.client import OutsideClient
+from forebay.worker import (
+    Received,
+    Router,
+    Worker,
+    WorkerLedger,
+    WorkerSettings,
+    run_until_signalled,
+)
+
+#: How a process ends that SIGTERM kills, as a shell has it.
+_TERMINATED = 128 + signal.SIGTERM
+
+_log = logging.getLogger(__name__)
+
+
+class Consumed(Struct, frozen=True, kw_only=True):
+    """What a consumer has done when it ends."""
+
+    #: Messages that were processed: each came to its end here, duplicates included.
+    processed: int
+    ledger: WorkerLedger
+
+
+async def consume(
+    settings: ConsumerSettings,
+    *,
+    client: SqsClient | None = None,
+    tables: Tables | None = None,
+    clock: Clock | None = None,
+    without: Collection[str] = (),
+    note: Note = lambda _: None,
+    seed: int | str | None = None,
+    caller: str = "",
+    leave: Leave = os._exit,
+) -> Consumed:
+    """Consume until a signal says to stop, a limit is reached or nothing comes any more.
+
+    SIGTERM and SIGINT drain: what is in hand is done or given back. Without a `client` it makes
+    one of its own, and without `tables` it opens those that the settings name. All of its times
+    pass by `clock`. `without` names PROTECTIONS that are off. `note` is told every step. `seed` is
+    for CRASH_RATE. `caller` is its name for the outside service. `leave` is how it crashes.
+
+    Raises SettingsError, StoreError when a table cannot be opened, and what `Worker.run` raises.
+    """
+    off = check_protections(without)
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        if tables is None:
+            tables = await stack.enter_async_context(open_tables(settings))
+        if client is None:
+            client = await stack.enter_async_context(HttpSqsClient(region=settings.aws_region))
+        outside = None
+        if settings.outside_url is not None:
+            outside = await stack.enter_async_context(
+                OutsideClient(settings.outside_url, clock, caller=caller)
+            )
+        consumer = _Consumer(
+            settings,
+            tables,
+            client=client,
+            clock=clock,
+            without=off,
+            note=note,
+            outside=outside,
+            crashes=Crashes(settings, seed=seed, note=note, leave=leave),
+        )
+        return await consumer.run(leave)
+
+
+class _Consumer:
+    """One consumer at work."""
+
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        tables: Tables,
+        *,
+        client: SqsClient,
+        clock: Clock,
+        without: frozenset[str],
+        note: Note,
+        outside: OutsideClient | None,
+        crashes: Crashes,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._without = without
+        self._processed = 0
+        self._active_ms = clock.monotonic_ms()
+        effects = Effects(
+            settings, tables, crashes, clock=clock, note=note, outside=outside, without=without
+        )
+        entities = None
+        if settings.versioning_enabled:
+            assert tables.versions is not None, "open_tables opens it"
+            entities = Entities(
+                settings, tables.versions, crashes, clock=clock, note=note, without=without
+            )
+        self._handling = Handling(
+            settings,
+            tables,
+            effects,
+            entities,
+            crashes,
+            client=client,
+            clock=clock,
+            note=note,
+            without=without,
+        )
+        if "delete" in without:
+            client = WithoutDelete(client)
+        if "heartbeat" in without:
+            client = WithoutHeartbeat(client)
+        self._worker = Worker(
+            client,
+            settings.queue_url,
+            self._router(),
+            settings=WorkerSettings(
+                concurrency=1,
+                pollers=1,
+                batch=settings.max_messages,
+                buffer_medium=settings.max_messages,
+                wait_s=settings.wait_time_seconds,
+            ),
+            permits=[_OneReceiveAtATime(self._room)],
+            clock=clock,
+        )
+
+    async def run(self, leave: Leave) -> Consumed:
+        watching = asyncio.create_task(self._stop_when_idle())
+        try:
+            ledger = await self._work(leave)
+        finally:
+            watching.cancel()
+        return Consumed(processed=self._processed, ledger=ledger)
+
+    async def _work(self, leave: Leave) -> WorkerLedger:
+        if "drain" not in self._without:
+            (ledger,) = await run_until_signalled(self._worker)
+            return ledger
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave, _TERMINATED)
+        return await self._worker.run()
+
+    def _router(self) -> Router:
+        router = Router()
+        if "partial-batch" in self._without:
+            # A batch that is handled as a whole: what one message raises holds for all.
+            @router.default(batch=self._settings.max_messages)
+            async def handle_all(batch: list[Received[Any]]) -> None:
+                for received in batch:
+                    await self._handling.handle(received)
+                self._ended(len(batch))
+
+        else:
+
+            @router.default
+            async def handle(received: Received[str]) -> None:
+                await self._handling.handle(received)
+                self._ended(1)
+
+        return router
+
+    def _ended(self, count: int) -> None:
+        self._active_ms = self._clock.monotonic_ms()
+        self._processed += count
+        limit = self._settings.message_limit
+        if limit and self._processed >= limit:
+            _log.info("%d messages were processed, as MESSAGE_LIMIT says.", self._processed)
+            self._worker.stop()
+
+    def _room(self) -> int:
+        """How many messages may be received now: none while one is in hand."""
+        if self._worker.ledger.in_hand:
+            return 0
+        limit = self._settings.message_limit
+        most = self._settings.max_messages
+        return min(most, max(0, limit - self._processed)) if limit else most
+
+    async def _stop_when_idle(self) -> None:
+        timeout_ms = round(self._settings.idle_timeout_seconds * 1000)
+        if not timeout_ms:
+            return
+        while True:
+            now_ms = self._clock.monotonic_ms()
+            if self._worker.ledger.in_hand:
+                self._active_ms = now_ms
+            left_ms = self._active_ms + timeout_ms - now_ms
+            if left_ms <= 0:
+                _log.info(
+                    "No message has come for %g s, as IDLE_TIMEOUT_SECONDS says.",
+                    self._settings.idle_timeout_seconds,
+                )
+                self._worker.stop()
+                return
+            await self._clock.sleep(left_ms / 1000)
+
+
+class _OneReceiveAtATime:
+    """Holds the next receive back until all that came with the last is done with."""
+
+    name = "messages in hand"
+    queues = None
+    reason = "a message is in hand"
+
+    def __init__(self, room: Callable[[], int]) -> None:
+        self._room = room
+
+    def free(self, now_ms: int) -> int:  # noqa: ARG002 - a permit is told the time
+        return self._room()

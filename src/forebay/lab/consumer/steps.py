@@ -1,0 +1,40 @@
+"""What a consumer tells whoever watches it, such as the lab, of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+
+class StepKind(StrEnum):
+    """What a step is."""
+
+    #: The side effect of a message was done. `subject` is its message group, or else what it was
+    #: done to; `value` is the payload's SIDE_EFFECT_LOG_FIELD, if that is a number.
+    PERFORMED = "performed"
+    #: A version was applied: `subject` is the entity, `value` the version.
+    APPLIED = "applied"
+    #: Nothing was done, because it was done before or is stale; `text` says which.
+    SKIPPED = "skipped"
+    #: A message failed; `text` says why.
+    FAILED = "failed"
+    #: The process is about to crash; `text` says by which variable.
+    CRASH = "crash"
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """Something that the consumer did."""
+
+    kind: StepKind
+    #: The message's id: the payload's, or else SQS's.
+    id: str
+    subject: str = ""
+    value: float = 0
+    text: str = ""
+
+
+#: Is told each step, in the moment of it.
+Note: TypeAlias = Callable[[Step], None]
