@@ -41,7 +41,11 @@ class ScaledClock:
         self.origin_ms = self._real.wall_ms() if origin_ms is None else origin_ms
 
     def wall_ms(self) -> int:
-        return self.origin_ms + int((self._real.wall_ms() - self.origin_ms) * self.scale)
+        return self.time_of(self._real.wall_ms())
+
+    def time_of(self, real_ms: int) -> int:
+        """What this clock shows at a real time, both in milliseconds since the Unix epoch."""
+        return self.origin_ms + int((real_ms - self.origin_ms) * self.scale)
 
     def monotonic_ms(self) -> int:
         return int(self._real.monotonic_ms() * self.scale)

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from forebay.clock import Clock
 from forebay.errors import StoreError
 from forebay.worker.outcomes import Reject
 
@@ -38,7 +39,7 @@ class Started(Struct, frozen=True):
 
 
 class InProgress(Struct, frozen=True):
-    """Somebody else has a key, at least until this time unless they end sooner."""
+    """Somebody else has a key, at least until this time of the store's unless they end sooner."""
 
     until_ms: int
 
@@ -87,9 +88,9 @@ class IdempotencyStore(Protocol):
     at the same time, in any number of processes that share the store, exactly one begins a free
     key.
 
-    *Time.* `now_ms` is wall time in milliseconds, because processes and restarts share it. A lease
-    that was begun at t for `lease_ms` is over from t + `lease_ms` on: at exactly that time the key
-    is free.
+    *Time.* `now_ms` is the store's own time in milliseconds, `time_ms`, because processes, machines
+    and restarts share it and their clocks may differ. A lease that was begun at t for `lease_ms` is
+    over from t + `lease_ms` on: at exactly that time the key is free.
 
     *Fencing.* The tokens of a key rise strictly for as long as the store exists, over abandoned and
     purged records too. The token decides and not the clock: `extend`, `complete` and `abandon` act
@@ -103,6 +104,15 @@ class IdempotencyStore(Protocol):
     *Errors.* Every call raises IdempotencyStoreError when the store cannot be read or written.
     After that, and after cancelling a call, it is open whether the step was taken.
     """
+
+    async def time_ms(self, clock: Clock) -> int:
+        """The time that leases go by, in milliseconds since the Unix epoch.
+
+        Whoever shares the store gets the same, whatever their wall clocks show, and it does not
+        step while they work. `clock` is the caller's; a store without a clock of its own goes by
+        its monotonic time.
+        """
+        ...
 
     async def begin(
         self, keys: tuple[str, ...], lease_ms: int, now_ms: int, digest: bytes | None = None

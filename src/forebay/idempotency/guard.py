@@ -24,6 +24,7 @@ from forebay.idempotency.holding import (
     result_of,
 )
 from forebay.idempotency.keys import keys_of, payload_digest, wire_payload, without
+from forebay.idempotency.store_time import StoreTime
 from forebay.worker.outcomes import Retry
 from forebay.worker.received import Received
 
@@ -71,7 +72,8 @@ class Guard:
     ) -> None:
         self.store = store
         self.clock = clock or SystemClock()
-        self._leases = Leases(store, self.clock, lease_ms, wait_ms)
+        self._time = StoreTime(store, self.clock)
+        self._leases = Leases(store, self.clock, self._time, lease_ms, wait_ms)
 
     async def once(
         self,
@@ -129,7 +131,7 @@ class Guard:
         result = await self._leases.perform(beginning, partial(result_of, effect))
         if beginning.completed_inside:
             return Performed(await self._committed_result(beginning))
-        completed_ms = self.clock.wall_ms()
+        completed_ms = await self._time.now_ms()
         if not await self.store.complete(keys, beginning.token, result, completed_ms):
             raise LeaseLost(
                 f"The effect of {beginning.key!r} ran, but somebody else has taken its key over;"
@@ -143,7 +145,7 @@ class Guard:
         Keep them for longer than a message can come again: the retention of its queue and of the
         dead-letter queue together.
         """
-        return await self.store.purge(retention_ms, self.clock.wall_ms(), limit)
+        return await self.store.purge(retention_ms, await self._time.now_ms(), limit)
 
     async def _committed_result(self, attempt: Attempt) -> bytes | None:
         """What the effect stored in its own transaction."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 from forebay.clock import Clock
 from forebay.errors import ForebayError, with_type
 from forebay.idempotency.base import Done, IdempotencyStore, IdempotencyStoreError, InProgress
+from forebay.idempotency.store_time import StoreTime
 
 T = TypeVar("T")
 
@@ -78,6 +79,7 @@ class Attempt:
         token: int,
         *,
         clock: Clock,
+        time: StoreTime,
         until_ms: int,
         number: int = 1,
         delivery: Delivery | None = None,
@@ -89,6 +91,8 @@ class Attempt:
         #: Which attempt this is, from 1.
         self.number = number
         self.clock = clock
+        #: The time that the lease goes by in the store.
+        self.time = time
         #: Set when `complete_in` completed the keys, in a transaction that may yet fail.
         self.completed_inside = False
         self._until_ms = until_ms
@@ -112,9 +116,11 @@ class Attempt:
         That is when the lease of the key was taken over or has ended, or that of the message was
         lost.
         """
-        return self._taken_over or self.message_lost or self.clock.wall_ms() >= self._until_ms
+        ended = self.clock.monotonic_ms() >= self._until_ms
+        return self._taken_over or self.message_lost or ended
 
     def extended(self, until_ms: int) -> None:
+        """`until_ms` is a time of the monotonic clock."""
         self._until_ms = max(self._until_ms, until_ms)
 
     def taken_over(self) -> None:
@@ -152,6 +158,7 @@ class Leases(Struct, frozen=True):
 
     store: IdempotencyStore
     clock: Clock
+    time: StoreTime
     lease_ms: int
     wait_ms: int
 
@@ -165,7 +172,8 @@ class Leases(Struct, frozen=True):
         waited_until_ms = self.clock.monotonic_ms() + self.wait_ms
         pause_ms = _LOOK_MS
         while True:
-            now_ms = self.clock.wall_ms()
+            now_ms = await self.time.now_ms()
+            asked_ms = self.clock.monotonic_ms()
             beginning = await self.store.begin(keys, self.lease_ms, now_ms, digest)
             if isinstance(beginning, Done):
                 return beginning
@@ -174,13 +182,14 @@ class Leases(Struct, frozen=True):
                     keys,
                     beginning.token,
                     clock=self.clock,
-                    until_ms=now_ms + self.lease_ms,
+                    time=self.time,
+                    until_ms=asked_ms + self.lease_ms,
                     number=beginning.attempts,
                     delivery=delivery,
                 )
             left_ms = waited_until_ms - self.clock.monotonic_ms()
             if left_ms <= 0:
-                return Elsewhere(max(0, beginning.until_ms - self.clock.wall_ms()) / 1000)
+                return Elsewhere(max(0, beginning.until_ms - await self.time.now_ms()) / 1000)
             await self.clock.sleep(min(pause_ms, left_ms) / 1000)
             pause_ms = min(pause_ms * 2, _LOOK_MAX_MS)
 
@@ -201,7 +210,8 @@ class Leases(Struct, frozen=True):
     async def abandon(self, attempt: Attempt, error: str | None = None) -> None:
         """Give the keys back, or let their lease end by itself when the store fails."""
         try:
-            await self.store.abandon(attempt.keys, attempt.token, self.clock.wall_ms(), error)
+            now_ms = await self.time.now_ms()
+            await self.store.abandon(attempt.keys, attempt.token, now_ms, error)
         except IdempotencyStoreError as trouble:
             _log.warning("The lease of %r was not given back: %s", attempt.key, trouble)
 
@@ -218,8 +228,9 @@ class Leases(Struct, frozen=True):
                 return
             run_ms = self.clock.monotonic_ms() - began_ms
             grown_ms = max(self.lease_ms, min(run_ms // _LEASE_PART_OF_RUN, LEASE_MAX_MS))
-            now_ms = self.clock.wall_ms()
             try:
+                now_ms = await self.time.now_ms()
+                asked_ms = self.clock.monotonic_ms()
                 extended = await self.store.extend(attempt.keys, attempt.token, grown_ms, now_ms)
             except IdempotencyStoreError as error:
                 _log.warning("The lease of %r was not extended: %s", attempt.key, error)
@@ -231,7 +242,7 @@ class Leases(Struct, frozen=True):
                     attempt.taken_over()
                 return
             lease_ms = grown_ms
-            attempt.extended(now_ms + lease_ms)
+            attempt.extended(asked_ms + lease_ms)
 
 
 def describe(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from forebay.clock import Clock
 from forebay.idempotency.base import (
     Beginning,
     Done,
@@ -35,6 +36,12 @@ class MemoryIdempotencyStore:
         self._effects: dict[str, SideEffect] = {}
         self._versions: dict[str, _Version] = {}
         self._last_token = 0
+        self._ahead_ms: int | None = None
+
+    async def time_ms(self, clock: Clock) -> int:
+        if self._ahead_ms is None:
+            self._ahead_ms = clock.wall_ms() - clock.monotonic_ms()
+        return clock.monotonic_ms() + self._ahead_ms
 
     async def begin(
         self, keys: tuple[str, ...], lease_ms: int, now_ms: int, digest: bytes | None = None

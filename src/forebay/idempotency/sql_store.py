@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
+from forebay.clock import Clock
 from forebay.idempotency import statements
 from forebay.idempotency.base import Beginning, KeyRecord
 from forebay.idempotency.records import MessageStatus, SideEffect
@@ -19,6 +20,9 @@ class SqlIdempotencyStore(ABC):
     """Keys, messages, effects and versions in a database."""
 
     _tokens: ClassVar[Tokens]
+
+    @abstractmethod
+    async def time_ms(self, clock: Clock) -> int: ...
 
     async def begin(
         self, keys: tuple[str, ...], lease_ms: int, now_ms: int, digest: bytes | None = None

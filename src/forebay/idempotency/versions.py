@@ -21,6 +21,7 @@ from forebay.idempotency.holding import (
     Leases,
 )
 from forebay.idempotency.records import EntityVersions
+from forebay.idempotency.store_time import StoreTime
 from forebay.worker.outcomes import Reject
 
 #: What can be compared: a whole number, a time with a zone, or such a time in ISO 8601.
@@ -100,7 +101,7 @@ class Versions:
     ) -> None:
         self._store = store
         self._clock = clock or SystemClock()
-        self._leases = Leases(store, self._clock, lease_ms, wait_ms)
+        self._leases = Leases(store, self._clock, StoreTime(store, self._clock), lease_ms, wait_ms)
 
     async def apply_if_newer(
         self,

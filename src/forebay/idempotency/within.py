@@ -58,7 +58,7 @@ def complete_in(
     kept = stored(result)
 
     def steps() -> Steps[None]:
-        now_ms = attempt.clock.wall_ms()
+        now_ms = attempt.time.last_known_ms()
         try:
             yield from statements.complete(attempt.keys, attempt.token, kept, now_ms)
         except Undone:

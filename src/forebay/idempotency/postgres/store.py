@@ -18,11 +18,13 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from forebay.backoff import backoff_s, jitter
+from forebay.clock import Clock
 from forebay.errors import SettingsError
 from forebay.idempotency.base import IdempotencyStoreError
 from forebay.idempotency.postgres.migrate import migrate
 from forebay.idempotency.sql_store import SqlIdempotencyStore
 from forebay.idempotency.statements import Tokens, Undone
+from forebay.scaled_clock import ScaledClock
 from forebay.sql.on_postgres import in_one_line, run_steps
 from forebay.sql.steps import Steps
 
@@ -107,6 +109,10 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
         store._owns_pool = True
         return store
 
+    async def time_ms(self, clock: Clock) -> int:
+        server_ms = await self._run(_server_time)
+        return clock.time_of(server_ms) if isinstance(clock, ScaledClock) else server_ms
+
     async def close(self) -> None:
         if self._owns_pool:
             await self._pool.close()
@@ -141,6 +147,12 @@ class PostgresIdempotencyStore(SqlIdempotencyStore):
         return IdempotencyStoreError(
             f"The idempotency store in PostgreSQL could not be used: {in_one_line(error)}."
         )
+
+
+def _server_time() -> Steps[int]:
+    rows = yield "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)", {}
+    server_ms: int = rows[0][0]
+    return server_ms
 
 
 async def _why_not(conninfo: str) -> psycopg.Error | None:

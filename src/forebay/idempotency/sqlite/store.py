@@ -9,9 +9,11 @@ from typing import ClassVar, TypeVar
 
 import apsw
 
+from forebay.clock import Clock
 from forebay.errors import SettingsError, StoreError
 from forebay.idempotency.base import IdempotencyStoreError, IdempotencyStoreTooNew
 from forebay.idempotency.sql_store import SqlIdempotencyStore
+from forebay.idempotency.sqlite.machine_time import boot_number, machine_time
 from forebay.idempotency.statements import Tokens, Undone
 from forebay.sql.numbered import numbered_sql
 from forebay.sql.on_sqlite import run_steps
@@ -73,6 +75,7 @@ class SqliteIdempotencyStore(SqlIdempotencyStore):
             )
         self._writer = writer
         self._owns_writer = False
+        self._ahead_ms: int | None = None
 
     @classmethod
     async def open(cls, path: Path | str, *, durable: bool = True) -> SqliteIdempotencyStore:
@@ -92,6 +95,15 @@ class SqliteIdempotencyStore(SqlIdempotencyStore):
         store = cls(writer)
         store._owns_writer = True
         return store
+
+    async def time_ms(self, clock: Clock) -> int:
+        if self._ahead_ms is None:
+            boot = boot_number()
+            if boot is None:
+                return clock.wall_ms()
+            wall_ms, monotonic_ms = clock.wall_ms(), clock.monotonic_ms()
+            self._ahead_ms = await self._run(lambda: machine_time(boot, wall_ms - monotonic_ms))
+        return clock.monotonic_ms() + self._ahead_ms
 
     async def close(self) -> None:
         if self._owns_writer:
