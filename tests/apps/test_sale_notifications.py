@@ -18,6 +18,7 @@ from forebay.idempotency import (
     Started,
     business_key,
 )
+from forebay.idempotency.store_time import StoreTime
 from forebay.worker import Retry, Router
 from tests.apps.deliveries import deliver
 
@@ -45,7 +46,8 @@ class Office:
         beginning = await self.leases.begin(keys, LEASE_MS, self.clock.wall_ms())
         assert isinstance(beginning, Started)
         until_ms = self.clock.wall_ms() + LEASE_MS
-        return Attempt(keys, beginning.token, clock=self.clock, until_ms=until_ms)
+        time = StoreTime(self.leases, self.clock)
+        return Attempt(keys, beginning.token, clock=self.clock, time=time, until_ms=until_ms)
 
     def told(self) -> list[str]:
         """The order of each notification that went out."""
