@@ -39,13 +39,15 @@ class Audience(Protocol):
 class BarAudience:
     """Draws a bar for each count that grows. Use it as a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, transient: bool = False) -> None:
+        """`transient` bars are gone when they end."""
         self._bars = Progress(
             TextColumn("{task.description:>9}"),
             BarColumn(bar_width=None),
             TextColumn("{task.completed:>9,.0f}"),
             TimeElapsedColumn(),
             console=console,
+            transient=transient,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -62,7 +64,7 @@ class BarAudience:
         self._bars.stop()
 
     def say(self, text: str) -> None:
-        self._bars.console.print(text)
+        self._bars.console.print(text, markup=False)
 
     def show(self, counts: Sequence[Count]) -> None:
         for count in counts:
@@ -80,7 +82,7 @@ class LineAudience:
         self._last_ms: int | None = None
 
     def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=True, markup=False)
 
     def show(self, counts: Sequence[Count]) -> None:
         now_ms = self._clock.monotonic_ms()

@@ -43,6 +43,7 @@ COMMANDS = (
     "parameters",
     "profile",
     "spill",
+    "lab",
 )
 
 #: The subcommands that have subcommands, with what help says of them. Each of theirs is the
@@ -103,6 +104,17 @@ GROUPS = {
             forebay spill inspect /var/spool/forebay
             forebay spill verify /var/spool/forebay
             forebay spill export /var/spool/forebay --output logs.jsonl
+        """,
+    ),
+    "lab": (
+        ("list", "run"),
+        """See every way in which queues fail, and what keeps a program right all the same.
+
+        What there is, what happens in one of them, and to run it:
+
+            forebay lab list
+            forebay lab list crash
+            forebay lab run crash
         """,
     ),
 }

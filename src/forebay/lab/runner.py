@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+import traceback
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from forebay.clock import Clock, SystemClock
 from forebay.errors import ForebayError, SettingsError, in_words
 from forebay.lab.events import Event
 from forebay.lab.ledger import Ledger, QueueLedger, Reading
+from forebay.lab.options import options_of
 from forebay.lab.outside.client import OutsideClient
 from forebay.lab.outside.ledger import PerformedEffect
 from forebay.lab.processes import Processes
@@ -28,7 +30,7 @@ from forebay.lab.program import Plan
 from forebay.lab.programs.serve_broker import BrokerPlan, run_broker
 from forebay.lab.programs.serve_outside import run_outside
 from forebay.lab.reading import QueueAddress, find_queue
-from forebay.lab.scenario import PROJECT, LabQueue, Protection, Scenario, option_name
+from forebay.lab.scenario import PROJECT, LabQueue, Protection, Scenario
 from forebay.lab.servers import LabServer
 from forebay.lab.stage import Stage
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
@@ -77,40 +79,27 @@ class Result(Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...]
     #: Why there is no verdict, or why there might be none.
     error: str | None
+    #: What it went without, as the scenario says it.
+    protections: tuple[Protection, ...] = ()
     queues: tuple[QueueLedger, ...]
     events: tuple[Event, ...]
     effects: tuple[PerformedEffect, ...]
     readings: tuple[Reading, ...]
+    #: When it began, in its own time: milliseconds since the Unix epoch.
+    began_ms: int
     #: How long it took, in real seconds, and how fast its own time passed.
     seconds: float
     time_scale: float
 
     @property
     def passed(self) -> bool:
-        return self.error is None and all(verdict.holds for verdict in self.verdicts)
+        """Whether all that must be true is: of no verdict at all nobody knows."""
+        return self.error is None and bool(self.verdicts) and not self.broken
 
     @property
     def broken(self) -> tuple[Verdict, ...]:
         """The verdicts that do not hold."""
         return tuple(verdict for verdict in self.verdicts if not verdict.holds)
-
-
-def options_of(scenario: type[Scenario], given: Mapping[str, Any]) -> Any:
-    """The options of a scenario; those that are not its own are passed over.
-
-    Raises SettingsError, which names the option, for a value that is out of range.
-    """
-    fields = scenario.Options.__struct_fields__
-    own = {name: value for name, value in given.items() if name in fields}
-    for name, value in own.items():
-        try:
-            msgspec.convert({name: value}, scenario.Options, strict=False)
-        except msgspec.ValidationError as error:
-            reason = str(error).partition(" - at")[0]
-            raise SettingsError(
-                f"{option_name(name)} {value} of {scenario.name()}: {reason}."
-            ) from error
-    return msgspec.convert(own, scenario.Options, strict=False)
 
 
 def check_protections(scenarios: Sequence[type[Scenario]], without: frozenset[str]) -> None:
@@ -126,6 +115,25 @@ def check_protections(scenarios: Sequence[type[Scenario]], without: frozenset[st
 def protections_of(scenario: type[Scenario], without: frozenset[str]) -> list[Protection]:
     """The protections that a run goes without."""
     return [scenario.protections[name] for name in sorted(without)]
+
+
+def planned(
+    scenarios: Iterable[type[Scenario]], settings: RunSettings, repeat: int = 1
+) -> list[tuple[type[Scenario], RunSettings]]:
+    """The runs of scenarios, each `repeat` times with seeds that count up, all with the first seed
+    before any with the next.
+
+    Raises SettingsError for options and protections that cannot be, so that nothing runs before.
+    """
+    chosen = list(scenarios)
+    check_protections(chosen, settings.without)
+    for scenario in chosen:
+        options_of(scenario, settings.options)
+    return [
+        (scenario, msgspec.structs.replace(settings, seed=settings.seed + number))
+        for number in range(repeat)
+        for scenario in chosen
+    ]
 
 
 async def run_scenario(
@@ -144,7 +152,7 @@ async def run_scenario(
     check_protections([scenario_type], settings.without)
     options = options_of(scenario_type, settings.options)
     scenario = scenario_type(options, settings.without)
-    began_ms = clock.monotonic_ms()
+    started_ms, began_ms = clock.monotonic_ms(), clock.wall_ms()
     directory = _directory(scenario, settings)
     ledger: Ledger | None = None
     verdicts: tuple[Verdict, ...] = ()
@@ -152,13 +160,21 @@ async def run_scenario(
     try:
         _require_possible(scenario, settings)
         async with _stage(scenario, settings, directory, clock) as stage:
-            async with _watched(stage, audience):
-                await scenario.setup(stage)
-                await scenario.fault(stage)
-            ledger = await stage.close_books()
+            began_ms = stage.plan.origin_ms
+            try:
+                async with _watched(stage, audience):
+                    await scenario.setup(stage)
+                    await scenario.fault(stage)
+                ledger = await stage.close_books()
+            except Exception:
+                ledger = await stage.last_look()
+                raise
             verdicts = tuple(scenario.verdict(ledger))
     except ForebayError as caught:
         error = in_words(caught)
+    except Exception:
+        # A mistake in the scenario itself. The others are to run all the same.
+        error = f"The scenario broke off.\n{traceback.format_exc()}"
     finally:
         if settings.keep is None:
             shutil.rmtree(directory, ignore_errors=True)
@@ -171,11 +187,13 @@ async def run_scenario(
         options=msgspec.to_builtins(options),
         verdicts=verdicts,
         error=error,
+        protections=tuple(protections_of(scenario_type, settings.without)),
         queues=tuple(ledger.queues.values()) if ledger else (),
         events=tuple(ledger.events) if ledger else (),
         effects=tuple(ledger.effects) if ledger else (),
         readings=tuple(ledger.readings.values()) if ledger else (),
-        seconds=(clock.monotonic_ms() - began_ms) / 1000,
+        began_ms=began_ms,
+        seconds=(clock.monotonic_ms() - started_ms) / 1000,
         time_scale=settings.time_scale if settings.own_broker else 1.0,
     )
 
@@ -298,18 +316,37 @@ async def _address(
 
 @asynccontextmanager
 async def _watched(stage: Stage, audience: Audience) -> AsyncIterator[None]:
-    """Note the depths of the queues, and show them, until the block ends."""
-    watching = asyncio.create_task(_watch(stage, audience))
+    """Note the depths of the queues, and show them and the faults, until the block ends."""
+    told = _Faults(stage, audience)
+    watching = asyncio.create_task(_watch(stage, audience, told))
     try:
         yield
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+        told.tell()
 
 
-async def _watch(stage: Stage, audience: Audience) -> None:
+class _Faults:
+    """Tells each fault once."""
+
+    def __init__(self, stage: Stage, audience: Audience) -> None:
+        self._stage = stage
+        self._audience = audience
+        self._told = 0
+
+    def tell(self) -> None:
+        faults = self._stage.faults()
+        for fault in faults[self._told :]:
+            after_s = (fault.at_ms - self._stage.plan.origin_ms) / 1000
+            self._audience.say(f"{after_s:8.1f} s  {fault.text}")
+        self._told = len(faults)
+
+
+async def _watch(stage: Stage, audience: Audience, faults: _Faults) -> None:
     while True:
+        faults.tell()
         with suppress(ForebayError):
             ledger = await stage.look()
             stage.note_depths(ledger)

@@ -11,7 +11,7 @@ import msgspec
 
 from forebay.client.base import SqsClient
 from forebay.errors import ForebayError
-from forebay.lab.events import EventLog, EventReader, Kind
+from forebay.lab.events import Event, EventLog, EventReader, Kind
 from forebay.lab.ledger import Ledger, Reading
 from forebay.lab.outside.client import OutsideClient, OutsideError
 from forebay.lab.outside.ledger import PerformedEffect
@@ -220,6 +220,18 @@ class Stage:
         """The ledger at this moment. Raises what the client raises while SQS is away."""
         readings = [await read_queue(self.client, queue) for queue in self._queues.values()]
         return await self._ledger(readings)
+
+    async def last_look(self) -> Ledger:
+        """The ledger of a run that breaks off: what is known of it, whether SQS answers or not."""
+        try:
+            return await self.look()
+        except ForebayError:
+            return await self._ledger([])
+
+    def faults(self) -> list[Event]:
+        """The faults so far, as they were found: a later call has the same ones first."""
+        self._reader.read()
+        return [event for event in self._reader.events if event.kind is Kind.FAULT]
 
     def note_depths(self, ledger: Ledger) -> None:
         """Write down how many messages each queue has, for the timeline."""

@@ -8,7 +8,8 @@ import msgspec
 import typer
 from rich.text import Text
 
-from forebay.cli.parameters.store import Json, Store, console, said, table, with_store
+from forebay.cli.parameters.store import Json, Store, said, with_store
+from forebay.cli.tables import console, table
 from forebay.parameters.store import HISTORY_MAX
 
 

@@ -6,7 +6,8 @@ import msgspec
 import typer
 from rich.text import Text
 
-from forebay.cli.parameters.store import Json, Store, console, table, texts, with_store
+from forebay.cli.parameters.store import Json, Store, texts, with_store
+from forebay.cli.tables import console, table
 from forebay.parameters.schema import Schema, Value, in_words
 from forebay.parameters.store import StoredValue
 from forebay.tunables import SCHEMA

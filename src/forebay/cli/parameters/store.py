@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from forebay.parameters.address import VARIABLE, open_store
 from forebay.parameters.schema import Parameter, Value, in_words
@@ -24,9 +20,6 @@ T = TypeVar("T")
 #: Where parameters are kept unless the user says otherwise: beside the broker's data.
 _DIRECTORY = Path(".forebay")
 DEFAULT_URL = f"sqlite:///{_DIRECTORY}/parameters.sqlite3"
-
-#: Columns of tables that go to a file or a pipe: enough for the longest cells.
-_WIDTH_WITHOUT_TERMINAL = 200
 
 #: Who changes something where the system does not know.
 _NOBODY = "unknown"
@@ -114,16 +107,3 @@ def line_of(change: Change) -> str:
         f"{change.at}  {change.name}  {said(change.name, change.old)} →"
         f" {said(change.name, change.new)}, by {change.by}{note}"
     )
-
-
-def table(*headings: str) -> Table:
-    """A table for a terminal or a pipe."""
-    made = Table(box=SIMPLE_HEAD)
-    for heading in headings:
-        made.add_column(heading, overflow="fold")
-    return made
-
-
-def console() -> Console:
-    """Standard output, wide enough for programs that read it."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)

@@ -8,19 +8,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from forebay.cli.parameters.store import (
-    By,
-    Json,
-    Note,
-    Store,
-    console,
-    said,
-    table,
-    texts,
-    user,
-    with_store,
-)
+from forebay.cli.parameters.store import By, Json, Note, Store, said, texts, user, with_store
 from forebay.cli.profile.found import Directories, profiles
+from forebay.cli.tables import console, table
 from forebay.parameters.schema import Value
 from forebay.parameters.store import ParameterStore, check_result
 from forebay.tunables import SCHEMA

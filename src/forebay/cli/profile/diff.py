@@ -7,8 +7,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from forebay.cli.parameters.store import Json, console, table, with_unit
+from forebay.cli.parameters.store import Json, with_unit
 from forebay.cli.profile.found import Directories, profiles
+from forebay.cli.tables import console, table
 from forebay.parameters.schema import Parameter, Value
 from forebay.tunables import SCHEMA
 

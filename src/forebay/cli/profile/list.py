@@ -6,8 +6,9 @@ import msgspec
 import typer
 from rich.text import Text
 
-from forebay.cli.parameters.store import Json, console, table
+from forebay.cli.parameters.store import Json
 from forebay.cli.profile.found import Directories, profiles
+from forebay.cli.tables import console, table
 
 
 def list(directories: Directories = None, as_json: Json = False) -> None:  # noqa: A001 - the command's name

@@ -8,8 +8,9 @@ import msgspec
 import typer
 from rich.text import Text
 
-from forebay.cli.parameters.store import Json, console, table, with_unit
+from forebay.cli.parameters.store import Json, with_unit
 from forebay.cli.profile.found import Directories, profiles
+from forebay.cli.tables import console, table
 from forebay.tunables import SCHEMA
 
 

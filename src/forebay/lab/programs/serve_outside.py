@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from forebay.apps import process
-from forebay.lab.outside.process import serve_outside
 from forebay.lab.program import Plan
 
 #: The file of its ledger, in the directory of the run.
@@ -14,5 +13,8 @@ LEDGER_FILE = "outside.sqlite3"
 
 def run_outside(plan: Plan, port: int) -> None:
     """In a process of its own: serve until SIGTERM, with the ledger it had before."""
+    # Whoever starts this process needs no web server of its own.
+    from forebay.lab.outside.process import serve_outside  # noqa: PLC0415
+
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     process.run(serve_outside(plan.directory / LEDGER_FILE, clock=plan.clock(), port=port))

@@ -1,0 +1,78 @@
+"""What a terminal shows of runs: how far one has come, and the verdicts of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from forebay.apps.progress import Audience, BarAudience, LineAudience
+from forebay.lab.report.outcome import outcome
+from forebay.lab.runner import Result
+
+_COLOURS = {"PASS": "bold green", "FAIL": "bold red"}
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Audience]:
+    """Who watches one run: bars on a terminal, which go when it ends, or lines."""
+    if console.is_terminal:
+        with BarAudience(console, transient=True) as bars:
+            yield bars
+    else:
+        yield LineAudience(console)
+
+
+def verdict_line(result: Result) -> Text:
+    """How one run ended, in a line."""
+    ended = outcome(result)
+    remark = f", {ended.remark}" if ended.remark else ""
+    reason = ended.reasons[0].partition("\n")[0]
+    more = f" (and {len(ended.reasons) - 1:,} more)" if len(ended.reasons) > 1 else ""
+    return Text.assemble(
+        f"{result.scenario}, seed {result.seed}, {result.seconds:.1f} s: ",
+        (str(ended.word), _COLOURS[ended.word]),
+        f"{remark}: {reason}{more}",
+    )
+
+
+def verdict_table(results: Sequence[Result]) -> Table:
+    """The verdicts of runs, each with its books and the reason."""
+    table = Table(title="Verdicts", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    table.add_column("seed", justify="right", no_wrap=True)
+    table.add_column("ledger, and the reason", overflow="fold")
+    for result in results:
+        ended = outcome(result)
+        table.add_row(
+            Text(result.scenario),
+            Text(ended.word, _COLOURS[ended.word]),
+            f"{result.seconds:.1f}",
+            f"{result.seed}",
+            Text("\n").join(_reasons(result)),
+        )
+    return table
+
+
+def conclusion(results: Sequence[Result]) -> Text:
+    """How many runs passed."""
+    failed = sum(not result.passed for result in results)
+    runs = f"{len(results):,} run" + ("" if len(results) == 1 else "s")
+    text = f"{runs}: {len(results) - failed:,} passed, {failed:,} failed."
+    return Text(text, _COLOURS["FAIL" if failed else "PASS"])
+
+
+def _reasons(result: Result) -> Iterator[Text]:
+    ended = outcome(result)
+    if ended.remark:
+        yield Text(f"{ended.remark[0].upper()}{ended.remark[1:]}:", "bold")
+    for queue in result.queues:
+        yield Text(f"{queue.name}: {queue}" if queue.name else f"{queue}")
+    for reason in ended.reasons:
+        yield Text(reason, "" if ended.word == "PASS" else "red")
