@@ -101,7 +101,7 @@ def test_each_message_is_in_one_place(
     said: Sequence[str], read: Reading, expected: dict[str, int]
 ) -> None:
     found = books(read, *said)
-    places = ("sent", "done", "visible", "in_flight", "dead", "expired", "lost")
+    places = ("sent", "done", "visible", "in_flight", "dead", "expired", "purged", "lost")
     assert {each: getattr(found, each) for each in places if getattr(found, each)} == expected
 
 
@@ -109,6 +109,41 @@ def test_what_is_older_than_the_queue_keeps_it_has_expired() -> None:
     kept_60_s = reading(retention_s=60)
     assert books(kept_60_s, "sent a", now_ms=60_000).expired == 1
     assert books(kept_60_s, "sent a", now_ms=59_999).lost == 1
+
+
+@pytest.mark.parametrize(
+    ("sent_ms", "place"),
+    [
+        (0, "purged"),
+        # SQS may take a minute for a purge, and what is sent meanwhile may go with it.
+        (70_000, "purged"),
+        (70_001, "lost"),
+    ],
+)
+def test_what_was_there_at_a_purge_or_came_in_the_minute_after_it_is_purged(
+    sent_ms: int, place: str
+) -> None:
+    told = [
+        Event(at_ms=10_000, kind=Kind.PURGED, process="lab", queue=QUEUE),
+        Event(at_ms=10_000, kind=Kind.PURGED, process="lab", queue=DEAD),
+        Event(at_ms=sent_ms, kind=Kind.SENT, process="p", queue=QUEUE, id="a"),
+    ]
+    found = Ledger(told, [reading()], now_ms=100_000).queue()
+    assert {each: getattr(found, each) for each in ("sent", place)} == {"sent": 1, place: 1}
+    assert found.purged + found.lost == 1
+    assert getattr(found, f"{place}_ids") == {"a"}
+
+
+def test_a_purge_takes_nothing_that_is_there_or_done() -> None:
+    purge = Event(at_ms=10_000, kind=Kind.PURGED, process="lab", queue=QUEUE)
+    told = [*events(*SENT_AND_DONE, "sent b"), purge]
+    found = Ledger(told, [reading(["b"])], now_ms=100_000).queue()
+    assert (found.done, found.visible, found.purged) == (1, 1, 0)
+    assert "purged" not in str(found)
+    gone = Ledger(told, [reading()], now_ms=100_000).queue()
+    assert str(gone) == (
+        "2 sent = 1 done + 0 visible + 0 in flight + 0 dead-lettered + 0 expired + 1 purged"
+    )
 
 
 def test_while_a_run_goes_on_the_queue_s_own_counts_are_told_and_nothing_is_lost_yet() -> None:

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     #: A message was made visible at once, or after `value` seconds.
     RELEASED = "released"
     EXTENDED = "extended"
+    #: SQS was told to delete all messages of a queue, and has begun to.
+    PURGED = "purged"
     #: A version, or a place in an order, was applied: `subject` is the entity, `value` the version.
     APPLIED = "applied"
     #: A message was passed over: it was stale, or done before.

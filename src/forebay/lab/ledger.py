@@ -2,7 +2,7 @@
 
 A message is named by the id in its body, or by its MessageId. Each that was sent is in one place:
 it is done (somebody deleted it and it is nowhere any more), visible, in flight, in the dead-letter
-queue, expired, or lost: sent, in no place, and nobody said that it is done.
+queue, expired, purged, or lost: sent, in no place, and nobody said that it is done.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from forebay.lab.events import Event, Kind
 from forebay.lab.outside.ledger import PerformedEffect
+from forebay.protocol.limits import PURGE_INTERVAL_MS
 
 
 class Found(Struct, frozen=True):
@@ -58,19 +59,24 @@ class QueueLedger(Struct, frozen=True, kw_only=True):
     in_flight: int
     dead: int
     expired: int
+    #: Gone with a purge: sent before it, or in the minute after it that it may take.
+    purged: int = 0
     #: Sent and not in any place. While a run goes on it is not known and 0.
     lost: int
     #: Ids of messages in their place, when the run is over.
     done_ids: frozenset[str] = frozenset()
     visible_ids: frozenset[str] = frozenset()
     dead_ids: frozenset[str] = frozenset()
+    purged_ids: frozenset[str] = frozenset()
     lost_ids: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return (
             f"{self.sent:,} sent = {self.done:,} done + {self.visible:,} visible"
             f" + {self.in_flight:,} in flight + {self.dead:,} dead-lettered"
-            f" + {self.expired:,} expired" + (f" + {self.lost:,} LOST" if self.lost else "")
+            f" + {self.expired:,} expired"
+            + (f" + {self.purged:,} purged" if self.purged else "")
+            + (f" + {self.lost:,} LOST" if self.lost else "")
         )
 
 
@@ -185,8 +191,9 @@ class Ledger:
         received = by_kind[Kind.RECEIVED]
         hidden = set(sorted(rest & received)[: reading.in_flight])
         rest -= hidden
-        expired = self._expired(reading, rest)
-        lost = rest - expired
+        expired = self._sent_until(reading, rest, self.now_ms - reading.retention_s * 1000)
+        purged = self._purged(reading, rest - expired)
+        lost = rest - expired - purged
         return QueueLedger(
             name=reading.name,
             sent=len(sent),
@@ -195,16 +202,35 @@ class Ledger:
             in_flight=len(hidden),
             dead=len(dead),
             expired=len(expired),
+            purged=len(purged),
             lost=len(lost),
             done_ids=frozenset(done),
             visible_ids=frozenset(visible),
             dead_ids=frozenset(dead),
+            purged_ids=frozenset(purged),
             lost_ids=frozenset(lost),
         )
 
-    def _expired(self, reading: Reading, ids: set[str]) -> set[str]:
-        """Those that were sent longer ago than the queue keeps messages."""
-        until_ms = self.now_ms - reading.retention_s * 1000
+    def _purged(self, reading: Reading, ids: set[str]) -> set[str]:
+        """Those that a purge may have deleted, by what SQS says of it.
+
+        Source: API PurgeQueue. It takes up to 60 seconds, and messages that are sent meanwhile may
+        be deleted too.
+        """
+        last_ms = max(
+            (
+                event.at_ms
+                for event in self.events
+                if event.kind is Kind.PURGED and event.queue == reading.queue
+            ),
+            default=None,
+        )
+        if last_ms is None:
+            return set()
+        return self._sent_until(reading, ids, last_ms + PURGE_INTERVAL_MS)
+
+    def _sent_until(self, reading: Reading, ids: set[str], until_ms: int) -> set[str]:
+        """Those that were sent to the queue at a time or before."""
         return {
             event.identity
             for event in self.events

@@ -22,6 +22,8 @@ from forebay.lab.programs.send import Outgoing, send
 from forebay.lab.reading import QueueAddress, read_queue, take_out
 from forebay.lab.scenario import Scenario
 from forebay.lab.servers import LabServer
+from forebay.protocol.actions import PurgeQueueRequest
+from forebay.protocol.errors import PURGE_QUEUE_IN_PROGRESS, SqsError
 from forebay.scaled_clock import ScaledClock
 
 #: How often it is looked whether something has come about, in real seconds.
@@ -178,6 +180,22 @@ class Stage:
         self.strike(f"{process.name} is told to stop")
         process.terminate()
         return await self.ended(process, timeout_s)
+
+    async def purge(self, queue: str = "") -> bool:
+        """Have SQS delete all messages of a queue.
+
+        False when it refuses, because it was told so within the last 60 seconds.
+        """
+        address = self.queue(queue)
+        try:
+            await self.client.purge_queue(PurgeQueueRequest(queue_url=address.url))
+        except SqsError as refusal:
+            if refusal.fault != PURGE_QUEUE_IN_PROGRESS:
+                raise
+            self.strike(f"{PURGE_QUEUE_IN_PROGRESS.name}: {address.full_name} is not purged again")
+            return False
+        self._events.write(Kind.PURGED, queue=address.full_name)
+        return True
 
     def strike(self, text: str) -> None:
         """Mark a fault, or whatever else the scenario does, on the timeline."""
