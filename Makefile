@@ -10,15 +10,18 @@ PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) +
 PAGES_WITH_FREE_PORTS := examples docs/tutorial docs/explanation docs/how-to/write-handlers.md \
 	docs/how-to/send-messages.md docs/how-to/log-usage.md \
 	docs/how-to/move-from-celery.md docs/how-to/test-your-code.md
+MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo usage-demo serve test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike bench-usage docs lock clean
+.PHONY: help demo usage-demo serve preflight venv infra-up infra-down validate scenarios-fast \
+	scenarios-slow scenarios test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike bench-usage docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {sub("%", "NAME", $$1); printf "  make %-15s %s\n", $$1, $$2}' \
+		$(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## a flash sale on the embedded broker, with two crashes (ARGS="--buyers 2000 --keep")
 	@$(BIN)/forebay demo $(ARGS)
@@ -28,6 +31,33 @@ usage-demo: $(VENV)/.usage ## a usage log into PostgreSQL, with two crashes (ARG
 
 serve: $(VENV)/.demo ## the broker on 127.0.0.1:9324 (ARGS="--port 9400 --data DIR")
 	@$(BIN)/forebay serve $(ARGS)
+
+preflight: $(VENV)/.demo ## whether this machine has what the lab needs (ARGS="--aws")
+	@$(BIN)/forebay lab preflight $(ARGS)
+
+venv: $(VENV)/.demo ## the environment of the demos and the lab, which each target makes by itself
+	@echo "$(VENV) is there. To have its commands in this shell: . $(BIN)/activate"
+
+infra-up: $(VENV)/.demo ## the lab's broker in the background, its queues and tables, .env (ARGS="--port 9400")
+	@$(BIN)/forebay lab up $(ARGS)
+
+infra-down: $(VENV)/.demo ## stop the lab's broker and remove its data and .env (ARGS="--keep-data")
+	@$(BIN)/forebay lab down $(ARGS)
+
+validate: $(VENV)/.demo ## check the queues and tables of every scenario (ARGS="--endpoint URL")
+	@$(BIN)/forebay lab validate $(ARGS)
+
+scenario-%: $(VENV)/.demo ## one scenario of the lab, such as scenario-happy (ARGS="--count 10")
+	@$(BIN)/forebay lab run $* $(ARGS)
+
+scenarios-fast: $(VENV)/.demo ## the scenarios that take seconds each (ARGS="--seed 7")
+	@$(BIN)/forebay lab run --fast $(ARGS)
+
+scenarios-slow: $(VENV)/.demo ## those that take longer
+	@$(BIN)/forebay lab run --slow $(ARGS)
+
+scenarios: $(VENV)/.demo ## all of them, the fast ones first
+	@$(BIN)/forebay lab run --all $(ARGS)
 
 test: $(VENV)/.dev ## every test but those that need foreign clients (ARGS="-k fifo")
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal --ignore tests/clients $(ARGS)

@@ -196,9 +196,7 @@ async def _change(call: Call, queue: DeclaredQueue, urls: Mapping[str, str]) -> 
         )
     current = await _attributes(call, url)
     attributes = {
-        name: value
-        for name, value in wanted.items()
-        if current.get(name) != _canonical(name, value)
+        name: value for name, value in wanted.items() if current.get(name) != canonical(name, value)
     }
     if attributes:
         await call(SetQueueAttributesRequest(queue_url=url, attributes=attributes))
@@ -218,7 +216,7 @@ async def _attributes(call: Call, url: str) -> dict[str, str]:
     return result.attributes or {}
 
 
-def _canonical(name: str, value: str) -> str:
+def canonical(name: str, value: str) -> str:
     """An attribute's value as SQS answers it; as it is when SQS would refuse it."""
     attribute = SETTABLE.get(name)
     try:

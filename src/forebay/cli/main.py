@@ -107,7 +107,7 @@ GROUPS = {
         """,
     ),
     "lab": (
-        ("list", "run"),
+        ("list", "run", "preflight", "up", "validate", "down"),
         """See every way in which queues fail, and what keeps a program right all the same.
 
         What there is, what happens in one of them, and to run it:
@@ -115,6 +115,11 @@ GROUPS = {
             forebay lab list
             forebay lab list crash
             forebay lab run crash
+
+        A broker with all their queues, to try things by hand on; and its end:
+
+            forebay lab up
+            forebay lab down
         """,
     ),
 }
