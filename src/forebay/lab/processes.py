@@ -25,16 +25,8 @@ from typing import Any
 
 from forebay.errors import ForebayError
 
-#: What the process that is forked has imported.
-_PRELOADED = (
-    "uvloop",
-    "forebay.broker.running",
-    "forebay.client.http",
-    "forebay.idempotency",
-    "forebay.lab.program",
-    "forebay.producer",
-    "forebay.worker",
-)
+#: What the process that is forked has imported: all that a run may start.
+_PRELOADED = ("forebay.lab.runner",)
 
 #: Lines of a log that are shown when its process has not ended as it should.
 _TAIL_LINES = 20

@@ -57,14 +57,22 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     without: frozenset[str] = frozenset()
     #: Options of scenarios, by field.
     options: Mapping[str, Any] = {}
-    #: On the lab's own broker.
-    time_scale: float = TIME_SCALE
+    #: How fast time passes at the SQS that is used. None is TIME_SCALE on the lab's own broker, and
+    #: the machine's own time elsewhere.
+    time_scale: float | None = None
     #: Where the data and logs of each run are kept; None keeps none.
     keep: Path | None = None
 
     @property
     def own_broker(self) -> bool:
         return self.endpoint_url is None and not self.aws
+
+    @property
+    def scale(self) -> float:
+        """How much faster than the machine's time that of a run passes."""
+        if self.time_scale is None:
+            return TIME_SCALE if self.own_broker else 1.0
+        return self.time_scale
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -161,6 +169,7 @@ async def run_scenario(
         _require_possible(scenario, settings)
         async with _stage(scenario, settings, directory, clock) as stage:
             began_ms = stage.plan.origin_ms
+            await stage.empty_queues()
             try:
                 async with _watched(stage, audience):
                     await scenario.setup(stage)
@@ -194,7 +203,7 @@ async def run_scenario(
         readings=tuple(ledger.readings.values()) if ledger else (),
         began_ms=began_ms,
         seconds=(clock.monotonic_ms() - started_ms) / 1000,
-        time_scale=settings.time_scale if settings.own_broker else 1.0,
+        time_scale=settings.scale,
     )
 
 
@@ -252,7 +261,7 @@ async def _stage(
             endpoint_url=endpoint_url,
             region=settings.region,
             seed=settings.seed,
-            time_scale=settings.time_scale if settings.own_broker else 1.0,
+            time_scale=settings.scale,
             origin_ms=clock.wall_ms(),
             queue_urls={queue.name: queue.url for queue in queues},
             dead_letter_urls={
@@ -286,7 +295,7 @@ def _broker(
         port=port,
         data=directory / "broker",
         settings=scenario.broker(),
-        time_scale=settings.time_scale,
+        time_scale=settings.scale,
         seed=settings.seed,
         region=settings.region,
         queues=[

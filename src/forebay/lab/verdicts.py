@@ -95,8 +95,7 @@ def poison_set_aside(ledger: Ledger, poison: Collection[str], queue: str = "") -
     parts = [
         named(ids, text)
         for ids, text in (
-            (kept & books.visible_ids, "still in the queue"),
-            (kept - books.visible_ids, "not in the dead-letter queue"),
+            (kept, "not in the dead-letter queue"),
             (good, "dead-lettered that were good"),
         )
         if ids

@@ -76,8 +76,8 @@ def run(
         typer.Option(
             min=1,
             max=1000,
-            show_default=f"{TIME_SCALE:g}",
-            help="How much faster time passes on the lab's own broker.",
+            show_default=f"{TIME_SCALE:g} on the lab's own broker, 1 elsewhere",
+            help="How much faster time passes at that SQS.",
         ),
     ] = None,
     wants_help: Annotated[
@@ -146,16 +146,15 @@ def _settings(
 ) -> RunSettings:
     """Where and how it is run. Raises SettingsError for what excludes each other."""
     if endpoint is None and not aws:
-        return RunSettings(
-            region=region or DEFAULT_REGION, time_scale=time_scale or TIME_SCALE, **others
-        )
-    if time_scale is not None:
-        raise SettingsError("--time-scale is for the lab's own broker. Leave it out.")
+        return RunSettings(region=region or DEFAULT_REGION, time_scale=time_scale, **others)
+    if aws and time_scale is not None:
+        raise SettingsError("--time-scale: time at Amazon SQS passes as it does. Leave it out.")
     place = choose_place(endpoint, aws, region)
     return RunSettings(
         endpoint_url=place.endpoint_url,
         aws=aws,
         region=place.region or DEFAULT_REGION,
+        time_scale=time_scale,
         **others,
     )
 

@@ -1,0 +1,66 @@
+"""A crash, and what becomes of the message that was in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from forebay.apps.verdicts import Verdict
+from forebay.lab.ledger import Ledger
+from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
+from forebay.lab.stage import Stage
+from forebay.lab.verdicts import (
+    EFFECTS_ONCE,
+    balanced,
+    drained,
+    effects_once,
+    ended_with,
+    no_dead_letters,
+)
+
+
+class CrashOptions(ScenarioOptions, frozen=True, kw_only=True):
+    visibility_wait: Annotated[
+        float,
+        Meta(ge=0, description="How long the second consumer waits to start, in seconds."),
+    ] = 15.0
+
+
+class Crash(Scenario):
+    """A consumer dies with a message in its hands, and another one takes the message up."""
+
+    claim = (
+        "A message whose consumer dies is handed out again after its visibility timeout, and its"
+        " effect happens once."
+    )
+    protections = {
+        "late-delete": Protection(
+            "A message is deleted when it has been handled, not when it comes. Without, it is"
+            " deleted first, and a crash takes it along.",
+            breaks=EFFECTS_ONCE,
+            because="1 never performed",
+        )
+    }
+    Options = CrashOptions
+
+    async def setup(self, stage: Stage) -> None:
+        self.id = stage.new_id()
+        await stage.send([{"id": self.id, "work": stage.random.randint(1, 1000)}])
+
+    async def fault(self, stage: Stage) -> None:
+        first = await stage.consume("consumer-1", CRASH_AFTER_RECEIVE=1)
+        await stage.ended(first)
+        stage.strike("consumer-1 has crashed")
+        await stage.sleep(stage.options.visibility_wait)
+        second = await stage.consume("consumer-2", MESSAGE_LIMIT=1, IDLE_TIMEOUT_SECONDS=20)
+        await stage.ended(second)
+
+    def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
+        yield from balanced(ledger)
+        yield drained(ledger)
+        yield no_dead_letters(ledger)
+        yield effects_once(ledger, [self.id])
+        yield ended_with(ledger, "consumer-1", crashed=True)
+        yield ended_with(ledger, "consumer-2")

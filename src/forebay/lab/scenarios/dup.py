@@ -1,0 +1,70 @@
+"""A duplicate delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from forebay.apps.verdicts import Verdict
+from forebay.lab.ledger import Ledger
+from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
+from forebay.lab.stage import Stage
+from forebay.lab.verdicts import (
+    EFFECTS_ONCE,
+    balanced,
+    drained,
+    effects_once,
+    ended_with,
+    no_dead_letters,
+    received_at_least,
+)
+
+
+class DupOptions(ScenarioOptions, frozen=True, kw_only=True):
+    slow_seconds: Annotated[
+        float, Meta(gt=0, description="How long the effect takes, in seconds.")
+    ] = 30.0
+    second_start_delay: Annotated[
+        float, Meta(ge=0, description="How much later the second consumer starts, in seconds.")
+    ] = 0.0
+
+
+class Dup(Scenario):
+    """Work that takes longer than the visibility timeout is handed out again while it goes on."""
+
+    claim = "A message that is received twice has its effect once."
+    # A duplicate that finds the effect under way is given back, and that spends a receive.
+    queues = (LabQueue(max_receive_count=20),)
+    protections = {
+        "idempotency": Protection(
+            "Whoever begins an effect holds its key, and others wait or see that it is done."
+            " Without, each receive performs it.",
+            breaks=EFFECTS_ONCE,
+            because="1 performed more than once",
+        )
+    }
+    Options = DupOptions
+
+    async def setup(self, stage: Stage) -> None:
+        self.id = stage.new_id()
+        await stage.send([{"id": self.id, "work": stage.random.randint(1, 1000)}])
+
+    async def fault(self, stage: Stage) -> None:
+        stage.strike("nobody extends the visibility timeout")
+        slow = {"SIDE_EFFECT_DELAY_SECONDS": stage.options.slow_seconds, "MESSAGE_LIMIT": 1}
+        first = await stage.consume("consumer-1", heartbeat=False, **slow)
+        await stage.sleep(stage.options.second_start_delay)
+        second = await stage.consume("consumer-2", heartbeat=False, **slow)
+        await stage.ended(first)
+        await stage.ended(second)
+
+    def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
+        yield from balanced(ledger)
+        yield drained(ledger)
+        yield no_dead_letters(ledger)
+        yield effects_once(ledger, [self.id])
+        yield received_at_least(ledger, [self.id], 2)
+        yield ended_with(ledger, "consumer-1")
+        yield ended_with(ledger, "consumer-2")

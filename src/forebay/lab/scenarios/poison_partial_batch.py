@@ -1,0 +1,71 @@
+"""Batches in which some messages fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from forebay.apps.verdicts import Verdict
+from forebay.lab.ledger import Ledger
+from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
+from forebay.lab.stage import Stage
+from forebay.lab.verdicts import (
+    POISON_SET_ASIDE,
+    balanced,
+    drained,
+    effects_once,
+    poison_set_aside,
+)
+
+#: What is in the body of a message that can never be handled. Source: document 001.
+MARKER = "POISON"
+
+
+class PoisonPartialBatchOptions(ScenarioOptions, frozen=True, kw_only=True):
+    count: Annotated[int, Meta(ge=1, le=10_000, description="How many messages are sent.")] = 50
+    poison_every: Annotated[
+        int, Meta(ge=2, le=10_000, description="Every so many messages, one is poison.")
+    ] = 3
+
+
+class PoisonPartialBatch(Scenario):
+    """A consumer that takes ten messages at a time finds poison among them."""
+
+    claim = (
+        "The good messages of a batch are done and deleted, and its poison alone is tried again"
+        " and ends in the dead-letter queue."
+    )
+    protections = {
+        "partial-batch": Protection(
+            "A batch is answered for message by message. Without, one that fails takes the others"
+            " of its batch along.",
+            breaks=POISON_SET_ASIDE,
+            because="dead-lettered that were good",
+        )
+    }
+    Options = PoisonPartialBatchOptions
+
+    async def setup(self, stage: Stage) -> None:
+        ids = [stage.new_id() for _ in range(stage.options.count)]
+        every = stage.options.poison_every
+        self.poison = set(ids[every - 1 :: every])
+        self.good = [each for each in ids if each not in self.poison]
+        await stage.send(
+            {"id": each, "poison": True, "work": MARKER}
+            if each in self.poison
+            else {"id": each, "work": stage.random.randint(1, 1000)}
+            for each in ids
+        )
+
+    async def fault(self, stage: Stage) -> None:
+        consumer = await stage.consume("consumer-1", MAX_MESSAGES=10, REJECT_PAYLOAD_MARKER=MARKER)
+        await stage.drained()
+        await stage.terminate(consumer)
+
+    def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
+        yield from balanced(ledger)
+        yield poison_set_aside(ledger, self.poison)
+        yield drained(ledger)
+        yield effects_once(ledger, self.good)
