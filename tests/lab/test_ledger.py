@@ -8,6 +8,7 @@ import pytest
 
 from forebay.lab.events import Event, Kind
 from forebay.lab.ledger import Found, Ledger, QueueLedger, Reading
+from forebay.lab.verdicts import all_sent
 
 QUEUE, DEAD = "orders", "orders-dead"
 
@@ -18,6 +19,7 @@ KINDS = {
     "received": Kind.RECEIVED,
     "deleting": Kind.DELETING,
     "deleted": Kind.DELETED,
+    "released": Kind.RELEASED,
 }
 
 
@@ -155,3 +157,36 @@ def test_the_ledger_reads_as_an_equation() -> None:
     assert str(books(reading(["b"]), *SENT_AND_DONE, "sent b", "sent c")) == (
         "3 sent = 1 done + 1 visible + 0 in flight + 0 dead-lettered + 0 expired + 1 LOST"
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [
+        (("received a", "received b"), {"a", "b"}),
+        (("received a", "received b", "deleting a", "deleted a"), {"b"}),
+        # About to be deleted is not deleted.
+        (("received a", "deleting a"), {"a"}),
+        (("received a", "released a"), set()),
+        (("received a", "released a", "received a"), {"a"}),
+    ],
+)
+def test_in_hand_is_what_was_received_and_neither_deleted_nor_given_back(
+    said: Sequence[str], held: set[str]
+) -> None:
+    ledger = Ledger(events(*said), [reading()], now_ms=0)
+    assert ledger.in_hand("p") == held
+    assert ledger.in_hand("another") == set()
+
+
+def test_a_wait_is_from_the_first_attempt_to_send_to_the_first_receive() -> None:
+    # The times are the places in the list. The receive may come before the answer to the send.
+    said = ("sending a", "sending b", "sending a", "received a", "sent a", "received a", "sent b")
+    assert Ledger(events(*said), [reading()], now_ms=0).waits_s() == {"a": 0.003}
+
+
+def test_what_was_to_be_sent_and_was_never_acknowledged_is_named() -> None:
+    ledger = Ledger(events("sending a", "sent a", "sending b"), [reading()], now_ms=0)
+    assert all_sent(ledger, ["a"]).holds
+    verdict = all_sent(ledger, ["a", "b", "c"])
+    assert not verdict.holds
+    assert verdict.detail == "1 of 3; 2 never acknowledged: b, c"

@@ -147,6 +147,25 @@ class Ledger:
         """How often each message was handed out, by its id."""
         return Counter(event.identity for event in self.of(Kind.RECEIVED, queue=queue))
 
+    def in_hand(self, process: str) -> set[str]:
+        """What a process has received and neither deleted nor given back."""
+        held: set[str] = set()
+        for event in self.of(Kind.RECEIVED, Kind.DELETED, Kind.RELEASED, process=process):
+            (held.add if event.kind is Kind.RECEIVED else held.discard)(event.identity)
+        return held
+
+    def waits_s(self, queue: str | None = None) -> dict[str, float]:
+        """How long each message has waited for its first receive since it was sent, in seconds."""
+        sent_ms: dict[str, int] = {}
+        waits: dict[str, float] = {}
+        # A message may be received before its sender has the answer to its call.
+        for event in self.of(Kind.SENDING, Kind.RECEIVED, queue=queue):
+            if event.kind is Kind.SENDING:
+                sent_ms.setdefault(event.identity, event.at_ms)
+            elif event.identity in sent_ms and event.identity not in waits:
+                waits[event.identity] = (event.at_ms - sent_ms[event.identity]) / 1000
+        return waits
+
     def effects_of(self, action: str | None = None) -> list[PerformedEffect]:
         """What the service outside has performed, of one action if it is named."""
         return [effect for effect in self.effects if action in (None, effect.action)]

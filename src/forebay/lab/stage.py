@@ -126,8 +126,12 @@ class Stage:
         batch: int = 10,
         process: str = "producer",
         endless: bool = False,
+        retries: bool = True,
     ) -> Process:
-        """As `send`, without waiting. `endless` begins again at the end, until SIGTERM."""
+        """As `send`, without waiting. `endless` begins again at the end, until SIGTERM.
+
+        Without `retries` a call that fails is not made again.
+        """
         messages = [self._outgoing(payload) for payload in payloads]
         file = self.directory / f"{process}.json"
         file.write_bytes(msgspec.json.encode(messages))
@@ -139,6 +143,7 @@ class Stage:
             rate=rate,
             batch=batch,
             endless=endless,
+            retries=retries,
         )
 
     async def consume(

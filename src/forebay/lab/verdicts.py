@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from forebay.apps.verdicts import Verdict
+from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 
 #: How many ids a verdict names.
@@ -12,6 +13,7 @@ _NAMED_MAX = 5
 
 #: The invariants of the verdicts, for protections to name.
 BALANCED = "sent = done + visible + in flight + dead-lettered + expired"
+ALL_SENT = "everything that was to be sent was sent"
 NOTHING_LOST = "no message is lost"
 DRAINED = "the queue is empty"
 EFFECTS_ONCE = "each effect is performed once"
@@ -23,7 +25,7 @@ def balanced(ledger: Ledger) -> Iterator[Verdict]:
     """Every message of every queue is in one place, and the queues count the same."""
     for queue in ledger.queues.values():
         reading = ledger.readings[queue.name]
-        place = f"{queue.name}: " if queue.name else ""
+        place = _place(queue.name)
         yield Verdict(f"{place}{BALANCED}", not queue.lost, f"{place}{queue}")
         yield Verdict(
             f"{place}{NOTHING_LOST}",
@@ -40,19 +42,32 @@ def balanced(ledger: Ledger) -> Iterator[Verdict]:
         )
 
 
+def all_sent(ledger: Ledger, wanted: Collection[str]) -> Verdict:
+    """SQS has acknowledged each of the messages that were to be sent."""
+    missing = set(wanted) - {event.identity for event in ledger.of(Kind.SENT)}
+    detail = f"{len(wanted) - len(missing):,} of {len(wanted):,}"
+    if missing:
+        detail += f"; {named(missing, 'never acknowledged')}"
+    return Verdict(ALL_SENT, not missing, detail)
+
+
 def drained(ledger: Ledger, queue: str = "") -> Verdict:
     """Nothing is left in a queue."""
     books = ledger.queue(queue)
     left = books.visible + books.in_flight
     return Verdict(
-        DRAINED, not left, f"{books.visible:,} visible and {books.in_flight:,} in flight"
+        f"{_place(queue)}{DRAINED}",
+        not left,
+        f"{books.visible:,} visible and {books.in_flight:,} in flight",
     )
 
 
 def no_dead_letters(ledger: Ledger, queue: str = "") -> Verdict:
     """Nothing is in a queue's dead-letter queue."""
     books = ledger.queue(queue)
-    return Verdict(NO_DEAD_LETTERS, not books.dead, named(books.dead_ids, "dead-lettered"))
+    return Verdict(
+        f"{_place(queue)}{NO_DEAD_LETTERS}", not books.dead, named(books.dead_ids, "dead-lettered")
+    )
 
 
 def effects_once(ledger: Ledger, expected: Collection[str], action: str | None = None) -> Verdict:
@@ -130,3 +145,8 @@ def received_at_least(ledger: Ledger, ids: Collection[str], times: int) -> Verdi
         if seldom
         else f"{sum(receives[each] for each in ids):,} receives of {len(ids):,} messages",
     )
+
+
+def _place(queue: str) -> str:
+    """What a verdict on one of several queues begins with."""
+    return f"{queue}: " if queue else ""

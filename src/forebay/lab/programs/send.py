@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from forebay.client.retry import NO_RETRY
 from forebay.errors import ForebayError
 from forebay.lab.program import Program
 from forebay.protocol.actions import SendMessageBatchRequest, SendMessageBatchRequestEntry
@@ -35,10 +36,12 @@ async def send(
     rate: float,
     batch: int = BATCH_ENTRIES_MAX,
     endless: bool = False,
+    retries: bool = True,
 ) -> None:
     """Send the messages of a file of JSON, at `rate` a second; 0 is as fast as possible.
 
-    With `endless` it begins again at the end, with new ids, until it is told to stop.
+    With `endless` it begins again at the end, with new ids, until it is told to stop. Without
+    `retries` what a call fails for is not sent. Raises NotAllSent at the end.
     """
     messages = _read(file)
     begun_ms = lab.clock.monotonic_ms()
@@ -50,14 +53,19 @@ async def send(
         number += len(part)
         if not part:
             break
-        result = await lab.client.send_message_batch(
-            SendMessageBatchRequest(
-                queue_url=queue_url,
-                entries=[_entry(index, each) for index, each in enumerate(part)],
-            )
+        request = SendMessageBatchRequest(
+            queue_url=queue_url,
+            entries=[_entry(index, each) for index, each in enumerate(part)],
         )
         sent += len(part)
-        refused += len(result.failed or ())
+        try:
+            result = await lab.client.send_message_batch(
+                request, retry=None if retries else NO_RETRY
+            )
+        except ForebayError:
+            refused += len(part)
+        else:
+            refused += len(result.failed or ())
         if endless and number >= len(messages):
             number = 0
             messages = [_again(lab, each) for each in messages]
@@ -65,7 +73,7 @@ async def send(
             due_ms = begun_ms + sent / rate * 1000
             await lab.clock.sleep(max(0.0, (due_ms - lab.clock.monotonic_ms()) / 1000))
     if refused:
-        raise NotAllSent
+        raise NotAllSent(f"{refused:,} of {sent:,} messages were not sent.")
 
 
 def _read(file: Path) -> list[Outgoing]:
