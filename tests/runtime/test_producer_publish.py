@@ -210,3 +210,50 @@ def test_a_deduplication_id_of_the_caller_is_kept() -> None:
         assert (entry.message_group_id, entry.message_deduplication_id) == ("A", "order-1")
 
     run(main())
+
+
+def test_a_body_is_sent_as_it_is_with_the_messages_of_the_same_moment() -> None:
+    async def main() -> None:
+        sqs = Sqs()
+        async with producer(sqs) as it:
+            _, published = await asyncio.gather(
+                it.publish("order", 1),
+                it.publish_body('{"id":"a"}', delay_s=5, attributes={"kind": "vip"}),
+            )
+        (batch,) = sqs.batches
+        assert batch[1].message_body == '{"id":"a"}'
+        assert batch[1].delay_seconds == 5
+        assert list(batch[1].message_attributes or ()) == ["kind"]
+        assert published.message_id == 'm-{"id":"a"}'
+        assert account(it.ledger) == (2, 2, 0, 0, 0)
+
+    run(main())
+
+
+@pytest.mark.parametrize("given", [None, "mine"])
+def test_a_body_to_a_fifo_queue_has_a_deduplication_id(given: str | None) -> None:
+    async def main() -> None:
+        sqs = Sqs()
+        async with producer(sqs, FIFO) as it:
+            published = await it.publish_body("a", group_id="g", deduplication_id=given)
+        (entry,) = sqs.batches[0]
+        assert entry.message_deduplication_id == (given or published.envelope_id)
+        assert entry.message_group_id == "g"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [("", "The body is empty"), ("\ud800", "no text in UTF-8"), ("x" * 2**21, "must be shorter")],
+)
+def test_a_body_that_sqs_would_refuse_is_refused(body: str, says: str) -> None:
+    async def main() -> None:
+        sqs = Sqs()
+        async with producer(sqs) as it:
+            with pytest.raises(SqsError, match=says):
+                await it.publish_body(body)
+        assert sqs.batches == []
+        assert it.ledger.offered == sum(it.ledger.dropped.values()) == 1
+
+    run(main())

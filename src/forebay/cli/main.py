@@ -37,6 +37,7 @@ COMMANDS = (
     "peek",
     "purge",
     "redrive",
+    "produce",
     "consume",
     "worker",
     "usage",

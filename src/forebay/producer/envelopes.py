@@ -22,7 +22,12 @@ from forebay.messages.packing import PACK_ATTRIBUTE
 from forebay.producer.entry import Entry, Refused
 from forebay.producer.ledger import DropReason
 from forebay.protocol.actions import MessageAttributes
-from forebay.protocol.errors import INVALID_PARAMETER_VALUE, SqsError
+from forebay.protocol.errors import (
+    INVALID_MESSAGE_CONTENTS,
+    INVALID_PARAMETER_VALUE,
+    MISSING_PARAMETER,
+    SqsError,
+)
 
 #: How many random bytes begin the ids of one producer; a counter ends them.
 _ID_ENTROPY_BYTES = 10
@@ -77,6 +82,47 @@ class Envelopes:
             )
         except EnvelopeError as error:
             raise Refused(DropReason.UNENCODABLE, error) from error
+        return self._entry(
+            envelope_id, body, wall_ms, group_id, deduplication_id, delay_s, attributes
+        )
+
+    def bare(
+        self,
+        body: str,
+        group_id: str | None,
+        deduplication_id: str | None,
+        delay_s: int | None,
+        attributes: Mapping[str, MessageAttribute] | None,
+    ) -> Entry:
+        """A message that has a body in place of an envelope. Raises Refused."""
+        try:
+            content = body.encode()
+        except UnicodeEncodeError as error:
+            refused = SqsError(INVALID_MESSAGE_CONTENTS, f"The body is no text in UTF-8: {error}.")
+            raise Refused(DropReason.UNENCODABLE, refused) from error
+        if not content:
+            refused = SqsError(MISSING_PARAMETER, "The body is empty, and SQS takes none that is.")
+            raise Refused(DropReason.INVALID, refused)
+        return self._entry(
+            self.next_id(),
+            content,
+            self._clock.wall_ms(),
+            group_id,
+            deduplication_id,
+            delay_s,
+            attributes,
+        )
+
+    def _entry(
+        self,
+        envelope_id: str,
+        body: bytes,
+        wall_ms: int,
+        group_id: str | None,
+        deduplication_id: str | None,
+        delay_s: int | None,
+        attributes: Mapping[str, MessageAttribute] | None,
+    ) -> Entry:
         if self._fifo and deduplication_id is None:
             deduplication_id = envelope_id
         if not attributes and delay_s is None:

@@ -416,13 +416,37 @@ class Producer:
         message may have arrived, and publishing it again with the same `deduplication_id` (FIFO)
         or `key` lets it count once. A cancelled one may still be sent.
         """
+        return await self._publish(
+            lambda: self._envelopes.entry(
+                type, payload, key, group_id, deduplication_id, delay_s, attributes
+            )
+        )
+
+    async def publish_body(
+        self,
+        body: str,
+        *,
+        group_id: str | None = None,
+        deduplication_id: str | None = None,
+        delay_s: int | None = None,
+        attributes: Mapping[str, MessageAttribute] | None = None,
+    ) -> Published:
+        """As `publish`, with a text that is sent as it is and not in an envelope.
+
+        It is for consumers that expect a form of their own. Nothing but what is in the body tells
+        such a message from its doubles, so put an id there. The id of what is `Published` is for
+        this producer alone.
+        """
+        return await self._publish(
+            lambda: self._envelopes.bare(body, group_id, deduplication_id, delay_s, attributes)
+        )
+
+    async def _publish(self, make: Callable[[], Entry]) -> Published:
         if self._loop is None and not self._closed:
             raise Closed("The producer was not started: call start() or use `async with`.")
         self._require_own_loop()
         try:
-            entry = self._envelopes.entry(
-                type, payload, key, group_id, deduplication_id, delay_s, attributes
-            )
+            entry = make()
             size_bytes = check(entry, fifo=self._fifo)
         except Refused as refusal:
             self._refuse(refusal.reason, str(refusal))

@@ -1,0 +1,74 @@
+"""`forebay consume` from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forebay.lab.consumer import VARIABLES
+from tests.cli.conftest import Run, Sqs
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of the consumer passes a hundred times as fast; that of the broker does not."""
+    monkeypatch.setenv("FOREBAY_TIME_SCALE", "100")
+
+
+def test_it_consumes_until_its_limit(
+    run: Run, sqs: Sqs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqs.create("orders")
+    log = tmp_path / "log"
+    for number in range(3):
+        sqs.send(url, f'{{"id": "m-{number}", "sequence": {number}}}')
+    monkeypatch.setenv("QUEUE_URL", url)
+    monkeypatch.setenv("SIDE_EFFECT_LOG_PATH", str(log))
+    monkeypatch.setenv("MESSAGE_LIMIT", "7")
+    monkeypatch.setenv("WAIT_TIME_SECONDS", "0")
+    ended = run("consume", "--message-limit", "3")
+    assert (ended.code, ended.out) == (0, "")
+    assert "3 messages were processed, as MESSAGE_LIMIT says." in ended.err
+    assert sorted(log.read_text().split()) == ["0", "1", "2"]
+    assert sqs.count(url) == 0
+
+
+def test_it_ends_when_nothing_comes(run: Run, sqs: Sqs) -> None:
+    ended = run(
+        *("consume", "--queue-url", sqs.create("orders"), "--idle-timeout-seconds", "5"),
+        *("--wait-time-seconds", "0"),
+    )
+    assert ended.code == 0
+    assert "No message has come for 5 s, as IDLE_TIMEOUT_SECONDS says." in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "QUEUE_URL is not set"),
+        (("--queue-url", "{url}", "--crash-rate", "2"), 2, "CRASH_RATE is '2'; it must be"),
+        (("--queue-url", "{url}", "--without", "luck"), 2, "'luck' is no protection"),
+        (("--queue-url", "{url}-gone"), 1, "orders-gone"),
+        (("--queue-url", "{url}", "--message-status-table", "sqlite:////no/where"), 1, "/no/where"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    run: Run, sqs: Sqs, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    url = sqs.create("orders")
+    ended = run("consume", *(each.format(url=url) for each in arguments))
+    assert ended.code == code
+    errors = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert says in errors[0]
+
+
+def test_help_teaches_every_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = run("consume", "--help").out
+    for variable in VARIABLES:
+        assert variable.option in text
+        assert f"[env var: {variable.name}]" in text
+        if variable.default:
+            assert f"[default: {variable.default}]" in text
