@@ -58,7 +58,7 @@ def test_a_scenario_is_told_all_about(run: Run, command: tuple[str, ...]) -> Non
         (("letters", "--without", "luck"), "letters has no protection luck. It has key."),
         (("letters", "--repeat", "0"), "Invalid value for '--repeat'"),
         (("letters", "--aws", "--endpoint", "http://x"), "exclude each other"),
-        (("letters", "--endpoint", "http://x", "--time-scale", "2"), "the lab's own broker"),
+        (("letters", "--aws", "--time-scale", "2"), "time at Amazon SQS passes as it does"),
         (("letters", "--json", "/nowhere/x"), "that directory does not exist"),
     ],
 )
