@@ -120,7 +120,8 @@ lock: ## resolve the lock files anew
 		--extra dev -c requirements/usage.lock pyproject.toml requirements/build.in \
 		-o requirements/dev.lock
 
-clean: ## remove the environments, caches and benchmark results
+clean: ## remove the environments, caches and benchmark results; the lab's broker goes with its data
+	@if [ -e .forebay/lab ] && [ -x $(BIN)/forebay ]; then $(BIN)/forebay lab down; fi
 	rm -rf .venv .venv-* .forebay build dist bench/results .mypy_cache .ruff_cache .pytest_cache \
 		.hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

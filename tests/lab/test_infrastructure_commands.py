@@ -69,7 +69,7 @@ def test_what_is_made_at_another_sqs_is_valid_until_it_is_changed(
     assert code == 0
     assert f"Queues at {broker.endpoint_url} are left as they are." in said
     assert not Path(".env").exists()
-    assert not Path(".forebay/lab").exists()
+    assert not Path(".forebay").exists()
     assert sqs.count(variables["QUEUE_URL"]) == 0
 
     code, said = lab(run, "down")

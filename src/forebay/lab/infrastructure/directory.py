@@ -65,6 +65,9 @@ class LabDirectory(Struct, frozen=True):
             shutil.rmtree(directory, ignore_errors=True)
         for file in (self.broker_log, self.broker_state, self.queues_file):
             file.unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        # The directory above is the lab's doing only where the lab chose it.
+        above = [self.path.parent] if self.path == DEFAULT_DIRECTORY else []
+        for directory in (self.path, *above):
+            if not any(directory.iterdir()):
+                directory.rmdir()
         return True
