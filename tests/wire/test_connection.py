@@ -11,7 +11,7 @@ from forebay.broker.connection import Exchange, HttpConnection
 from forebay.broker.head import Head, RememberedHeads
 from forebay.broker.http import Answers
 from forebay.broker.polls import ParkedPoll
-from forebay.broker.server import IDLE_S
+from forebay.broker.listener import IDLE_S
 from forebay.protocol.actions import EmptyResult
 from forebay.protocol.errors import SqsError
 from tests.runtime.virtual_time import run
