@@ -108,7 +108,7 @@ GROUPS = {
         """,
     ),
     "lab": (
-        ("list", "run", "preflight", "up", "validate", "down"),
+        ("list", "run", "chaos", "preflight", "up", "validate", "down"),
         """See every way in which queues fail, and what keeps a program right all the same.
 
         What there is, what happens in one of them, and to run it:
@@ -121,6 +121,10 @@ GROUPS = {
 
             forebay lab up
             forebay lab down
+
+        A proxy that loses, doubles and delays, between your own consumer and its SQS:
+
+            forebay lab chaos --fault duplicate=0.2 --fault drop-reply=0.1
         """,
     ),
 }
