@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -39,9 +38,9 @@ def with_faults(rates: FaultRates, options: Iterable[str]) -> FaultRates:
         name, _, value = option.partition("=")
         fault = _FAULTS.get(name)
         if fault is None:
-            near = get_close_matches(name, _FAULTS, n=1)
-            advice = f"Did you mean {near[0]}?" if near else f"There are {', '.join(_FAULTS)}."
-            raise SettingsError(f"--fault {option}: there is no fault {name}. {advice}")
+            raise SettingsError(
+                f"--fault {option}: there is no fault {name!r}. There are {', '.join(_FAULTS)}."
+            )
         try:
             rates = replace(rates, **fault.read(value))
         except _Unreadable as error:

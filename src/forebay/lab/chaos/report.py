@@ -60,17 +60,17 @@ def summary(ledger: ChaosLedger) -> str:
     """In one line, how calls ended and what was done to them."""
     fates, deeds = ledger.fates, ledger.deeds
     counts = (
-        (f"{fates[Fate.ANSWERED]:,} calls answered", True),
-        (f"{deeds[Deed.DOUBLED]:,} messages doubled", deeds[Deed.DOUBLED]),
-        (f"{deeds[Deed.REORDERED]:,} deliveries reordered", deeds[Deed.REORDERED]),
-        (f"{deeds[Deed.DELAYED]:,} answers late", deeds[Deed.DELAYED]),
-        (f"{fates[Fate.LOST]:,} replies lost", fates[Fate.LOST]),
-        (f"{fates[Fate.THROTTLED]:,} calls throttled", fates[Fate.THROTTLED]),
-        (f"{deeds[Deed.PURGED]:,} messages purged late", deeds[Deed.PURGED]),
-        (f"{deeds[Deed.PARTED]:,} partitions", deeds[Deed.PARTED]),
-        (f"{fates[Fate.CUT]:,} calls cut", fates[Fate.CUT]),
+        (deeds[Deed.DOUBLED], "message", "doubled"),
+        (deeds[Deed.REORDERED], "receive", "reordered"),
+        (deeds[Deed.DELAYED], "answer", "late"),
+        (fates[Fate.LOST], "answer", "lost"),
+        (fates[Fate.THROTTLED], "call", "throttled"),
+        (deeds[Deed.PURGED], "message", "purged late"),
+        (deeds[Deed.PARTED], "partition", "made"),
+        (fates[Fate.CUT], "call", "cut"),
     )
-    return ", ".join(text for text, shown in counts if shown)
+    shown = [(fates[Fate.ANSWERED], "call", "answered"), *(each for each in counts if each[0])]
+    return ", ".join(f"{count:,} {noun}{'s' * (count != 1)} {deed}" for count, noun, deed in shown)
 
 
 def ledger_as_json(ledger: ChaosLedger, endpoint_url: str, rates: FaultRates) -> Mapping[str, Any]:
