@@ -10,8 +10,8 @@ import pytest
 from forebay.broker.connection import Exchange, HttpConnection
 from forebay.broker.head import Head, RememberedHeads
 from forebay.broker.http import Answers
-from forebay.broker.polls import ParkedPoll
 from forebay.broker.listener import IDLE_S
+from forebay.broker.polls import ParkedPoll
 from forebay.protocol.actions import EmptyResult
 from forebay.protocol.errors import SqsError
 from tests.runtime.virtual_time import run
