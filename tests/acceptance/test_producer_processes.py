@@ -255,11 +255,11 @@ def test_a_black_hole_holds_up_the_end_of_a_script_for_so_long_and_is_reported(
             endpoint_url=f"http://127.0.0.1:{hole.getsockname()[1]}", close_timeout_s=1.0
         )
         send(it, "lost", 25)
-        print("ended", flush=True)
+        print(time.monotonic(), flush=True)
     """) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ended\n"
-        asked_s = time.monotonic()
+        # By the same clock, and read before a busy machine can be late with it.
+        asked_s = float(process.stdout.readline())
         _, complaints = process.communicate(timeout=PATIENCE_S)
         assert 0.5 < time.monotonic() - asked_s < 5
     assert process.returncode == 0
