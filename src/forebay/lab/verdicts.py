@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 
 from forebay.apps.verdicts import Verdict
 from forebay.lab.events import Kind
@@ -10,6 +11,9 @@ from forebay.lab.ledger import Ledger
 
 #: How many ids a verdict names.
 _NAMED_MAX = 5
+
+#: How many numbers a verdict lists.
+_LISTED_MAX = 20
 
 #: The invariants of the verdicts, for protections to name.
 BALANCED = "sent = done + visible + in flight + dead-lettered + expired"
@@ -150,3 +154,12 @@ def received_at_least(ledger: Ledger, ids: Collection[str], times: int) -> Verdi
 def _place(queue: str) -> str:
     """What a verdict on one of several queues begins with."""
     return f"{queue}: " if queue else ""
+
+
+def rising(invariant: str, what: str, applied: Sequence[int]) -> Verdict:
+    """What was applied one after the other has numbers that only rise."""
+    for before, after in pairwise(applied):
+        if after <= before:
+            return Verdict(invariant, False, f"{what} {after} was applied after {what} {before}")
+    shown = ", ".join(map(str, applied[:_LISTED_MAX])) + (", …" if applied[_LISTED_MAX:] else "")
+    return Verdict(invariant, True, f"{len(applied):,} applied: {shown}")

@@ -1,0 +1,29 @@
+"""What the verdicts that scenarios share say, where the scenarios themselves do not show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from forebay.apps.verdicts import Verdict
+from forebay.lab.verdicts import rising
+
+
+@pytest.mark.parametrize(
+    ("applied", "expected"),
+    [
+        ([], Verdict("order", True, "0 applied: ")),
+        ([1, 2, 5], Verdict("order", True, "3 applied: 1, 2, 5")),
+        ([1, 3, 2, 1], Verdict("order", False, "version 2 was applied after version 3")),
+        # Once more is no rise.
+        ([1, 1], Verdict("order", False, "version 1 was applied after version 1")),
+    ],
+)
+def test_what_rises_is_told_with_its_numbers(applied: Sequence[int], expected: Verdict) -> None:
+    assert rising("order", "version", applied) == expected
+
+
+def test_of_many_numbers_the_first_are_told() -> None:
+    assert rising("order", "version", range(1, 22)).detail.endswith("19, 20, …")
+    assert rising("order", "version", range(1, 21)).detail.endswith("19, 20")
