@@ -54,7 +54,8 @@ def options_in(scenario: type[Scenario]) -> list[Option]:
 def options_of(scenario: type[Scenario], given: Mapping[str, Any]) -> Any:
     """The options of a scenario; those that are not its own are passed over.
 
-    Raises SettingsError, which names the option and its range, for a value that is out of it.
+    Raises SettingsError, which names the option and its range, for a value that is out of it, and
+    for values that do not go together.
     """
     values: dict[str, Any] = {}
     for option in options_in(scenario):
@@ -71,7 +72,9 @@ def options_of(scenario: type[Scenario], given: Mapping[str, Any]) -> Any:
                 f"{option.name} {value} of {scenario.name()}: it must be {option.allowed}."
             )
         values[option.field] = read
-    return scenario.Options(**values)
+    options = scenario.Options(**values)
+    options.check()
+    return options
 
 
 def _kind_of(annotation: Any) -> tuple[Any, list[Meta]]:

@@ -117,6 +117,9 @@ class ScenarioOptions(Struct, frozen=True, kw_only=True):
     checked.
     """
 
+    def check(self) -> None:
+        """Raise SettingsError, which names the options, for values that do not go together."""
+
 
 class Scenario(ABC):
     """A claim about queues: a setup, a fault that strikes, and a verdict from an exact ledger.

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
+from forebay.errors import SettingsError
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
@@ -24,11 +25,24 @@ from forebay.lab.verdicts import (
 
 class DupOptions(ScenarioOptions, frozen=True, kw_only=True):
     slow_seconds: Annotated[
-        float, Meta(gt=0, description="How long the effect takes, in seconds.")
+        float,
+        Meta(
+            gt=10,
+            le=600,
+            description="How long the effect takes, in seconds: longer than the queue's visibility"
+            " timeout.",
+        ),
     ] = 30.0
     second_start_delay: Annotated[
         float, Meta(ge=0, description="How much later the second consumer starts, in seconds.")
     ] = 0.0
+
+    def check(self) -> None:
+        if self.second_start_delay >= self.slow_seconds:
+            raise SettingsError(
+                f"--second-start-delay {self.second_start_delay:g} of dup: it must be below"
+                f" --slow-seconds, which is {self.slow_seconds:g}; else the first consumer is done."
+            )
 
 
 class Dup(Scenario):

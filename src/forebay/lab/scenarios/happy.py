@@ -11,7 +11,14 @@ from forebay.apps.verdicts import Verdict
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import DRAINED, balanced, drained, no_dead_letters
+from forebay.lab.verdicts import (
+    DRAINED,
+    balanced,
+    drained,
+    effects_once,
+    ended_with,
+    no_dead_letters,
+)
 
 
 class HappyOptions(ScenarioOptions, frozen=True, kw_only=True):
@@ -43,10 +50,20 @@ class Happy(Scenario):
         )
 
     async def fault(self, stage: Stage) -> None:
+        began_ms = stage.clock.monotonic_ms()
         consumer = await stage.consume("consumer-1", MESSAGE_LIMIT=stage.options.count)
         await stage.ended(consumer, stage.options.consumer_timeout)
+        self.took_s = (stage.clock.monotonic_ms() - began_ms) / 1000
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
         yield from balanced(ledger)
         yield drained(ledger)
         yield no_dead_letters(ledger)
+        yield effects_once(ledger, self.ids)
+        yield ended_with(ledger, "consumer-1")
+        most_s = self.options.consumer_timeout
+        yield Verdict(
+            "the consumer ends in time",
+            self.took_s <= most_s,
+            f"{self.took_s:.1f} s of {most_s:g}",
+        )

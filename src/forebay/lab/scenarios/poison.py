@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
+from forebay.errors import SettingsError
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
@@ -29,6 +30,13 @@ class PoisonOptions(ScenarioOptions, frozen=True, kw_only=True):
         int, Meta(ge=0, le=10_000, description="How many of them are poison.")
     ] = 2
 
+    def check(self) -> None:
+        if self.poison_count > self.count:
+            raise SettingsError(
+                f"--poison-count {self.poison_count} of poison: it must be at most --count, which"
+                f" is {self.count}."
+            )
+
 
 class Poison(Scenario):
     """Some messages fail each time they are tried, and would be tried for ever."""
@@ -49,7 +57,7 @@ class Poison(Scenario):
 
     async def setup(self, stage: Stage) -> None:
         ids = [stage.new_id() for _ in range(stage.options.count)]
-        self.poison = set(stage.random.sample(ids, min(len(ids), stage.options.poison_count)))
+        self.poison = set(stage.random.sample(ids, stage.options.poison_count))
         self.good = [each for each in ids if each not in self.poison]
         await stage.send(
             {"id": each, "poison": True, "work": MARKER}
