@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
+from forebay.errors import SettingsError
 from forebay.fault_injection import FaultRates
 from forebay.idempotency import CheckBeforeDoing, Guard, SqliteIdempotencyStore
 from forebay.lab.events import Kind
@@ -78,21 +79,27 @@ class BacklogDrain(Scenario):
             int, Meta(ge=2, le=50, description="Consumers that drain the backlog.")
         ] = 4
 
+        def check(self) -> None:
+            if self.stale >= self.count:
+                raise SettingsError(
+                    f"--stale {self.stale} of backlog-drain: it must be below --count, which is"
+                    f" {self.count}; else there is nothing to do."
+                )
+
     def broker(self) -> BrokerSettings:
         return BrokerSettings(faults=FaultRates(duplicate=0.1, reorder=0.3))
 
     async def setup(self, stage: Stage) -> None:
         options, chance = self.options, stage.random
         now_ms = stage.clock.wall_ms()
-        stale = min(options.stale, options.count - 1)
         messages = []
         for number in range(options.count):
             # Twice the limit at least: nothing can become stale, or fresh, by a slow machine.
-            age_s = options.age_limit * chance.uniform(2, 20) if number < stale else 0.0
+            age_s = options.age_limit * chance.uniform(2, 20) if number < options.stale else 0.0
             messages.append({"id": stage.new_id(), "written_at_ms": now_ms - round(age_s * 1000)})
-        self.stale = {str(each["id"]) for each in messages[:stale]}
-        self.fresh = {str(each["id"]) for each in messages[stale:]}
-        again = chance.choices(messages[stale:], k=options.duplicates)
+        self.stale = {str(each["id"]) for each in messages[: options.stale]}
+        self.fresh = {str(each["id"]) for each in messages[options.stale :]}
+        again = chance.choices(messages[options.stale :], k=options.duplicates)
         burst = messages + again
         chance.shuffle(burst)
         stage.strike("all consumers are away")

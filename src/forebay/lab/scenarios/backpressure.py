@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta, Struct
 
 from forebay.apps.verdicts import Verdict
+from forebay.errors import SettingsError
 from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.processes import Process
@@ -87,6 +88,14 @@ class Backpressure(Scenario):
         time_limit: Annotated[
             float, Meta(ge=10, le=86_400, description="Seconds in which the depth must come back.")
         ] = 200.0
+
+        def check(self) -> None:
+            least_s = (CALM_LOOKS + 1) * self.poll_interval
+            if self.time_limit < least_s:
+                raise SettingsError(
+                    f"--time-limit {self.time_limit:g} of backpressure: it must be at least"
+                    f" {least_s:g}, which is {CALM_LOOKS + 1} times --poll-interval."
+                )
 
     async def setup(self, stage: Stage) -> None:
         self.looks: list[Look] = []

@@ -1,0 +1,42 @@
+"""Options of scenarios that do not go together are refused before anything is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from forebay.errors import SettingsError
+from forebay.lab.catalogue import catalogue
+from forebay.lab.options import options_of
+
+
+@pytest.mark.parametrize(
+    ("scenario", "given", "names"),
+    [
+        ("backlog-drain", {"stale": 60}, ("--stale 60", "--count", "60")),
+        ("backpressure", {"time_limit": 19}, ("--time-limit 19", "--poll-interval", "20")),
+        ("dup", {"second_start_delay": 30}, ("--second-start-delay 30", "--slow-seconds")),
+        ("poison", {"poison_count": 6}, ("--poison-count 6", "--count", "5")),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(
+    scenario: str, given: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        options_of(catalogue()[scenario], given)
+    assert all(name in str(refused.value) for name in (*names, scenario)), refused.value
+
+
+@pytest.mark.parametrize(
+    ("scenario", "given"),
+    [
+        ("backlog-drain", {"stale": 59}),
+        ("backpressure", {"time_limit": 20}),
+        ("dup", {"second_start_delay": 29.9}),
+        ("poison", {"poison_count": 5}),
+    ],
+)
+def test_options_at_their_bounds_are_taken(scenario: str, given: dict[str, Any]) -> None:
+    options = options_of(catalogue()[scenario], given)
+    assert {name: getattr(options, name) for name in given} == given
