@@ -9,8 +9,8 @@ from math import floor, log10
 from msgspec import Struct
 
 #: Size of a chart in SVG's units, and what is left free around its lines.
-_WIDTH, _HEIGHT = 1_000, 170
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 12, 24
+WIDTH, _HEIGHT = 1_000, 170
+LEFT, RIGHT, _TOP, _BOTTOM = 64, 12, 12, 24
 
 #: What a drawing that stands alone has above each chart for its words, in SVG's units.
 _HEAD = 44
@@ -63,6 +63,32 @@ _SVG_STYLE = """
 """
 
 
+class TimeAxis(Struct, frozen=True):
+    """The time that a chart shows, from its left to its right."""
+
+    begin_ms: int
+    end_ms: int
+
+    @classmethod
+    def of(cls, times_ms: Sequence[int]) -> TimeAxis:
+        """The axis of these moments, ascending: a second long at least."""
+        return cls(times_ms[0], max(times_ms[-1], times_ms[0] + 1_000))
+
+    def x(self, at_ms: float) -> float:
+        """Where a moment is, in SVG's units."""
+        part = (at_ms - self.begin_ms) / (self.end_ms - self.begin_ms)
+        return LEFT + part * (WIDTH - LEFT - RIGHT)
+
+    def moments(self, y: float) -> str:
+        """Some ten moments, told from the beginning on, in a line at this height."""
+        unit, unit_ms = _unit(self.end_ms - self.begin_ms)
+        return "".join(
+            f'<text x="{self.x(self.begin_ms + at * unit_ms):.1f}" y="{y:g}"'
+            f' text-anchor="middle">{at:g} {unit}</text>'
+            for at in _ticks((self.end_ms - self.begin_ms) / unit_ms)
+        )
+
+
 class Line(Struct):
     """One line of a chart."""
 
@@ -92,12 +118,12 @@ class Chart(Struct):
     marks_text: str = ""
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML page, for light and dark screens."""
+def page(title: str, body: str, style: str = "") -> str:
+    """A whole HTML page, for light and dark screens. `style` is what it has of its own."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}{style}</style></head><body>\n"
         f"<h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
     )
 
@@ -107,8 +133,13 @@ def colour(index: int) -> str:
     return _COLOURS[index % len(_COLOURS)]
 
 
-def drawn(chart: Chart, times_ms: Sequence[int]) -> str:
-    """The chart as HTML. `times_ms` are the points in time of all its lines, ascending."""
+def drawn(
+    chart: Chart, times_ms: Sequence[int], axis: TimeAxis | None = None, *, heading: str = "h2"
+) -> str:
+    """The chart as HTML. `times_ms` are the points in time of all its lines, ascending.
+
+    `axis` is for charts that share their time with others.
+    """
     legend = "".join(
         f'<span><i class="{"dashed" if line.target else ""}"'
         f' style="border-color:{line.colour}"></i>{escape(line.name)}</span>'
@@ -116,10 +147,10 @@ def drawn(chart: Chart, times_ms: Sequence[int]) -> str:
     )
     marks = f"<span>{escape(chart.marks_text)}</span>" if chart.marks_text else ""
     return (
-        f"<h2>{escape(chart.title)}</h2><p>{escape(chart.text)}</p>"
+        f"<{heading}>{escape(chart.title)}</{heading}><p>{escape(chart.text)}</p>"
         f'<div class="legend">{legend}{marks}</div>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(chart.title)}">'
-        f"{_inside(chart, times_ms)}</svg>"
+        f'<svg viewBox="0 0 {WIDTH} {_HEIGHT}" role="img" aria-label="{escape(chart.title)}">'
+        f"{_inside(chart, times_ms, axis)}</svg>"
     )
 
 
@@ -131,7 +162,7 @@ def svg(charts: Sequence[Chart], times_ms: Sequence[int]) -> str:
         for number, chart in enumerate(charts)
     ]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH}'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH}'
         f' {len(charts) * (_HEAD + _HEIGHT)}" role="img"'
         f' aria-label="{escape("; ".join(chart.title for chart in charts))}">'
         f'<style>{_SVG_STYLE}</style><rect class="page" width="100%" height="100%"/>'
@@ -147,36 +178,30 @@ def _head(chart: Chart) -> str:
     )
     marks = f'<tspan dx="12">{escape(chart.marks_text)}</tspan>' if chart.marks_text else ""
     return (
-        f'<text class="title" x="{_LEFT}" y="20">{escape(chart.title)}</text>'
-        f'<text x="{_LEFT}" y="36">{escape(chart.text)}{legend}{marks}</text>'
+        f'<text class="title" x="{LEFT}" y="20">{escape(chart.title)}</text>'
+        f'<text x="{LEFT}" y="36">{escape(chart.text)}{legend}{marks}</text>'
     )
 
 
-def _inside(chart: Chart, times_ms: Sequence[int]) -> str:
+def _inside(chart: Chart, times_ms: Sequence[int], axis: TimeAxis | None = None) -> str:
     """Axes, marks and lines."""
-    begin_ms, end_ms = times_ms[0], max(times_ms[-1], times_ms[0] + 1_000)
+    axis = axis or TimeAxis.of(times_ms)
     values = [value for line in chart.lines for value in line.values if value is not None]
     top = _round_up(max(values, default=1.0))
-
-    def x(at_ms: float) -> float:
-        return _LEFT + (at_ms - begin_ms) / (end_ms - begin_ms) * (_WIDTH - _LEFT - _RIGHT)
+    x = axis.x
 
     def y(value: float) -> float:
         return _HEIGHT - _BOTTOM - value / top * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [_level(y(part * top), part * top) for part in (0, 0.5, 1)]
-    unit, unit_ms = _unit(end_ms - begin_ms)
-    parts += [
-        _moment(x(begin_ms + at * unit_ms), f"{at:g} {unit}")
-        for at in _ticks((end_ms - begin_ms) / unit_ms)
-    ]
+    parts.append(axis.moments(_HEIGHT - 6))
     parts += [
         f'<line class="mark" x1="{x(mark.at_ms):.1f}" x2="{x(mark.at_ms):.1f}" y1="{_TOP}"'
         f' y2="{_HEIGHT - _BOTTOM}"><title>{escape(mark.text)}</title></line>'
         for mark in chart.marks
-        if begin_ms <= mark.at_ms <= end_ms
+        if axis.begin_ms <= mark.at_ms <= axis.end_ms
     ]
-    longest_ms = _GAP * (times_ms[-1] - begin_ms) / max(1, len(times_ms) - 1)
+    longest_ms = _GAP * (times_ms[-1] - times_ms[0]) / max(1, len(times_ms) - 1)
     for line in chart.lines:
         kind = "line target" if line.target else "line"
         for path in _paths(line, times_ms, x, y, longest_ms):
@@ -186,13 +211,9 @@ def _inside(chart: Chart, times_ms: Sequence[int]) -> str:
 
 def _level(at: float, value: float) -> str:
     return (
-        f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
-        f'<text x="{_LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{value:,g}</text>'
+        f'<line class="rule" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>'
+        f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{value:,g}</text>'
     )
-
-
-def _moment(at: float, text: str) -> str:
-    return f'<text x="{at:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{text}</text>'
 
 
 def _paths(
