@@ -35,7 +35,7 @@ def test_a_scenario_is_told_all_about(run: Run, command: tuple[str, ...]) -> Non
     said = run("lab", *command).out
     assert "Claim: Each letter is mailed once." in said
     assert (
-        "--without key: The mail is asked for with an Idempotency-Key. Without it this is broken:"
+        "--without key: The mail is asked for with an Idempotency-Key. Broken then:"
         " “each effect is performed once”." in said
     )
     assert "--count: Letters. It is a whole number from 2 to 100; by default 5." in said

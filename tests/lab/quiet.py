@@ -13,5 +13,5 @@ class Quiet:
     def say(self, text: str) -> None:
         pass
 
-    def show(self, counts: Sequence[Count]) -> None:
+    def show(self, counts: Sequence[Count], *, at: str = "") -> None:
         pass

@@ -31,8 +31,11 @@ class Audience(Protocol):
         """Something happened."""
         ...
 
-    def show(self, counts: Sequence[Count]) -> None:
-        """How far the demo has come: the same counts each time, in the same order."""
+    def show(self, counts: Sequence[Count], *, at: str = "") -> None:
+        """How far the demo has come: the same counts each time, in the same order.
+
+        `at` is the time of a demo whose time is not the machine's.
+        """
         ...
 
 
@@ -66,7 +69,7 @@ class BarAudience:
     def say(self, text: str) -> None:
         self._bars.console.print(text, markup=False)
 
-    def show(self, counts: Sequence[Count]) -> None:
+    def show(self, counts: Sequence[Count], *, at: str = "") -> None:  # noqa: ARG002
         for count in counts:
             if count.name not in self._tasks:
                 self._tasks[count.name] = self._bars.add_task(count.name)
@@ -84,11 +87,10 @@ class LineAudience:
     def say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, markup=False)
 
-    def show(self, counts: Sequence[Count]) -> None:
+    def show(self, counts: Sequence[Count], *, at: str = "") -> None:
         now_ms = self._clock.monotonic_ms()
         if self._last_ms is not None and now_ms - self._last_ms < _LINE_MS:
             return
         self._last_ms = now_ms
-        self._console.print(
-            ", ".join(f"{count.name} {count.done:,}" for count in counts), soft_wrap=True
-        )
+        counted = ", ".join(f"{count.name} {count.done:,}" for count in counts)
+        self._console.print(f"{at}  {counted}" if at else counted, soft_wrap=True)

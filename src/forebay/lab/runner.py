@@ -348,8 +348,7 @@ class _Faults:
     def tell(self) -> None:
         faults = self._stage.faults()
         for fault in faults[self._told :]:
-            after_s = (fault.at_ms - self._stage.plan.origin_ms) / 1000
-            self._audience.say(f"{after_s:8.1f} s  {fault.text}")
+            self._audience.say(f"{_time(self._stage, fault.at_ms)}  {fault.text}")
         self._told = len(faults)
 
 
@@ -358,13 +357,19 @@ async def _watch(stage: Stage, audience: Audience, faults: _Faults) -> None:
         faults.tell()
         with suppress(ForebayError):
             ledger = await stage.look()
-            stage.note_depths(ledger)
+            stage.note_depths(ledger.readings.values())
             audience.show(
                 [
                     Count("sent", ledger.sent, ledger.sent),
                     Count("in flight", ledger.in_flight, ledger.sent),
                     Count("done", ledger.done, ledger.sent),
                     Count("dead", ledger.dead, ledger.sent),
-                ]
+                ],
+                at=_time(stage, ledger.now_ms),
             )
         await asyncio.sleep(_SAMPLE_S)
+
+
+def _time(stage: Stage, at_ms: int) -> str:
+    """How long the run has lasted, in its own time."""
+    return f"{(at_ms - stage.plan.origin_ms) / 1000:7.1f} s"

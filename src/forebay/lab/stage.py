@@ -263,9 +263,9 @@ class Stage:
         self._reader.read()
         return [event for event in self._reader.events if event.kind is Kind.FAULT]
 
-    def note_depths(self, ledger: Ledger) -> None:
+    def note_depths(self, readings: Iterable[Reading]) -> None:
         """Write down how many messages each queue has, for the timeline."""
-        for reading in ledger.readings.values():
+        for reading in readings:
             for subject, value in (
                 ("visible", reading.visible + reading.delayed),
                 ("in flight", reading.in_flight),
@@ -323,6 +323,7 @@ class Stage:
                 else []
             )
             readings.append(msgspec.structs.replace(reading, found=found, found_dead=dead))
+        self.note_depths(readings)
         return await self._ledger(readings)
 
     async def _settled(self, queue: QueueAddress) -> Reading:

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
+from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from forebay.lab.options import Option, options_in
 from forebay.lab.scenario import Scenario
 
-
-def describe(scenario: type[Scenario]) -> Group:
-    """Its claim, what protects it and what breaks without, and its options."""
-    return Group(*_parts(scenario))
+#: How far what is said of a scenario stands in, below its name.
+_INDENT = 4
 
 
-def _parts(scenario: type[Scenario]) -> Iterator[RenderableType]:
-    yield Text.assemble((scenario.name(), "bold"), f" ({scenario.speed}): {scenario.title()}")
-    yield _paragraph(Text.assemble(("Claim: ", "bold"), scenario.claim))
+def describe(scenario: type[Scenario], out: Console) -> None:
+    """Print its claim, what protects it and what breaks without, and its options."""
+    title = Text.assemble((scenario.name(), "bold"), f" ({scenario.speed}): {scenario.title()}")
+    out.print(title, soft_wrap=True)
+    for each in _parts(scenario):
+        if out.is_terminal:
+            out.print(Padding(each, (0, 0, 0, _INDENT)))
+        else:
+            out.print(Text(" " * _INDENT) + each, soft_wrap=True)
+    out.print()
+
+
+def _parts(scenario: type[Scenario]) -> Iterator[Text]:
+    yield Text.assemble(("Claim: ", "bold"), scenario.claim)
     if scenario.own_broker_only:
-        yield _paragraph(Text(f"On the lab's own broker only: {scenario.own_broker_only}"))
+        yield Text(f"On the lab's own broker only: {scenario.own_broker_only}")
     for name, protection in scenario.protections.items():
-        yield _paragraph(
-            Text.assemble(
-                (f"--without {name}: ", "bold"),
-                f"{protection.text} Without it this is broken: “{protection.breaks}”.",
-            )
+        yield Text.assemble(
+            (f"--without {name}: ", "bold"),
+            f"{protection.text} Broken then: “{protection.breaks}”.",
         )
-    for option in options_in(scenario):
-        yield _paragraph(_option(option))
-    yield Text("")
+    yield from map(_option, options_in(scenario))
 
 
 def _option(option: Option) -> Text:
@@ -39,7 +44,3 @@ def _option(option: Option) -> Text:
     return Text.assemble(
         (f"{option.name}: ", "bold"), f"{option.text} It is {option.allowed}; by default {default}."
     )
-
-
-def _paragraph(text: Text) -> Padding:
-    return Padding(text, (0, 0, 0, 4), expand=False)

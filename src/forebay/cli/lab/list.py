@@ -33,7 +33,7 @@ def list(  # noqa: A001 - the command's name
     out = console()
     if names or verbose:
         for scenario in chosen(names or catalogue()):
-            out.print(describe(scenario), soft_wrap=not out.is_terminal)
+            describe(scenario, out)
         return
     shown = table("scenario", "speed", "what happens")
     for name, scenario in catalogue().items():

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+import forebay
 from forebay.cli.connection import Aws, Region, choose_place
 from forebay.cli.demo import JsonFile, require_directory
 from forebay.cli.lab.description import describe
@@ -20,6 +21,8 @@ from forebay.cli.lab.words import refuse_strange, sorted_words
 from forebay.cli.tables import console
 from forebay.errors import SettingsError
 from forebay.lab.catalogue import catalogue, chosen
+from forebay.lab.report.page import lab_page
+from forebay.lab.report.record import as_json, lab_record
 from forebay.lab.report.text import conclusion, verdict_line, verdict_table, watching
 from forebay.lab.runner import TIME_SCALE, Result, RunSettings, planned, run_scenario
 from forebay.lab.scenario import PROJECT, Scenario
@@ -65,6 +68,15 @@ def run(
         typer.Option("--without", metavar="PROTECTION", help="See what breaks without it."),
     ] = None,
     json_file: JsonFile = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            writable=True,
+            help="Write a page that shows what happened in each run.",
+        ),
+    ] = None,
     keep: Annotated[
         Path | None,
         typer.Option(
@@ -103,7 +115,7 @@ def run(
     if wants_help:
         typer.echo(context.get_help())
         for scenario in chosen(words.names) if words.names else ():
-            out.print(describe(scenario), soft_wrap=not out.is_terminal)
+            describe(scenario, out)
         return
     scenarios = chosen(words.names, fast=fast or everything, slow=slow or everything)
     refuse_strange(words.options, scenarios, known)
@@ -120,6 +132,7 @@ def run(
     )
     runs = planned(scenarios, settings, repeat)
     require_directory("--json", json_file)
+    require_directory("--html", html)
     require_extra()
     results: list[Result] = []
     # SIGTERM stops it as Ctrl-C does, also before the loop listens to it.
@@ -131,6 +144,10 @@ def run(
         _show(results, out)
         raise typer.Exit(INTERRUPTED) from stopped
     _show(results, out)
+    if json_file is not None:
+        json_file.write_bytes(as_json(lab_record(results, forebay.__version__)))
+    if html is not None:
+        html.write_text(lab_page(results), encoding="utf-8")
     if keep is not None:
         out.print(f"The data and logs are in {keep}", soft_wrap=True, markup=False)
     if not all(result.passed for result in results):
@@ -166,6 +183,9 @@ async def _run(
     running = asyncio.current_task()
     assert running is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    if runs[0][1].scale != 1:
+        took_s = 1 / runs[0][1].scale
+        out.print(f"Times are those of the runs, in which a second takes {took_s:.3g} s.")
     for number, (scenario, settings) in enumerate(runs, start=1):
         without = "".join(f", without {name}" for name in sorted(settings.without))
         out.print(

@@ -48,3 +48,8 @@ def stated(result: Result, broken: Verdict) -> bool:
         protection.breaks == broken.invariant and re.search(protection.because, broken.detail)
         for protection in result.protections
     )
+
+
+def books(result: Result) -> list[str]:
+    """The ledger of each queue as an equation."""
+    return [f"{queue.name}: {queue}" if queue.name else f"{queue}" for queue in result.queues]

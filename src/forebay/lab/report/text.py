@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from forebay.apps.progress import Audience, BarAudience, LineAudience
-from forebay.lab.report.outcome import outcome
+from forebay.lab.report.outcome import books, outcome
 from forebay.lab.runner import Result
 
 _COLOURS = {"PASS": "bold green", "FAIL": "bold red"}
@@ -32,11 +32,12 @@ def verdict_line(result: Result) -> Text:
     ended = outcome(result)
     remark = f", {ended.remark}" if ended.remark else ""
     reason = ended.reasons[0].partition("\n")[0]
+    ledger = "; ".join(books(result)) + "; " if result.queues and result.passed else ""
     more = f" (and {len(ended.reasons) - 1:,} more)" if len(ended.reasons) > 1 else ""
     return Text.assemble(
         f"{result.scenario}, seed {result.seed}, {result.seconds:.1f} s: ",
         (str(ended.word), _COLOURS[ended.word]),
-        f"{remark}: {reason}{more}",
+        f"{remark}: {ledger}{reason}{more}",
     )
 
 
@@ -72,7 +73,7 @@ def _reasons(result: Result) -> Iterator[Text]:
     ended = outcome(result)
     if ended.remark:
         yield Text(f"{ended.remark[0].upper()}{ended.remark[1:]}:", "bold")
-    for queue in result.queues:
-        yield Text(f"{queue.name}: {queue}" if queue.name else f"{queue}")
+    for each in books(result):
+        yield Text(each)
     for reason in ended.reasons:
         yield Text(reason, "" if ended.word == "PASS" else "red")
