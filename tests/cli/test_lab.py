@@ -17,9 +17,8 @@ def letters(monkeypatch: pytest.MonkeyPatch) -> None:
     """The catalogue has a scenario of the tests alone."""
     known: dict[str, type[Scenario]] = {Letters.name(): Letters}
     monkeypatch.setattr(catalogue_module, "catalogue", lambda: known)
-    # Commands are imported when they are used first, and have the name from then on.
-    for module in ("run", "list"):
-        monkeypatch.setattr(f"forebay.cli.lab.{module}.catalogue", lambda: known)
+    # The command is imported when it is used first, and has the name from then on.
+    monkeypatch.setattr("forebay.cli.lab.list.catalogue", lambda: known)
 
 
 def test_the_scenarios_are_listed(run: Run) -> None:

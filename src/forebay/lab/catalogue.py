@@ -8,10 +8,12 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
+from pathlib import Path
 
 from forebay.errors import SettingsError
 from forebay.lab import scenarios
 from forebay.lab.scenario import Scenario, Speed
+from forebay.supervisor.target import find
 
 
 @cache
@@ -30,12 +32,33 @@ def catalogue() -> dict[str, type[Scenario]]:
     return {scenario.name(): scenario for scenario in found}
 
 
+def known_with(words: Iterable[str]) -> dict[str, type[Scenario]]:
+    """The catalogue, and the scenarios of the user's own that are among these words.
+
+    Raises SettingsError for a `module:Class` that is no scenario.
+    """
+    own = [word for word in words if ":" in word and not word.startswith("-")]
+    return {**catalogue(), **{word: _own(word) for word in own}}
+
+
+def _own(target: str) -> type[Scenario]:
+    found = find(target, Path.cwd())
+    if not (isinstance(found, type) and issubclass(found, Scenario)) or isabstract(found):
+        raise SettingsError(
+            f"{target} is no scenario. Name a class that derives from"
+            " forebay.lab.scenario.Scenario and has setup, fault and verdict."
+        )
+    return found
+
+
 def chosen(names: Iterable[str], *, fast: bool = False, slow: bool = False) -> list[type[Scenario]]:
     """The scenarios of these names, or of these speeds.
 
-    Raises SettingsError for a name that no scenario has, and when nothing is chosen.
+    A name is one of the catalogue's, or `module:Class` for a scenario of the user's own. Raises
+    SettingsError for a name that no scenario has, and when nothing is chosen.
     """
-    known = catalogue()
+    names = list(names)
+    known = known_with(names)
     picked: list[type[Scenario]] = []
     for name in dict.fromkeys(names):
         if name not in known:
@@ -44,7 +67,7 @@ def chosen(names: Iterable[str], *, fast: bool = False, slow: bool = False) -> l
             raise SettingsError(f"There is no scenario {name}. {advice}")
         picked.append(known[name])
     speeds = {Speed.FAST: fast, Speed.SLOW: slow}
-    picked += [each for each in known.values() if speeds[each.speed] and each not in picked]
+    picked += [each for each in catalogue().values() if speeds[each.speed] and each not in picked]
     if not picked:
         raise SettingsError(
             "Name a scenario, or --fast, --slow or --all. `forebay lab list` shows them."

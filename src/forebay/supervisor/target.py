@@ -1,4 +1,4 @@
-"""Finding the worker that a command line names, `module:object`."""
+"""Finding what a command line names as `module:object`, such as a worker."""
 
 from __future__ import annotations
 

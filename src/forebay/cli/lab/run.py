@@ -20,7 +20,7 @@ from forebay.cli.lab.extra import require_extra
 from forebay.cli.lab.words import refuse_strange, sorted_words
 from forebay.cli.tables import console
 from forebay.errors import SettingsError
-from forebay.lab.catalogue import catalogue, chosen
+from forebay.lab.catalogue import chosen, known_with
 from forebay.lab.report.page import lab_page
 from forebay.lab.report.record import as_json, lab_record
 from forebay.lab.report.text import conclusion, verdict_line, verdict_table, watching
@@ -108,7 +108,7 @@ def run(
     Producers, consumers and the service outside are processes of their own, which
     are killed for real. The exit code is 0 only when every run passed.
     """
-    known = catalogue()
+    known = known_with(names or ())
     own_options = [name for parameter in context.command.params for name in parameter.opts]
     words = sorted_words(names or (), known, own_options)
     out = console()
