@@ -24,3 +24,6 @@ Data = Annotated[
         help="Where the lab's broker, its log, queues.toml and the tables are.",
     ),
 ]
+Project = Annotated[
+    str, typer.Option(metavar="NAME", help="What the names of the queues begin with.")
+]

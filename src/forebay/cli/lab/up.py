@@ -11,7 +11,7 @@ import typer
 from forebay.broker.bootstrap import Deed, Outcome
 from forebay.cli.connection import Connection, Region, choose_place
 from forebay.cli.lab.extra import require_extra
-from forebay.cli.lab.places import Data
+from forebay.cli.lab.places import Data, Project
 from forebay.cli.serve import DEFAULT_PORT
 from forebay.errors import ForebayError, SettingsError
 from forebay.lab.infrastructure.background_broker import (
@@ -22,6 +22,7 @@ from forebay.lab.infrastructure.background_broker import (
 from forebay.lab.infrastructure.directory import DEFAULT_DIRECTORY, LabDirectory
 from forebay.lab.infrastructure.dotenv import DOTENV
 from forebay.lab.infrastructure.own_part import require_own, write_own_part
+from forebay.lab.scenario import PROJECT
 from forebay.protocol.identifiers import DEFAULT_REGION
 
 
@@ -58,6 +59,7 @@ def up(
         bool, typer.Option("--aws", help="Not yet: the queues on AWS are Terraform's work.")
     ] = False,
     region: Region = None,
+    project: Project = PROJECT,
     force: Annotated[
         bool, typer.Option("--force", help="Add to a .env that somebody else wrote.")
     ] = False,
@@ -90,7 +92,7 @@ def up(
     if endpoint is None:
         broker = _broker(directory, port, place.region)
         place = choose_place(broker.endpoint_url, False, region or broker.region)
-    wanted = wanted_queues()
+    wanted = wanted_queues(project)
     with Connection(place) as sqs:
         made = sqs.run(
             make_all(

@@ -6,16 +6,18 @@ import typer
 
 from forebay.cli.connection import Aws, Connection, Region, choose_place
 from forebay.cli.lab.extra import require_extra
-from forebay.cli.lab.places import Data, LabEndpoint
+from forebay.cli.lab.places import Data, LabEndpoint, Project
 from forebay.cli.tables import console, table
 from forebay.errors import ServiceUnreachable
 from forebay.lab.infrastructure.directory import DEFAULT_DIRECTORY, LabDirectory
+from forebay.lab.scenario import PROJECT
 
 
 def validate(
     endpoint: LabEndpoint = None,
     aws: Aws = False,
     region: Region = None,
+    project: Project = PROJECT,
     data: Data = DEFAULT_DIRECTORY,
 ) -> None:
     """Check every queue, redrive policy and table that the scenarios need. Nothing is changed.
@@ -35,7 +37,7 @@ def validate(
     from forebay.lab.infrastructure.checking import check_queues, check_tables  # noqa: PLC0415
     from forebay.lab.infrastructure.wanted import wanted_queues  # noqa: PLC0415
 
-    place, wanted = choose_place(endpoint, aws, region), wanted_queues()
+    place, wanted = choose_place(endpoint, aws, region), wanted_queues(project)
     try:
         with Connection(place) as sqs:
             checks = sqs.run(check_queues(sqs.client, wanted))
