@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Coroutine
 from typing import Any, NoReturn, cast
 
+from forebay.clock import Clock
 from forebay.errors import ServiceUnreachable
 from forebay.idempotency import MemoryIdempotencyStore, MessageStatus
 from forebay.lab.consumer import Consumed, Step, StepKind, consume, read_settings
@@ -22,8 +23,9 @@ class Crashed(BaseException):
 class Bench:
     """A queue with its dead-letter queue, two tables, and what consumers do with them."""
 
-    def __init__(self, client: EngineClient, url: str) -> None:
+    def __init__(self, client: EngineClient, url: str, clock: Clock | None = None) -> None:
         self.client = client
+        self.clock = clock or LoopClock()
         self.url = url
         self.store = MemoryIdempotencyStore()
         self.tables = Tables(
@@ -69,7 +71,7 @@ class Bench:
                 settings,
                 client=client,
                 tables=tables or self.tables,
-                clock=LoopClock(),
+                clock=self.clock,
                 without=without,
                 note=self.steps.append,
                 seed=seed,
