@@ -12,8 +12,10 @@ import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
 from forebay.client.endpoint import ENDPOINT_VARIABLES
+from forebay.errors import SettingsError
 from forebay.lab.infrastructure import wanted
 from forebay.lab.infrastructure.dotenv import read_dotenv
+from forebay.lab.runner import RunSettings
 from tests.cli.conftest import Run, Sqs, broker, run, sqs  # noqa: F401 - fixtures
 from tests.lab.infrastructure import SCENARIOS
 
@@ -174,3 +176,18 @@ def test_preflight_finds_what_is_there_and_says_what_to_do(
     assert code == 0, said
     assert "eu-west-1" in said
     assert "secret-of-mine" not in said
+
+
+def test_a_run_on_aws_goes_by_no_endpoint_of_dotenv(
+    run: Run,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def planned(_: object, settings: RunSettings, __: int) -> None:
+        assert (settings.endpoint_url, settings.aws, settings.region) == (None, True, "eu-west-1")
+        assert not {*ENDPOINT_VARIABLES} & os.environ.keys()
+        raise SettingsError("that is enough")
+
+    monkeypatch.setattr("forebay.cli.lab.run.planned", planned)
+    Path(".env").write_text("AWS_ENDPOINT_URL=http://127.0.0.1:1\n")
+    code, said = lab(run, "run", "happy", "--aws", "--region", "eu-west-1")
+    assert (code, "that is enough" in said) == (2, True), said

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 import forebay
-from forebay.cli.connection import Aws, Region, choose_place
+from forebay.cli.connection import Aws, Region, choose_place, give_place
 from forebay.cli.demo import JsonFile, require_directory
 from forebay.cli.lab.description import describe
 from forebay.cli.lab.extra import require_extra
@@ -167,6 +167,9 @@ def _settings(
     if aws and time_scale is not None:
         raise SettingsError("--time-scale: time at Amazon SQS passes as it does. Leave it out.")
     place = choose_place(endpoint, aws, region)
+    if aws:
+        # The .env of `forebay lab up` names another SQS, to the processes of a run as well.
+        give_place(place)
     return RunSettings(
         endpoint_url=place.endpoint_url,
         aws=aws,

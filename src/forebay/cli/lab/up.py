@@ -88,9 +88,10 @@ def up(
         raise SettingsError("--port is for the lab's own broker. Leave it or --endpoint out.")
     require_own(dotenv, force)
     directory.make()
-    place = choose_place(endpoint, False, region)
+    place, said = choose_place(endpoint, False, region), []
     if endpoint is None:
-        broker = _broker(directory, port, place.region)
+        broker, text = _broker(directory, port, place.region)
+        said.append(text)
         place = choose_place(broker.endpoint_url, False, region or broker.region)
     wanted = wanted_queues(project)
     with Connection(place) as sqs:
@@ -104,29 +105,34 @@ def up(
             )
         )
     write_own_part(dotenv, made.variables)
-    typer.echo(_said_of_queues(made.queues, len(wanted), directory))
-    typer.echo(f"Tables: {len(wanted)} files in {directory.tables}, {made.new_tables} of them new.")
-    typer.echo(f"{DOTENV} has {', '.join(made.variables)}.")
-    typer.echo("Now: forebay produce --n 5; forebay consume; forebay lab validate")
+    said += [
+        _said_of_queues(made.queues, len(wanted), directory),
+        f"Tables: {len(wanted)} files in {directory.tables}, {made.new_tables} of them new.",
+        f"{DOTENV} has {', '.join(made.variables)}.",
+        "Now: forebay produce --n 5; forebay consume; forebay lab validate",
+    ]
+    typer.echo("\n".join(said))
 
 
-def _broker(directory: LabDirectory, port: int | None, region: str | None) -> RunningBroker:
-    """The lab's broker, started if it does not run."""
+def _broker(
+    directory: LabDirectory, port: int | None, region: str | None
+) -> tuple[RunningBroker, str]:
+    """The lab's broker, started if it does not run, and what is said of it."""
     running = running_broker(directory)
     if running is None:
         started = start_broker(
             directory, DEFAULT_PORT if port is None else port, region or DEFAULT_REGION
         )
-        typer.echo(f"The lab's broker serves SQS at {started.endpoint_url}.")
-        typer.echo(f"It is process {started.pid}; its log is {directory.broker_log}.")
-        return started
+        return started, (
+            f"The lab's broker serves SQS at {started.endpoint_url}.\n"
+            f"It is process {started.pid}; its log is {directory.broker_log}."
+        )
     if port and not running.endpoint_url.endswith(f":{port}"):
         raise RunsElsewhere(
             f"The lab's broker runs already, at {running.endpoint_url}. Stop it first:"
             " forebay lab down --keep-data"
         )
-    typer.echo(f"The lab's broker runs already, at {running.endpoint_url}.")
-    return running
+    return running, f"The lab's broker runs already, at {running.endpoint_url}."
 
 
 def _said_of_queues(outcomes: Sequence[Outcome], scenarios: int, directory: LabDirectory) -> str:
