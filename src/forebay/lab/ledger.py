@@ -166,6 +166,11 @@ class Ledger:
                 waits[event.identity] = (event.at_ms - sent_ms[event.identity]) / 1000
         return waits
 
+    def noted(self, text: str, *, process: str = "") -> Counter[str]:
+        """How often the processes, or one of them, noted this of each subject."""
+        notes = self.of(Kind.NOTE, process=process)
+        return Counter(event.subject for event in notes if event.text == text)
+
     def effects_of(self, action: str | None = None) -> list[PerformedEffect]:
         """What the service outside has performed, of one action if it is named."""
         return [effect for effect in self.effects if action in (None, effect.action)]

@@ -79,6 +79,11 @@ class Program:
         """Whether a protection is on."""
         return protection not in self.without
 
+    async def stay_at(self, point: str, subject: str) -> None:
+        """Note that a point has been reached, and stay there: the scenario kills the process."""
+        self.events.write(Kind.NOTE, subject=subject, text=point)
+        await asyncio.Event().wait()
+
     async def work(self, worker: Worker) -> WorkerLedger:
         """Run a worker until SIGTERM, and let it drain."""
         (ledger,) = await run_until_signalled(worker)

@@ -113,14 +113,15 @@ class ClockSkew(Scenario):
     async def _until_begun(self, stage: Stage, process: str, orders: list[str]) -> None:
         await stage.until(
             f"{process} is at the effects of {len(orders)} orders",
-            lambda ledger: set(orders) <= _orders_of(ledger, process, _BEGUN),
+            lambda ledger: set(orders) <= ledger.noted(_BEGUN, process=process).keys(),
         )
 
     async def _until_tried(self, stage: Stage, process: str) -> None:
-        await stage.until(
-            f"{process} has come for an effect that another is at",
-            lambda ledger: bool(set(self.orders) & _orders_of(ledger, process)),
-        )
+        def tried(ledger: Ledger) -> bool:
+            events = ledger.of(Kind.NOTE, Kind.SKIPPED, process=process)
+            return any(event.subject in self.orders for event in events)
+
+        await stage.until(f"{process} has come for an effect that another is at", tried)
 
 
 def live_leases_kept(ledger: Ledger) -> Verdict:
@@ -146,14 +147,6 @@ def live_leases_kept(ledger: Ledger) -> Verdict:
     return Verdict(
         LIVE_LEASES_KEPT, not taken, "; ".join([f"{begun:,} leases", *sorted(taken)[:3]])
     )
-
-
-def _orders_of(ledger: Ledger, process: str, text: str = "") -> set[str]:
-    return {
-        event.subject
-        for event in ledger.of(Kind.NOTE, Kind.SKIPPED, process=process)
-        if text in ("", event.text)
-    }
 
 
 async def charge(
