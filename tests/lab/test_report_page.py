@@ -36,11 +36,6 @@ def test_each_process_has_a_lane_with_what_it_did() -> None:
     }
     assert [mark.text for mark in shown.marks] == ["3.00 s: worker-1 is killed"]
     assert shown.axis == TimeAxis(BEGAN_MS, BEGAN_MS + 13_000)
-    assert [text for _, text in shown.legend] == [
-        "received for the first time",
-        "received again",
-        "applied",
-    ]
 
 
 def test_a_process_lives_until_it_ends_and_may_live_again() -> None:

@@ -42,6 +42,9 @@ TIME_SCALE = 10.0
 #: How often the depths are noted, and shown, in real seconds.
 _SAMPLE_S = 0.1
 
+#: How long they are asked for while SQS is away, in real seconds. Whoever watches tries again soon.
+_LOOK_MAX_S = 1.0
+
 
 class RunSettings(Struct, frozen=True, kw_only=True):
     """Where and how scenarios run."""
@@ -355,8 +358,9 @@ class _Faults:
 async def _watch(stage: Stage, audience: Audience, faults: _Faults) -> None:
     while True:
         faults.tell()
-        with suppress(ForebayError):
-            ledger = await stage.look()
+        with suppress(ForebayError, TimeoutError):
+            async with asyncio.timeout(_LOOK_MAX_S):
+                ledger = await stage.look()
             stage.note_depths(ledger.readings.values())
             audience.show(
                 [

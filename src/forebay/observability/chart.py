@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from itertools import pairwise
 from math import floor, log10
+from statistics import median
 
 from msgspec import Struct
 
@@ -26,9 +28,11 @@ _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000))
 _UNITS_SHOWN_MIN = 3
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --soft: #667079; --rule: #e3e6e9; --page: #fff; }
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #667079; --rule: #e3e6e9; --page: #fff;
+  --good: #00875a; --bad: #d5350e; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8ea; --soft: #9aa4ad; --rule: #333a41; --page: #15181b; } }
+  :root { --ink: #e6e8ea; --soft: #9aa4ad; --rule: #333a41; --page: #15181b; --good: #3ecf8e;
+    --bad: #ff7a5c; } .line, .legend i { filter: brightness(1.3); } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
   max-width: 1040px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.35rem; margin: 0; } h2 { font-size: 1rem; margin: 1.4rem 0 .1rem; }
@@ -47,7 +51,7 @@ td, th { padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: top; font-variant-numeric: tabular-nums; }
 td:first-child, td:nth-child(4) { white-space: nowrap; }
 .number { text-align: right; white-space: nowrap; }
-.good { color: #00875a; } .bad { color: #d5350e; }
+.good { color: var(--good); } .bad { color: var(--bad); }
 .scroll { overflow-x: auto; }
 """
 
@@ -201,7 +205,8 @@ def _inside(chart: Chart, times_ms: Sequence[int], axis: TimeAxis | None = None)
         for mark in chart.marks
         if axis.begin_ms <= mark.at_ms <= axis.end_ms
     ]
-    longest_ms = _GAP * (times_ms[-1] - times_ms[0]) / max(1, len(times_ms) - 1)
+    distances = [later - earlier for earlier, later in pairwise(times_ms)]
+    longest_ms = _GAP * median(distances or [0])
     for line in chart.lines:
         kind = "line target" if line.target else "line"
         for path in _paths(line, times_ms, x, y, longest_ms):

@@ -38,11 +38,12 @@ LANES_STYLE = """
 .lane { font-weight: 600; } svg text.lane { fill: var(--ink); }
 .bar { fill: var(--soft); opacity: .13; } .bar:hover { opacity: .22; }
 .end { stroke: var(--soft); stroke-width: 2; fill: none; }
-.end.bad { stroke: #d5350e; stroke-width: 2.4; }
+.end.bad { stroke: var(--bad); stroke-width: 2.4; }
+@media (prefers-color-scheme: dark) { .tick { filter: brightness(1.3); } }
 .tick path { stroke-width: 2; } .tick .many { stroke-width: 4; }
 .tick path:hover { stroke: var(--ink); }
-.fault { stroke: #d5350e; stroke-width: 1; stroke-dasharray: 3 3; opacity: .8; }
-.number { fill: #d5350e; } svg text.number { fill: #fff; font-weight: 600; }
+.fault { stroke: var(--bad); stroke-width: 1; stroke-dasharray: 3 3; opacity: .8; }
+circle.number { fill: #d5350e; } svg text.number { fill: #fff; font-weight: 600; }
 """
 
 

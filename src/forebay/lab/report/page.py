@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from forebay.lab.report.outcome import books, outcome, stated
-from forebay.lab.report.timeline import MARKS_MAX, timeline
+from forebay.lab.report.timeline import LEGEND, MARKS_MAX, timeline
 from forebay.lab.runner import Result
 from forebay.lab.scenario import option_name
 from forebay.observability.chart import drawn, page
@@ -160,7 +160,7 @@ def _timeline(result: Result, ticks_max: int) -> Iterator[str]:
     yield "<h3>What each process did</h3>"
     legend = (
         f'<span><i class="tick" style="border-color:{colour}"></i>{text}</span>'
-        for colour, text in shown.legend
+        for colour, text in LEGEND
     )
     yield f'<div class="legend">{"".join(legend)}</div>'
     if drawing.thinned:

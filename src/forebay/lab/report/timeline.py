@@ -13,24 +13,14 @@ from forebay.lab.runner import Result
 from forebay.observability.chart import Chart, Line, Mark, TimeAxis
 from forebay.observability.lanes import Bar, Lane, Row, Tick
 
-#: What a row of a lane shows, in the order of a message's life.
-_ROWS: dict[str, tuple[Kind, ...]] = {
-    "sent": (Kind.SENT, Kind.NOT_SENT),
-    "received": (Kind.RECEIVED,),
-    "hidden": (Kind.EXTENDED, Kind.RELEASED),
-    "applied": (Kind.APPLIED, Kind.SKIPPED),
-    "effect": (),
-    "deleted": (Kind.DELETED,),
-    "purged": (Kind.PURGED,),
-    "note": (Kind.NOTE,),
-}
-_EFFECT = "effect"
-
-#: Colours of ticks, which people with any colour vision tell apart (Okabe and Ito).
+#: Colours of ticks and lines, which people with any colour vision tell apart (Okabe and Ito).
 _BLUE, _GREEN, _RED, _SKY = "#0072b2", "#009e73", "#d55e00", "#56b4e9"
 _PINK, _ORANGE, _BROWN, _GREY = "#cc79a7", "#e69f00", "#8c6d31", "#7a838b"
 
-_COLOURS = {
+_EFFECT = "effect"
+
+#: The rows of a lane, by what is in them, in the order of a message's life, and their colours.
+_ROWS: dict[str, str] = {
     Kind.SENT: _BLUE,
     Kind.NOT_SENT: _RED,
     Kind.RECEIVED: _GREEN,
@@ -38,21 +28,15 @@ _COLOURS = {
     Kind.RELEASED: _BROWN,
     Kind.APPLIED: _PINK,
     Kind.SKIPPED: _GREY,
+    _EFFECT: _ORANGE,
     Kind.DELETED: _GREY,
     Kind.PURGED: _RED,
     Kind.NOTE: _SKY,
 }
 
-#: What colours mean, where a row may have two.
-_MEANINGS = {
-    ("sent", _RED): "not sent",
-    ("received", _GREEN): "received for the first time",
-    ("received", _RED): "received again",
-    ("hidden", _SKY): "hidden for longer",
-    ("hidden", _BROWN): "made visible again",
-    ("applied", _PINK): "applied",
-    ("applied", _GREY): "passed over",
-}
+#: The colour of what was received before, and what is said of the two.
+_AGAIN = _RED
+LEGEND = ((_GREEN, "received for the first time"), (_AGAIN, "received again"))
 
 #: An id that is longer is cut to its beginning in texts that are pointed at.
 _ID_SHOWN, _ID_CUT = 13, 8
@@ -71,8 +55,6 @@ class Timeline(Struct, frozen=True):
 
     axis: TimeAxis
     lanes: list[Lane]
-    #: Colours and what they mean.
-    legend: list[tuple[str, str]]
     marks: list[Mark]
     #: How many there were, of which the first are shown.
     marks_all: int
@@ -89,36 +71,20 @@ def timeline(result: Result) -> Timeline:
         Mark(event.at_ms, f"{_at(result, event.at_ms)}: {event.text}")
         for event in faults[:MARKS_MAX]
     ]
-    lanes = _lanes(result)
-    return Timeline(
-        axis=axis,
-        lanes=lanes,
-        legend=_legend(lanes),
-        marks=marks,
-        marks_all=len(faults),
-        depths=list(_depths(result, marks)),
-    )
-
-
-def _legend(lanes: Iterable[Lane]) -> list[tuple[str, str]]:
-    """The colours that are to be explained, of those that are there."""
-    seen = {(row.name, tick.colour) for lane in lanes for row in lane.rows for tick in row.ticks}
-    return [(place[1], text) for place, text in _MEANINGS.items() if place in seen]
+    return Timeline(axis, _lanes(result), marks, len(faults), list(_depths(result, marks)))
 
 
 def _lanes(result: Result) -> list[Lane]:
     """A lane for each process, and for each further queue that it did something with."""
     ticks: dict[tuple[str, str], dict[str, list[Tick]]] = defaultdict(lambda: defaultdict(list))
-    row_of = {kind: row for row, kinds in _ROWS.items() for kind in kinds}
     main = _main_lanes(result)
     for event in result.events:
-        row = row_of.get(event.kind)
-        if row is not None:
+        if event.kind in _ROWS:
             lane = (event.process, event.queue) if event.queue else main[event.process]
-            ticks[lane][row].append(_tick(result, event))
+            ticks[lane][event.kind].append(_tick(result, event))
     for effect in result.effects:
         ticks[main.get(effect.caller, (_OUTSIDE, ""))][_EFFECT].append(
-            Tick(effect.at_ms, _ORANGE, f"{_at(result, effect.at_ms)}: {_effect(effect)}")
+            Tick(effect.at_ms, _ROWS[_EFFECT], f"{_at(result, effect.at_ms)}: {_effect(effect)}")
         )
     lives = _lives(result)
     queues = _queue_names(result)
@@ -214,14 +180,13 @@ def _depths(result: Result, marks: Sequence[Mark]) -> Iterator[tuple[Chart, list
         if not whole:
             continue
         lines = [Line(line.name, line.colour, line.values[:whole]) for line in lines]
-        text = "messages that it has, and its dead-letter queue"
+        text = "messages in it and in its dead-letter queue; no line where SQS did not answer"
         yield Chart(f"Depth of {names.get(queue, queue)}", text, lines, marks), times_ms[:whole]
 
 
 def _tick(result: Result, event: Event) -> Tick:
-    colour = _COLOURS[event.kind]
-    if event.kind is Kind.RECEIVED and event.receives > 1:
-        colour = _RED
+    again = event.kind is Kind.RECEIVED and event.receives > 1
+    colour = _AGAIN if again else _ROWS[event.kind]
     return Tick(event.at_ms, colour, f"{_at(result, event.at_ms)}: {_words(event)}")
 
 
