@@ -30,8 +30,24 @@ def test_it_consumes_until_its_limit(
     ended = run("consume", "--message-limit", "3")
     assert (ended.code, ended.out) == (0, "")
     assert "3 messages were processed, as MESSAGE_LIMIT says." in ended.err
+    assert "Message m-1: its effect is done." in ended.err
     assert sorted(log.read_text().split()) == ["0", "1", "2"]
     assert sqs.count(url) == 0
+
+
+def test_a_message_that_fails_has_its_reason_in_the_log_and_no_traceback(
+    run: Run, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, dead_url = sqs.create_with_dead_letter_queue("orders")
+    sqs.send(url, '{"id": "m-1", "work": "POISON 100%"}')
+    monkeypatch.setenv("REJECT_PAYLOAD_MARKER", "POISON 100%")
+    ended = run(
+        *("consume", "--queue-url", url, "--idle-timeout-seconds", "300"),
+        *("--wait-time-seconds", "0"),
+    )
+    assert "Message m-1 contains 'POISON 100%', which REJECT_PAYLOAD_MARKER rejects." in ended.err
+    assert "Traceback" not in ended.err
+    assert sqs.count(dead_url) == 1
 
 
 def test_it_ends_when_nothing_comes(run: Run, sqs: Sqs) -> None:

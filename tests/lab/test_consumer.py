@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -68,6 +67,20 @@ def test_a_message_that_was_completed_is_deleted_and_counts_another_attempt() ->
         assert bench.performed == ["a"]
         assert bench.texts(StepKind.SKIPPED) == ["it was completed"]
         assert (await bench.status("a")).attempts == 2
+
+    on_bench(scenario)
+
+
+def test_another_payload_under_the_same_id_is_rejected_with_the_reason() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.send({"id": "a", "work": 1})
+        await bench.consume(MESSAGE_LIMIT=1)
+        await bench.send({"id": "a", "work": 2})
+        await bench.consume()
+        assert bench.performed == ["a"]
+        assert await bench.left() == (0, 1)
+        assert "came with another payload than before" in bench.texts(StepKind.FAILED)[0]
+        assert (await bench.status("a")).status is Status.COMPLETED
 
     on_bench(scenario)
 
@@ -296,6 +309,22 @@ def test_without_a_heartbeat_another_gets_it_and_its_effect_is_done_once_neverth
     on_bench(scenario)
 
 
+def test_a_message_that_can_no_longer_be_deleted_is_logged_and_the_next_one_is_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On a FIFO queue a receipt handle is stale once the visibility timeout is over."""
+
+    async def scenario(bench: Bench) -> None:
+        await bench.send({"id": "a"}, group_id="g")
+        await bench.consume(SIDE_EFFECT_DELAY_SECONDS=15, MESSAGE_LIMIT=1, without=["heartbeat"])
+        assert "Done but not deleted, and will be delivered again" in caplog.text
+        await bench.consume(MESSAGE_LIMIT=1)
+        assert bench.performed == ["a"]
+        assert await bench.left() == (0, 0)
+
+    on_bench(scenario, fifo=True)
+
+
 def test_without_delete_a_message_comes_until_it_is_dead_lettered() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.send({"id": "a"})
@@ -397,7 +426,7 @@ def test_sigterm_lets_what_is_in_hand_be_done_and_leaves_the_rest() -> None:
         await bench.send(*({"id": f"{n}"} for n in range(5)))
         consuming = asyncio.ensure_future(bench.consume(SIDE_EFFECT_DELAY_SECONDS=5))
         await asyncio.sleep(2)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         consumed = await consuming
         assert (consumed.processed, len(bench.performed)) == (1, 1)
         assert await bench.client.counts(bench.url) == (4, 0)
@@ -412,7 +441,7 @@ def test_without_a_drain_sigterm_ends_it_with_the_message_in_its_hands() -> None
             bench.consume(SIDE_EFFECT_DELAY_SECONDS=5, without=["drain"])
         )
         await asyncio.sleep(2)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Crashed):
             await consuming
         assert bench.performed == []
@@ -438,5 +467,5 @@ def test_it_says_why_it_ends(caplog: pytest.LogCaptureFixture) -> None:
         await bench.consume(IDLE_TIMEOUT_SECONDS=4)
 
     on_bench(scenario)
-    assert "1 messages were processed, as MESSAGE_LIMIT says" in caplog.text
+    assert "1 message was processed, as MESSAGE_LIMIT says" in caplog.text
     assert "No message has come for 4 s, as IDLE_TIMEOUT_SECONDS says" in caplog.text

@@ -12,8 +12,10 @@ import typer
 import uvloop
 
 from forebay.cli.logs import LogFormat, LogLevel, set_up_logs
+from forebay.errors import ForebayError, in_words
 from forebay.lab.consumer import PROTECTIONS, VARIABLES, Consumed, Variable, read_settings
 from forebay.lab.consumer import consume as run_consumer
+from forebay.lab.consumer.consumer import messages_were
 from forebay.scaled_clock import clock_of
 
 _log = logging.getLogger(__name__)
@@ -39,14 +41,14 @@ def consume(**given: Any) -> None:
     """
     seed: str | None = given.pop("seed")
     without: list[str] = given.pop("without") or []
-    set_up_logs(LogFormat.TEXT)
+    set_up_logs(LogFormat.TEXT, context=_Short())
     options = {
         variable.name: given[variable.field]
         for variable in VARIABLES
         if given[variable.field] is not None
     }
     settings = read_settings({**os.environ, **options})
-    set_up_logs(LogFormat.TEXT, LogLevel(settings.log_level.lower()))
+    set_up_logs(LogFormat.TEXT, LogLevel(settings.log_level.lower()), context=_Short())
     clock = clock_of(os.environ)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         consumed: Consumed = runner.run(
@@ -54,7 +56,18 @@ def consume(**given: Any) -> None:
                 settings, clock=clock, without=without, seed=seed, caller=f"consumer-{os.getpid()}"
             )
         )
-    _log.info("%d messages were processed.", consumed.processed)
+    _log.info("%s processed.", messages_were(consumed.processed))
+
+
+class _Short(logging.Filter):
+    """Says what went wrong in place of a traceback, where it is an error that was meant to be."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ForebayError):
+            record.msg, record.args = f"{record.getMessage()} {in_words(error)}", None
+            record.exc_info = None
+        return True
 
 
 def _option(variable: Variable) -> inspect.Parameter:

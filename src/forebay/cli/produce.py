@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forebay.cli.connection import Connection, choose_place, short_name
-from forebay.errors import ForebayError, SettingsError
+from forebay.errors import ForebayError, ServiceUnreachable, SettingsError
 from forebay.lab.sender import Payloads, Sent, payloads, send_payloads
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX
@@ -149,6 +149,11 @@ def _require_there(sqs: Connection, url: str) -> None:
     """Raise at once what would otherwise be tried for long: no SQS, or no such queue."""
     try:
         sqs.attributes(url, "QueueArn")
+    except ServiceUnreachable as error:
+        raise ServiceUnreachable(
+            f"No SQS answers at {sqs.place}. Start a broker with `forebay serve`, or check the"
+            " queue's URL."
+        ) from error
     except SqsError as error:
         # Whoever may send need not be allowed to ask.
         if error.fault == QUEUE_DOES_NOT_EXIST:

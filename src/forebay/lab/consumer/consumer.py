@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
-from typing import Any
 
 from msgspec import Struct
 
@@ -22,7 +21,7 @@ from forebay.lab.consumer.entities import Entities
 from forebay.lab.consumer.handling import Handling
 from forebay.lab.consumer.protections import check_protections
 from forebay.lab.consumer.settings import ConsumerSettings
-from forebay.lab.consumer.steps import Note
+from forebay.lab.consumer.steps import Note, logged
 from forebay.lab.consumer.tables import Tables, open_tables
 from forebay.lab.outside.client import OutsideClient
 from forebay.worker import (
@@ -70,6 +69,7 @@ async def consume(
     Raises SettingsError, StoreError when a table cannot be opened, and what `Worker.run` raises.
     """
     off = check_protections(without)
+    note = logged(note)
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
         if tables is None:
@@ -81,7 +81,7 @@ async def consume(
             outside = await stack.enter_async_context(
                 OutsideClient(settings.outside_url, clock, caller=caller)
             )
-        consumer = _Consumer(
+        consumer = Consumer(
             settings,
             tables,
             client=client,
@@ -94,7 +94,7 @@ async def consume(
         return await consumer.run(leave)
 
 
-class _Consumer:
+class Consumer:
     """One consumer at work."""
 
     def __init__(
@@ -171,28 +171,27 @@ class _Consumer:
     def _router(self) -> Router:
         router = Router()
         if "partial-batch" in self._without:
-            # A batch that is handled as a whole: what one message raises holds for all.
-            @router.default(batch=self._settings.max_messages)
-            async def handle_all(batch: list[Received[Any]]) -> None:
-                for received in batch:
-                    await self._handling.handle(received)
-                self._ended(len(batch))
-
+            router.default(batch=self._settings.max_messages)(self._handle_together)
         else:
-
-            @router.default
-            async def handle(received: Received[str]) -> None:
-                await self._handling.handle(received)
-                self._ended(1)
-
+            router.default(self._handle)
         return router
+
+    async def _handle(self, received: Received[str]) -> None:
+        await self._handling.handle(received)
+        self._ended(1)
+
+    async def _handle_together(self, batch: list[Received[str]]) -> None:
+        """Handle messages as a whole: what one of them raises holds for all."""
+        for received in batch:
+            await self._handling.handle(received)
+        self._ended(len(batch))
 
     def _ended(self, count: int) -> None:
         self._active_ms = self._clock.monotonic_ms()
         self._processed += count
         limit = self._settings.message_limit
         if limit and self._processed >= limit:
-            _log.info("%d messages were processed, as MESSAGE_LIMIT says.", self._processed)
+            _log.info("%s processed, as MESSAGE_LIMIT says.", messages_were(self._processed))
             self._worker.stop()
 
     def _room(self) -> int:
@@ -220,6 +219,11 @@ class _Consumer:
                 self._worker.stop()
                 return
             await self._clock.sleep(left_ms / 1000)
+
+
+def messages_were(count: int) -> str:
+    """The beginning of a sentence about so many messages."""
+    return "1 message was" if count == 1 else f"{count:,} messages were"
 
 
 class _OneReceiveAtATime:

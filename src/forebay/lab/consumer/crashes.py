@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 from collections.abc import Callable
@@ -16,8 +15,6 @@ CRASH_EXIT_CODE = 70
 
 #: Ends the process at once with an exit code: without draining, closing or cleaning up.
 Leave = Callable[[int], None]
-
-_log = logging.getLogger(__name__)
 
 
 class Crashes:
@@ -66,6 +63,5 @@ class Crashes:
         return dice.random() < self._settings.crash_rate
 
     def _crash(self, delivery: Delivery, variable: str) -> None:
-        _log.error("Crash at message %s, as %s says.", delivery.id, variable)
         self._note(Step(kind=StepKind.CRASH, id=delivery.id, text=variable))
         self._leave(CRASH_EXIT_CODE)

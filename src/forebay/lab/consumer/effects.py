@@ -16,11 +16,15 @@ from forebay.lab.consumer.lines import append_line
 from forebay.lab.consumer.settings import ConsumerSettings
 from forebay.lab.consumer.steps import Note, Step, StepKind
 from forebay.lab.consumer.tables import Begun, Tables
-from forebay.lab.outside.client import OutsideClient
+from forebay.lab.outside.client import OutsideBusy, OutsideClient
 
 #: How long a duplicate waits for the effect that another consumer is doing, in milliseconds: longer
 #: than the lease of one that dies. Whoever gives the message back spends one of its few receives.
 WAIT_MS = 60_000
+
+
+#: How long after the outside service was busy with an effect it is asked again, in seconds.
+_ASK_AGAIN_S = 0.5
 
 
 class Effects:
@@ -92,7 +96,7 @@ class Effects:
         if self._outside is not None:
             if "idempotency-key" in self._without:
                 key = None
-            await self._outside.perform(delivery.action, self._subject(delivery), key)
+            await self._perform_outside(self._outside, delivery, key)
             self._note_performed(delivery)
             # The hardest moment: it is done, and nobody here has written it down.
             self._crashes.after_effect(delivery)
@@ -104,6 +108,21 @@ class Effects:
                     " SIDE_EFFECT_LOG_FIELD names."
                 )
             append_line(Path(settings.side_effect_log_path), delivery.fields[field])
+
+    async def _perform_outside(
+        self, outside: OutsideClient, delivery: Delivery, key: str | None
+    ) -> None:
+        """Ask for the effect, again while another consumer's request of this key is under way."""
+        until_ms = self._clock.monotonic_ms() + WAIT_MS
+        while True:
+            try:
+                await outside.perform(delivery.action, self._subject(delivery), key)
+            except OutsideBusy:
+                if self._clock.monotonic_ms() >= until_ms:
+                    raise
+                await self._clock.sleep(_ASK_AGAIN_S)
+            else:
+                return
 
     def _recorded(self, delivery: Delivery) -> None:
         if self._outside is None:

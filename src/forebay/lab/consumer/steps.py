@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TypeAlias
@@ -38,3 +39,25 @@ class Step(Struct, frozen=True, kw_only=True):
 
 #: Is told each step, in the moment of it.
 Note: TypeAlias = Callable[[Step], None]
+
+_log = logging.getLogger(__name__)
+
+
+def logged(note: Note) -> Note:
+    """Log each step, and pass it on. What failed is logged by the worker."""
+
+    def log(step: Step) -> None:
+        match step.kind:
+            case StepKind.PERFORMED:
+                _log.info("Message %s: its effect is done.", step.id)
+            case StepKind.APPLIED:
+                _log.info(
+                    "Message %s: version %d of %s is applied.", step.id, step.value, step.subject
+                )
+            case StepKind.SKIPPED:
+                _log.info("Message %s: nothing is done, because %s.", step.id, step.text)
+            case StepKind.CRASH:
+                _log.error("Message %s: crash, as %s says.", step.id, step.text)
+        note(step)
+
+    return log
