@@ -166,6 +166,17 @@ async def test_what_differs_is_named_and_the_next_up_mends_it(
     assert await wrong(client) == {}
 
 
+async def test_a_policy_that_should_not_be_there_is_named(
+    client: HttpSqsClient, directory: LabDirectory
+) -> None:
+    await up(client, directory)
+    url = await client.queue_url("sqs-demo-fifo-second-queue")
+    policy = {"RedrivePolicy": redrive(HAPPY_DLQ, 2)}
+    await client.call(SetQueueAttributesRequest(queue_url=url, attributes=policy))
+    (problem,) = (await wrong(client))["sqs-demo-fifo-second-queue"]
+    assert problem.endswith("forebay attributes sqs-demo-fifo-second-queue RedrivePolicy=")
+
+
 async def test_looking_changes_nothing(client: HttpSqsClient, directory: LabDirectory) -> None:
     await up(client, directory)
     url = await client.queue_url(HAPPY)

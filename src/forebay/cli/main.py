@@ -122,6 +122,8 @@ GROUPS = {
             forebay lab up
             forebay lab down
 
+        Variables that are not set are taken from .env in the current directory.
+
         A proxy that loses, doubles and delays, between your own consumer and its SQS:
 
             forebay lab chaos --fault duplicate=0.2 --fault drop-reply=0.1

@@ -16,6 +16,7 @@ from forebay.cli.serve import DEFAULT_PORT
 from forebay.errors import ForebayError, SettingsError
 from forebay.lab.infrastructure.background_broker import (
     RunningBroker,
+    last_port,
     running_broker,
     start_broker,
 )
@@ -42,7 +43,7 @@ def up(
             min=0,
             max=65_535,
             help="Port of the lab's broker; 0 takes a free one.",
-            show_default=str(DEFAULT_PORT),
+            show_default=f"the one it had before, or {DEFAULT_PORT}",
         ),
     ] = None,
     data: Data = DEFAULT_DIRECTORY,
@@ -120,9 +121,9 @@ def _broker(
     """The lab's broker, started if it does not run, and what is said of it."""
     running = running_broker(directory)
     if running is None:
-        started = start_broker(
-            directory, DEFAULT_PORT if port is None else port, region or DEFAULT_REGION
-        )
+        if port is None:
+            port = last_port(directory) or DEFAULT_PORT
+        started = start_broker(directory, port, region or DEFAULT_REGION)
         return started, (
             f"The lab's broker serves SQS at {started.endpoint_url}.\n"
             f"It is process {started.pid}; its log is {directory.broker_log}."

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -61,49 +62,36 @@ def running_broker(directory: LabDirectory) -> RunningBroker | None:
         with _locked(directory.broker_state):
             return None
     except BlockingIOError:
-        # Whoever starts it writes this as soon as it listens.
-        return _until_written(directory.broker_state)
+        return _until_written(directory)
     except FileNotFoundError:
         return None
+
+
+def last_port(directory: LabDirectory) -> int | None:
+    """The port that the lab's broker has, or had before it ended; None when there was none."""
+    try:
+        broker = _read(directory)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return urlsplit(broker.endpoint_url).port
 
 
 def start_broker(directory: LabDirectory, port: int, region: str) -> RunningBroker:
     """Start the broker of a lab, and wait until it listens; port 0 is a free one.
 
-    Raises PortTaken, BrokerNotStarted with the end of its log, and what LabDirectory.make raises.
+    When another process is just starting it, that one is waited for. Raises PortTaken,
+    BrokerNotStarted with the end of its log, and what LabDirectory.make raises.
     """
-    _require_free(port)
     directory.make()
-    state = directory.broker_state
-    state.touch()
-    with _locked(state) as lock, directory.broker_log.open("wb") as log:
-        os.truncate(lock, 0)
-        # Options win over variables of the environment; what is not named here, such as
-        # FOREBAY_TIME_SCALE, is taken from it. It keeps the lock, with its copy of the descriptor.
-        broker = subprocess.Popen(  # noqa: S603 - a program of ours
-            [
-                *(sys.executable, "-m", "forebay", "serve"),
-                *("--host", _HOST, "--port", str(port), "--region", region),
-                *("--data", str(directory.broker_data), "--durability", "os"),
-                *("--log-format", "text"),
-            ],
-            env={**os.environ, "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[lock],
-            start_new_session=True,
-        )
-        try:
-            endpoint_url = _until_it_serves(broker, directory.broker_log)
-        except BaseException:
-            broker.kill()
-            broker.wait()
-            raise
-        running = RunningBroker(broker.pid, endpoint_url, region)
-        os.write(lock, msgspec.json.encode(running))
-    # It is to outlive this process: nobody waits for it here.
-    broker.returncode = 0
+    directory.broker_state.touch()
+    try:
+        with _locked(directory.broker_state) as lock:
+            _require_free(port)
+            os.truncate(lock, 0)
+            running = _start(directory, port, region, lock)
+            os.write(lock, msgspec.json.encode(running))
+    except BlockingIOError:
+        return _until_written(directory)
     return running
 
 
@@ -135,16 +123,50 @@ def _locked(state: Path) -> Iterator[int]:
         os.close(lock)
 
 
-def _until_written(state: Path) -> RunningBroker:
+def _start(directory: LabDirectory, port: int, region: str, lock: int) -> RunningBroker:
+    with directory.broker_log.open("wb") as log:
+        # Options win over variables of the environment; what is not named here, such as
+        # FOREBAY_TIME_SCALE, is taken from it. It keeps the lock, with its copy of the descriptor.
+        broker = subprocess.Popen(  # noqa: S603 - a program of ours
+            [
+                *(sys.executable, "-m", "forebay", "serve"),
+                *("--host", _HOST, "--port", str(port), "--region", region),
+                *("--data", str(directory.broker_data), "--durability", "os"),
+                *("--log-format", "text"),
+            ],
+            env={**os.environ, "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock],
+            start_new_session=True,
+        )
+    try:
+        endpoint_url = _until_it_serves(broker, directory.broker_log)
+    except BaseException:
+        broker.kill()
+        broker.wait()
+        raise
+    # It is to outlive this process: nobody waits for it here.
+    broker.returncode = 0
+    return RunningBroker(broker.pid, endpoint_url, region)
+
+
+def _read(directory: LabDirectory) -> RunningBroker:
+    return msgspec.json.decode(directory.broker_state.read_bytes(), type=RunningBroker)
+
+
+def _until_written(directory: LabDirectory) -> RunningBroker:
+    """What the process that starts the broker writes down as soon as it listens."""
     deadline_s = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            return msgspec.json.decode(state.read_bytes(), type=RunningBroker)
+            return _read(directory)
         except msgspec.DecodeError:
             if time.monotonic() > deadline_s:
                 raise BrokerNotStarted(
-                    f"Another `forebay lab up` is starting the broker and does not get on; see"
-                    f" {state.with_suffix('.log')}."
+                    "Another `forebay lab up` is starting the broker and does not get on; see"
+                    f" {directory.broker_log}."
                 ) from None
         time.sleep(_LOOK_S)
 

@@ -100,6 +100,11 @@ def _differences(queue: DeclaredQueue, actual: Mapping[str, Mapping[str, str] | 
     if queue.dead_letter_queue is not None:
         dead = actual.get(queue.dead_letter_queue) or {}
         problems += _redrive_problems(queue, found.get("RedrivePolicy"), dead.get("QueueArn"))
+    elif found.get("RedrivePolicy") and "RedrivePolicy" not in queue.attributes:
+        problems.append(
+            f"It has a redrive policy and should have none. Take it away:"
+            f" forebay attributes {queue.name} RedrivePolicy="
+        )
     return problems
 
 

@@ -15,6 +15,9 @@ from forebay.lab.infrastructure.directory import LabDirectory
 #: What the tables of document 001 are called in a database.
 TABLES = ("message_status", "message_side_effects")
 
+#: How long others who write into a file are waited for, in milliseconds.
+_PATIENCE_MS = 10_000
+
 
 def tables_url(path: Path) -> str:
     """A file of tables, as MESSAGE_STATUS_TABLE and MESSAGE_SIDE_EFFECTS_TABLE name it."""
@@ -29,8 +32,12 @@ def make_tables(path: Path) -> bool:
     new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with closing(apsw.Connection(str(path))) as database, database:
+        with closing(apsw.Connection(str(path))) as database:
+            # A consumer may have it open, and another process may make it just now.
+            database.set_busy_timeout(_PATIENCE_MS)
+            database.execute("BEGIN IMMEDIATE")
             create_tables(database)
+            database.execute("COMMIT")
     except apsw.Error as error:
         raise StoreError(f"The tables in {path} cannot be made: {error}.") from error
     return new
