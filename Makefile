@@ -107,6 +107,7 @@ docs: $(VENV)/.dev ## draw the pages that are made from the code
 	$(BIN)/python -m docs.draw_life_cycle
 	$(BIN)/python -m docs.draw_settings
 	$(BIN)/python -m docs.draw_parameters
+	$(BIN)/python -m docs.draw_scenarios
 
 lock: ## resolve the lock files anew
 	$(PYTHON) -m venv .venv-lock

@@ -14,6 +14,8 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from docs.draw_scenarios import KINDS, page, section
+from docs.draw_scenarios import PATH as INDEX
 from forebay.cli.main import app
 from forebay.lab.catalogue import catalogue
 from forebay.lab.options import options_in
@@ -21,7 +23,6 @@ from forebay.lab.scenario import Scenario
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "docs" / "scenarios"
-INDEX = SCENARIOS / "README.md"
 HOW_TO = ROOT / "docs" / "how-to" / "run-the-lab.md"
 PAGES = [*sorted(SCENARIOS.glob("*.md")), HOW_TO]
 
@@ -105,11 +106,16 @@ def placeholder(word: str) -> bool:
 
 
 @pytest.mark.parametrize("name", catalogue())
-def test_a_scenario_has_a_page_in_the_index(name: str) -> None:
+def test_a_scenario_has_a_page_and_a_kind(name: str) -> None:
     page = SCENARIOS / f"{name}.md"
     assert page.exists()
     assert page.read_text().startswith(f"# {name}")
-    assert f"]({name}.md)" in INDEX.read_text()
+    assert sum(name in names for names in KINDS.values()) == 1, "give it a kind, see KINDS"
+
+
+def test_the_index_is_up_to_date() -> None:
+    assert INDEX.read_text() == page(), "run `make docs`"
+    assert f"]({next(iter(catalogue()))}.md)" in section()
 
 
 @pytest.mark.parametrize("name", catalogue())
