@@ -41,6 +41,7 @@ def test_commands_and_queues_and_options_are_completed(broker: EmbeddedBroker, s
     assert completed("forebay redrive inv", url) == ["invoices"]
     assert "--log-level" in completed("forebay serve --log", url)
     assert completed("forebay worker w", url) == ["watch"]
+    assert completed("forebay lab run happy back", url) == ["backlog-drain", "backpressure"]
     assert "--processes" in completed("forebay worker run --pro", url)
     for shell in ("zsh", "fish"):
         assert "invoices" in " ".join(completed("forebay peek inv", url, shell))

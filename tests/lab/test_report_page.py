@@ -35,7 +35,7 @@ def test_each_process_has_a_lane_with_what_it_did() -> None:
         },
     }
     assert [mark.text for mark in shown.marks] == ["3.00 s: worker-1 is killed"]
-    assert shown.axis == TimeAxis(BEGAN_MS, BEGAN_MS + 13_000)
+    assert shown.axis == TimeAxis(BEGAN_MS, BEGAN_MS + 13_000, in_seconds=True)
 
 
 def test_a_process_lives_until_it_ends_and_may_live_again() -> None:
@@ -154,6 +154,12 @@ def test_marks_are_numbered_and_those_near_each_other_stand_in_two_levels() -> N
     drawing = drawn_lanes([Lane("worker", [])], marks, AXIS, label="", ticks_max=9)
     assert re.findall(r'cy="(\d+)"', drawing.svg) == ["8", "25", "8"]
     assert re.findall(r'middle">(\d)</text></g>', drawing.svg) == ["1", "2", "3"]
+
+
+def test_a_long_run_is_told_in_seconds_as_its_faults_are() -> None:
+    page = lab_page([made_up(events=(*EVENTS, event(600.0, Kind.FAULT, "lab", text="late")))])
+    assert ">600 s</text>" in page
+    assert " min</text>" not in page
 
 
 EVIL = "<script>alert('&')</script>\"]]>"

@@ -72,11 +72,13 @@ class TimeAxis(Struct, frozen=True):
 
     begin_ms: int
     end_ms: int
+    #: Whether moments are told in seconds however long it is.
+    in_seconds: bool = False
 
     @classmethod
-    def of(cls, times_ms: Sequence[int]) -> TimeAxis:
+    def of(cls, times_ms: Sequence[int], *, in_seconds: bool = False) -> TimeAxis:
         """The axis of these moments, ascending: a second long at least."""
-        return cls(times_ms[0], max(times_ms[-1], times_ms[0] + 1_000))
+        return cls(times_ms[0], max(times_ms[-1], times_ms[0] + 1_000), in_seconds)
 
     def x(self, at_ms: float) -> float:
         """Where a moment is, in SVG's units."""
@@ -85,11 +87,12 @@ class TimeAxis(Struct, frozen=True):
 
     def moments(self, y: float) -> str:
         """Some ten moments, told from the beginning on, in a line at this height."""
-        unit, unit_ms = _unit(self.end_ms - self.begin_ms)
+        long_ms = self.end_ms - self.begin_ms
+        unit, unit_ms = _UNITS[-1] if self.in_seconds else _unit(long_ms)
         return "".join(
             f'<text x="{self.x(self.begin_ms + at * unit_ms):.1f}" y="{y:g}"'
             f' text-anchor="middle">{at:g} {unit}</text>'
-            for at in _ticks((self.end_ms - self.begin_ms) / unit_ms)
+            for at in _ticks(long_ms / unit_ms)
         )
 
 

@@ -43,7 +43,7 @@ LANES_STYLE = """
 .tick path { stroke-width: 2; } .tick .many { stroke-width: 4; }
 .tick path:hover { stroke: var(--ink); }
 .fault { stroke: var(--bad); stroke-width: 1; stroke-dasharray: 3 3; opacity: .8; }
-circle.number { fill: #d5350e; } svg text.number { fill: #fff; font-weight: 600; }
+circle.number { fill: #d5350e; } svg text.number { fill: #fff; font-weight: 600; font-size: 10px; }
 """
 
 

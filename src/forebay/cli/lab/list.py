@@ -8,13 +8,16 @@ import typer
 from rich.text import Text
 
 from forebay.cli.lab.description import describe
+from forebay.cli.lab.words import scenario_names
 from forebay.cli.tables import console, table
 from forebay.lab.catalogue import catalogue, chosen
 
 #: Out here the word list still has its usual meaning.
 _Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Scenarios, to be told all about."),
+    typer.Argument(
+        metavar="NAME", help="Scenarios, to be told all about.", autocompletion=scenario_names
+    ),
 ]
 
 

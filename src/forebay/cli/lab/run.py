@@ -17,7 +17,7 @@ from forebay.cli.connection import Aws, Region, choose_place, give_place
 from forebay.cli.demo import JsonFile, require_directory
 from forebay.cli.lab.description import describe
 from forebay.cli.lab.extra import require_extra
-from forebay.cli.lab.words import refuse_strange, sorted_words
+from forebay.cli.lab.words import refuse_strange, scenario_names, sorted_words
 from forebay.cli.tables import console
 from forebay.errors import SettingsError
 from forebay.lab.catalogue import chosen, known_with
@@ -38,7 +38,11 @@ def run(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Scenarios, with options of their own."),
+        typer.Argument(
+            metavar="NAME",
+            help="Scenarios, with options of their own.",
+            autocompletion=scenario_names,
+        ),
     ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="All that take seconds.")] = False,
     slow: Annotated[bool, typer.Option("--slow", help="All that take longer.")] = False,

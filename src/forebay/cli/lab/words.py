@@ -8,11 +8,17 @@ from difflib import get_close_matches
 from msgspec import Struct
 
 from forebay.errors import SettingsError
+from forebay.lab.catalogue import catalogue
 from forebay.lab.options import Option, options_in
 from forebay.lab.scenario import Scenario, option_name
 
 #: What a flag is switched off with.
 _NO = "--no-"
+
+
+def scenario_names(incomplete: str) -> list[str]:
+    """What Tab completes a scenario to."""
+    return [name for name in catalogue() if name.startswith(incomplete)]
 
 
 class Words(Struct, frozen=True):
@@ -25,7 +31,7 @@ class Words(Struct, frozen=True):
 
 def sorted_words(
     words: Sequence[str],
-    catalogue: Mapping[str, type[Scenario]],
+    scenarios: Mapping[str, type[Scenario]],
     own_options: Iterable[str] = (),
 ) -> Words:
     """The names among the words, and the options of any scenario.
@@ -34,7 +40,7 @@ def sorted_words(
     that no scenario has, and for one without its value.
     """
     known = {
-        option.name: option for scenario in catalogue.values() for option in options_in(scenario)
+        option.name: option for scenario in scenarios.values() for option in options_in(scenario)
     }
     said = Words([], {})
     rest = iter(words)
@@ -59,7 +65,7 @@ def sorted_words(
 def refuse_strange(
     options: Iterable[str],
     chosen: Sequence[type[Scenario]],
-    catalogue: Mapping[str, type[Scenario]],
+    scenarios: Mapping[str, type[Scenario]],
 ) -> None:
     """Raise SettingsError for an option that none of the chosen scenarios has.
 
@@ -70,7 +76,7 @@ def refuse_strange(
         if field in own:
             continue
         name, names = option_name(field), ", ".join(scenario.name() for scenario in chosen)
-        having = [each for each, scenario in catalogue.items() if field in _fields(scenario)]
+        having = [each for each, scenario in scenarios.items() if field in _fields(scenario)]
         near = get_close_matches(name, own.values(), n=1)
         has = f"{names} has {', '.join(own.values()) or 'no options'}."
         advice = f"Did you mean {near[0]}?" if near else has

@@ -28,7 +28,8 @@ h3 { font-size: .95rem; margin: 1.2rem 0 .1rem; }
 p.claim { color: var(--ink); } .ledger { font-size: 1.02rem; color: var(--ink); margin: .6rem 0; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #d5350e;
   padding-left: .7rem; font-size: 12px; }
-td { overflow-wrap: anywhere; } .verdict { font-weight: 700; } a { color: inherit; }
+.summary { min-width: 780px; } td { overflow-wrap: anywhere; }
+.verdict { font-weight: 700; } a { color: inherit; }
 ol { color: var(--soft); font-size: 13px; margin: .3rem 0 .6rem; padding-left: 1.6rem; }
 .legend { margin: .3rem 0; } .legend i.tick { width: 0; height: 12px; border-top: 0;
   border-left: 3px solid; }
@@ -74,10 +75,12 @@ def _summary(results: Sequence[Result]) -> str:
         for number, result in enumerate(results, start=1)
     )
     heads = (
-        "<th>scenario</th><th>verdict</th><th>what happens</th>"
+        "<tr><th>scenario</th><th>verdict</th><th>what happens</th>"
         '<th class="number">seconds</th><th class="number">seed</th><th>ledger, and the reason</th>'
     )
-    return f'<div class="scroll"><table><tr>{heads}</tr>{"".join(rows)}</table></div>'
+    return (
+        f'<div class="scroll"><table class="summary"><tr>{heads}</tr>{"".join(rows)}</table></div>'
+    )
 
 
 def _why(result: Result) -> str:

@@ -65,7 +65,7 @@ def timeline(result: Result) -> Timeline:
     """The timeline of a run, from its beginning to the last thing that is known of it."""
     begin_ms = result.began_ms
     times_ms = [event.at_ms for event in result.events] + [each.at_ms for each in result.effects]
-    axis = TimeAxis.of([begin_ms, max([*times_ms, begin_ms])])
+    axis = TimeAxis.of([begin_ms, max([*times_ms, begin_ms])], in_seconds=True)
     faults = [event for event in result.events if event.kind is Kind.FAULT]
     marks = [
         Mark(event.at_ms, f"{_at(result, event.at_ms)}: {event.text}")
