@@ -14,6 +14,7 @@ from bench import (
     usage_burst,
     usage_memory,
     usage_peers,
+    usage_pipeline,
     usage_send,
     worker,
 )
@@ -111,6 +112,8 @@ def test_what_arrives_of_each_producer_is_counted_by_the_broker(
 @linux_only
 def test_a_small_burst_is_in_the_database_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage_burst, "_SHED_BATCHES", (100,))
+    # Beside other tests, what stands back may not run at all.
+    monkeypatch.setattr(usage_pipeline, "NICE", 0)
     sizes = Sizes(burst_per_second=3_000, burst_seconds=1, burst_producers=2, burst_writers=1)
     report = usage_burst.run(sizes, Console(quiet=True), {})
     exact = report.outcome.exact

@@ -9,6 +9,7 @@ import tempfile
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import aiohttp
@@ -17,9 +18,10 @@ import msgspec
 import pytest
 
 from forebay.broker.journal.sqlite import TABLES_FILE, SqliteJournal
-from tests.acceptance.serve_process import ServeProcess, free_port
+from tests.acceptance.serve_process import PATIENCE_S, ServeProcess, free_port
 
-#: How long the broker lives between two kills, in seconds: at least, at most.
+#: How long the broker lives between two kills, in seconds: at least, at most. On a busy machine,
+#: longer: until it has done something.
 LIFE_S = (0.2, 0.6)
 
 SENDERS = 4
@@ -196,7 +198,13 @@ async def kill_again_and_again(data: Path, rng: random.Random, kills: int) -> Le
             for _ in range(RECEIVERS):
                 load.create_task(receive(client, ledger, rng, stop))
             for _ in range(kills):
+                sent, deleted = len(ledger.sent), len(ledger.deleted)
                 await asyncio.sleep(rng.uniform(*LIFE_S))
+                # The kills hit a broker at work, or all of this proved nothing.
+                deadline = monotonic() + PATIENCE_S
+                while len(ledger.sent) < sent + 20 or len(ledger.deleted) < deleted + 2:
+                    assert monotonic() < deadline, "the broker does not work"
+                    await asyncio.sleep(0.01)
                 await asyncio.to_thread(broker.kill)
                 ledger.broken += miscounted(data)
                 broker = await asyncio.to_thread(start, arguments)
@@ -250,8 +258,5 @@ async def test_kills_lose_nothing_and_bring_nothing_back(
     kills: int = pytestconfig.getoption("--kills")
     ledger = await kill_again_and_again(tmp_path / "data", random.Random(20), kills)
     assert ledger.broken == []
-    # The kills hit a broker at work, or all of this proved nothing.
-    assert len(ledger.sent) > 100 * kills
-    assert len(ledger.deleted) > 10 * kills
     assert ledger.perhaps_sent
     assert max(ledger.receive_counts.values()) > 1
