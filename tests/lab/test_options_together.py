@@ -18,6 +18,7 @@ from forebay.lab.options import options_of
         ("backpressure", {"time_limit": 19}, ("--time-limit 19", "--poll-interval", "20")),
         ("dup", {"second_start_delay": 30}, ("--second-start-delay 30", "--slow-seconds")),
         ("poison", {"poison_count": 6}, ("--poison-count 6", "--count", "5")),
+        ("rolling-deploy", {"count": 89}, ("--count 89", "90", "--rate 6")),
     ],
 )
 def test_options_that_do_not_go_together_are_named(
@@ -35,6 +36,7 @@ def test_options_that_do_not_go_together_are_named(
         ("backpressure", {"time_limit": 20}),
         ("dup", {"second_start_delay": 29.9}),
         ("poison", {"poison_count": 5}),
+        ("rolling-deploy", {"count": 90}),
     ],
 )
 def test_options_at_their_bounds_are_taken(scenario: str, given: dict[str, Any]) -> None:

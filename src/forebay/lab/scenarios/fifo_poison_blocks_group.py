@@ -59,8 +59,8 @@ class FifoPoisonBlocksGroup(Scenario):
     }
 
     class Options(ScenarioOptions, frozen=True, kw_only=True):
-        count: Annotated[int, Meta(ge=2, le=1_000, description="messages of each group")] = 5
-        groups: Annotated[int, Meta(ge=1, le=100, description="message groups without poison")] = 4
+        count: Annotated[int, Meta(ge=2, le=20, description="messages of each group")] = 5
+        groups: Annotated[int, Meta(ge=1, le=20, description="message groups without poison")] = 4
 
     def wanted_queues(self) -> Sequence[LabQueue]:
         if self.on("dead-letter-queue"):

@@ -66,7 +66,7 @@ class Heartbeat(Scenario):
 
     class Options(ScenarioOptions, frozen=True, kw_only=True):
         work_seconds: Annotated[
-            float, Meta(ge=20, le=36_000, description="seconds that the work of a message takes")
+            float, Meta(ge=20, le=3_600, description="seconds that the work of a message takes")
         ] = 25.0
 
     def wanted_queues(self) -> Sequence[LabQueue]:
@@ -102,7 +102,7 @@ class Heartbeat(Scenario):
             await stage.drained(_KILLED)
         else:
             await stage.sleep(2 * _VISIBILITY_S)
-        await stage.drained()
+        await stage.drained(timeout_s=600 + 2 * stage.options.work_seconds)
 
     async def _start(
         self, stage: Stage, name: str, queue: str, work_seconds: float | None = None

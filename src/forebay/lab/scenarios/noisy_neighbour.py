@@ -54,10 +54,10 @@ class NoisyNeighbour(Scenario):
 
     class Options(ScenarioOptions, frozen=True, kw_only=True):
         count: Annotated[
-            int, Meta(ge=200, le=100_000, description="messages of the tenant that floods")
+            int, Meta(ge=240, le=5_000, description="messages of the tenant that floods")
         ] = 320
         quiet_count: Annotated[
-            int, Meta(ge=1, le=10, description="messages of each of the four quiet tenants")
+            int, Meta(ge=1, le=5, description="messages of each of the four quiet tenants")
         ] = 4
 
     async def setup(self, stage: Stage) -> None:
@@ -83,7 +83,7 @@ class NoisyNeighbour(Scenario):
             ],
             process=_QUIET_PRODUCER,
         )
-        await stage.drained()
+        await stage.drained(timeout_s=600 + stage.options.count)
 
     def _message(self, stage: Stage, message: str, tenant: str) -> Outgoing:
         return Outgoing(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
+from forebay.errors import SettingsError
 from forebay.lab.ledger import Ledger
 from forebay.lab.processes import Process
 from forebay.lab.programs.work import work
@@ -30,6 +32,9 @@ _LONG_WORK_S = 15.0
 
 #: How long the one that is killed is given to stop, in seconds.
 _GRACE_S = 1.0
+
+#: How long messages must come for all workers to be replaced meanwhile, in seconds.
+_DEPLOYMENT_S = 15
 
 #: The one that is killed.
 _KILLED = "worker-1"
@@ -70,11 +75,20 @@ class RollingDeploy(Scenario):
     }
 
     class Options(ScenarioOptions, frozen=True, kw_only=True):
-        count: Annotated[int, Meta(ge=40, le=10_000, description="messages to send")] = 100
-        rate: Annotated[float, Meta(gt=0, le=1_000, description="messages sent in a second")] = 6.0
+        count: Annotated[int, Meta(ge=40, le=2_000, description="messages to send")] = 100
+        rate: Annotated[float, Meta(ge=3, le=8, description="messages sent in a second")] = 6.0
         start_delay: Annotated[
-            float, Meta(ge=16, description="seconds that a new worker takes to start, when all do")
+            float,
+            Meta(ge=16, le=300, description="seconds that new workers take to start, when all do"),
         ] = 20.0
+
+        def check(self) -> None:
+            if self.count < _DEPLOYMENT_S * self.rate:
+                raise SettingsError(
+                    f"--count {self.count} of rolling-deploy: it must be at least"
+                    f" {math.ceil(_DEPLOYMENT_S * self.rate):,} at --rate {self.rate:g}, since the"
+                    f" deployment takes {_DEPLOYMENT_S} seconds and messages come all the while."
+                )
 
     async def setup(self, stage: Stage) -> None:
         self.ids = [stage.new_id() for _ in range(stage.options.count)]
@@ -101,7 +115,7 @@ class RollingDeploy(Scenario):
             await stage.sleep(stage.options.start_delay)
             for old in self.workers:
                 await self._start(stage, f"{old.name}-new")
-        await stage.ended(self.producer)
+        await stage.ended(self.producer, 300 + stage.options.count / stage.options.rate)
         await stage.drained()
 
     async def _start(self, stage: Stage, name: str, slow_s: float = _WORK_S) -> Process:

@@ -60,7 +60,7 @@ class Throttled(Scenario):
     own_broker_only = "SQS refuses nobody at the rates of a lab."
 
     class Options(ScenarioOptions, frozen=True, kw_only=True):
-        count: Annotated[int, Meta(ge=60, le=10_000, description="messages of each producer")] = 60
+        count: Annotated[int, Meta(ge=60, le=1_000, description="messages of each producer")] = 60
         calls: Annotated[
             int,
             Meta(ge=10, le=20, description="calls of each action that SQS takes in a second"),
@@ -84,7 +84,7 @@ class Throttled(Scenario):
             for index, numbers in enumerate(self.numbers)
         ]
         for producer in producers:
-            await stage.ended(producer)
+            await stage.ended(producer, _PATIENCE_S)
         await stage.drained()
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
