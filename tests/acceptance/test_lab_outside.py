@@ -43,6 +43,13 @@ class OutsideProcess:
         return code
 
 
+async def two_at_once(client: OutsideClient) -> tuple[asyncio.Task[object], asyncio.Task[object]]:
+    """Of two requests for one effect that takes long: the one that was refused, and the other."""
+    both = {asyncio.ensure_future(client.perform("charge", "order-3", "k-3")) for _ in range(2)}
+    (refused,), (slow,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    return refused, slow
+
+
 @pytest.fixture
 async def outside(tmp_path: Path) -> AsyncIterator[OutsideProcess]:
     process = OutsideProcess(tmp_path / "outside.db")
@@ -62,8 +69,7 @@ async def test_effects_over_http_and_their_ledger(outside: OutsideProcess) -> No
         with pytest.raises(OutsideDeclined, match="charge of order-2 is declined"):
             await client.perform("charge", "order-2")
         await client.configure(delay_s=60)
-        both = {asyncio.ensure_future(client.perform("charge", "order-3", "k-3")) for _ in range(2)}
-        (refused,), (slow,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        refused, slow = await two_at_once(client)
         with pytest.raises(OutsideBusy):
             await refused
         effects = await client.effects()
@@ -78,6 +84,36 @@ async def test_effects_over_http_and_their_ledger(outside: OutsideProcess) -> No
         with pytest.raises(OutsideUnreachable, match="gave no answer"):
             await client.perform("charge", "order-4")
     assert read_effects(outside.ledger) == effects
+
+
+async def test_an_effect_whose_caller_has_gone_is_done_nevertheless(
+    outside: OutsideProcess,
+) -> None:
+    async with OutsideClient(outside.url) as client:
+        await client.configure(delay_s=0.3)
+        async with OutsideClient(outside.url, timeout_s=0.1) as hasty:
+            with pytest.raises(OutsideUnreachable, match=r"gave no answer in 0\.1 s"):
+                await hasty.perform("charge", "order-1", "k-1")
+        for _ in range(1_000):
+            try:
+                answer = await client.perform("charge", "order-1", "k-1")
+                break
+            except OutsideBusy:
+                await asyncio.sleep(0.02)
+    assert answer.number == 1
+    assert len(read_effects(outside.ledger)) == 1
+
+
+async def test_it_stops_at_sigterm_though_an_effect_takes_long(outside: OutsideProcess) -> None:
+    async with OutsideClient(outside.url) as client:
+        await client.configure(delay_s=600)
+        refused, slow = await two_at_once(client)
+        with pytest.raises(OutsideBusy):
+            await refused
+        assert outside.end(signal.SIGTERM) == 0
+        with pytest.raises(OutsideUnreachable, match="The service stops; charge of order-3 is not"):
+            await slow
+    assert read_effects(outside.ledger) == []
 
 
 async def test_it_stops_at_sigterm_and_goes_on_with_its_ledger(outside: OutsideProcess) -> None:

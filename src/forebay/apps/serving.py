@@ -35,10 +35,12 @@ async def serve_until_signalled(
     host: str = "127.0.0.1",
     *,
     listening: Callable[[int], None] = lambda _: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve an ASGI application until a signal says to stop, then finish the requests in hand.
 
     `listening` is called with the port once it can be connected to; port 0 takes a free one.
+    `stopping` is called at the signal.
     """
     server = _Server(
         uvicorn.Config(
@@ -52,5 +54,10 @@ async def serve_until_signalled(
         ),
         listening,
     )
-    process.on_stop_signal(lambda: setattr(server, "should_exit", True))
+
+    def stop() -> None:
+        stopping()
+        server.should_exit = True
+
+    process.on_stop_signal(stop)
     await server.serve()

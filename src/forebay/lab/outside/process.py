@@ -24,16 +24,18 @@ async def serve_outside(
     settings: OutsideSettings | None = None,
     listening: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve on this machine until a signal says to stop, then finish the requests in hand.
+    """Serve on this machine until a signal says to stop. Effects that wait then are not done.
 
     `listening` is called with the service's URL once it can be connected to.
     """
     ledger = await EffectLedger.open(ledger_path)
+    service = OutsideService(ledger, clock=clock, settings=settings)
     try:
         await serve_until_signalled(
-            OutsideService(ledger, clock=clock, settings=settings).application(),
+            service.application(),
             port,
             listening=lambda taken: listening(f"http://127.0.0.1:{taken}"),
+            stopping=service.stop,
         )
     finally:
         await ledger.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,6 +21,7 @@ from forebay.lab.outside.wire import (
     OutsideSettings,
     Refusal,
 )
+from forebay.worker.waiting import wait_at_most
 
 
 class _Refused(Exception):
@@ -49,6 +52,7 @@ class OutsideService:
         self._settings = settings or OutsideSettings()
         #: The digests of the keys whose effect is being done.
         self._under_way: dict[str, bytes] = {}
+        self._stopping = asyncio.Event()
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -59,6 +63,10 @@ class OutsideService:
                 Route("/settings", self._settings_of, methods=["GET", "PUT"]),
             ]
         )
+
+    def stop(self) -> None:
+        """Do no further effect: those that wait for their delay are answered with 503."""
+        self._stopping.set()
 
     async def _post_effect(self, request: Request) -> Response:
         action = request.path_params["action"]
@@ -102,7 +110,10 @@ class OutsideService:
         delay_s: float,
     ) -> PerformedEffect:
         subject = str(body["subject"])
-        await self._clock.sleep(delay_s)
+        if delay_s:
+            await wait_at_most(self._clock, delay_s, self._stopping)
+        if self._stopping.is_set():
+            raise _Refused(503, f"The service stops; {action} of {subject} is not done.")
         for declined in self._settings.declines:
             if declined in (action, subject):
                 raise _Refused(402, f"{action} of {subject} is declined.")
