@@ -11,7 +11,7 @@ from forebay.apps.verdicts import Verdict
 from forebay.lab.events import Event, Kind
 from forebay.lab.report.page import lab_page
 from forebay.lab.report.timeline import MARKS_MAX, timeline
-from forebay.observability.chart import Mark, TimeAxis
+from forebay.observability.chart import Chart, Line, Mark, TimeAxis, drawn
 from forebay.observability.lanes import Bar, Lane, Row, Tick, drawn_lanes
 from tests.lab.made_up import BEGAN_MS, BROKEN, EVENTS, KEY, QUEUE, depths, effect, event, made_up
 from tests.lab.made_up import without as went_without
@@ -227,3 +227,9 @@ def test_of_very_many_runs_the_failed_ones_have_a_timeline_first() -> None:
         number for number, section in enumerate(sections) if "is left out" in section
     ]
     assert without_timeline == list(range(39, 60))
+
+
+def test_a_line_is_broken_where_nothing_is_known() -> None:
+    times_ms = [0, 100, 200, 5_000]
+    chart = Chart("Depth", "", [Line("visible", "#000", [1, 2, 3, 4])])
+    assert drawn(chart, times_ms).count("<path") == 2
