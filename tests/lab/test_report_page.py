@@ -28,7 +28,7 @@ def test_each_process_has_a_lane_with_what_it_did() -> None:
         "producer": {"sent": ["1.50 s: sent a"]},
         "worker-1": {"received": ["2.50 s: received a"]},
         "worker-2": {
-            "received": ["12.50 s: received a for the 2nd time"],
+            "again": ["12.50 s: received a for the 2nd time"],
             "applied": ["12.60 s: applied door-7, 3, of a"],
             "effect": ["12.70 s: mail a for worker-2 with key k-1"],
             "deleted": ["12.80 s: deleted a"],

@@ -82,6 +82,7 @@ class Stage:
         self._queues = queues
         self._events = EventLog(plan.directory, "lab", self.clock)
         self._reader = EventReader(plan.directory)
+        #: Those whose end nobody has waited for.
         self._started: list[Process] = []
 
     def on(self, protection: str) -> bool:
@@ -178,6 +179,8 @@ class Stage:
         """Wait until a process has ended, and return its exit code. Raises ProcessHangs."""
         code = await process.wait(self._real_s(timeout_s))
         self.exits[process.name] = code
+        if process in self._started:
+            self._started.remove(process)
         self._events.write(Kind.ENDED, subject=process.name, value=code)
         return code
 
@@ -310,9 +313,8 @@ class Stage:
         for process in self._started:
             if process.runs:
                 process.terminate()
-        for process in self._started:
-            if process.name not in self.exits or process.runs:
-                await self.ended(process)
+        for process in list(self._started):
+            await self.ended(process)
         readings = []
         for queue in self._queues.values():
             reading = await self._settled(queue)

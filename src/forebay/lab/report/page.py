@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from forebay.lab.report.outcome import books, outcome, stated
-from forebay.lab.report.timeline import LEGEND, MARKS_MAX, timeline
+from forebay.lab.report.timeline import MARKS_MAX, timeline
 from forebay.lab.runner import Result
 from forebay.lab.scenario import option_name
 from forebay.observability.chart import drawn, page
@@ -31,8 +31,6 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #d5
 .summary { min-width: 780px; } td { overflow-wrap: anywhere; }
 .verdict { font-weight: 700; } a { color: inherit; }
 ol { color: var(--soft); font-size: 13px; margin: .3rem 0 .6rem; padding-left: 1.6rem; }
-.legend { margin: .3rem 0; } .legend i.tick { width: 0; height: 12px; border-top: 0;
-  border-left: 3px solid; }
 """
 )
 
@@ -99,8 +97,9 @@ def _reading() -> str:
         " every message is accounted for from what was seen: what was sent is done, visible, in"
         " flight, dead-lettered or expired. PASS means that the claim holds all the same. Of a"
         " timeline, each lane is a process: the band is its life, with a cross where it was killed"
-        " or failed; each tick is something it did, and says what when it is pointed at. A numbered"
-        " line is something that was made to happen. Times are those of the run.</p>"
+        " or failed; each tick is something it did, and says what when it is pointed at. In the row"
+        " “again” are messages that were received before. A numbered line is something that was"
+        " made to happen. Times are those of the run.</p>"
     )
 
 
@@ -161,11 +160,6 @@ def _timeline(result: Result, ticks_max: int) -> Iterator[str]:
         ticks_max=ticks_max,
     )
     yield "<h3>What each process did</h3>"
-    legend = (
-        f'<span><i class="tick" style="border-color:{colour}"></i>{text}</span>'
-        for colour, text in LEGEND
-    )
-    yield f'<div class="legend">{"".join(legend)}</div>'
     if drawing.thinned:
         yield "<p>Ticks that would lie on each other are drawn as one, a wider one.</p>"
     depths = "".join(

@@ -18,12 +18,15 @@ _BLUE, _GREEN, _RED, _SKY = "#0072b2", "#009e73", "#d55e00", "#56b4e9"
 _PINK, _ORANGE, _BROWN, _GREY = "#cc79a7", "#e69f00", "#8c6d31", "#7a838b"
 
 _EFFECT = "effect"
+#: The row of messages that were received before.
+_AGAIN = "again"
 
 #: The rows of a lane, by what is in them, in the order of a message's life, and their colours.
 _ROWS: dict[str, str] = {
     Kind.SENT: _BLUE,
     Kind.NOT_SENT: _RED,
     Kind.RECEIVED: _GREEN,
+    _AGAIN: _RED,
     Kind.EXTENDED: _SKY,
     Kind.RELEASED: _BROWN,
     Kind.APPLIED: _PINK,
@@ -33,10 +36,6 @@ _ROWS: dict[str, str] = {
     Kind.PURGED: _RED,
     Kind.NOTE: _SKY,
 }
-
-#: The colour of what was received before, and what is said of the two.
-_AGAIN = _RED
-LEGEND = ((_GREEN, "received for the first time"), (_AGAIN, "received again"))
 
 #: An id that is longer is cut to its beginning in texts that are pointed at.
 _ID_SHOWN, _ID_CUT = 13, 8
@@ -81,7 +80,9 @@ def _lanes(result: Result) -> list[Lane]:
     for event in result.events:
         if event.kind in _ROWS:
             lane = (event.process, event.queue) if event.queue else main[event.process]
-            ticks[lane][event.kind].append(_tick(result, event))
+            row = _AGAIN if event.receives > 1 else event.kind
+            text = f"{_at(result, event.at_ms)}: {_words(event)}"
+            ticks[lane][row].append(Tick(event.at_ms, _ROWS[row], text))
     for effect in result.effects:
         ticks[main.get(effect.caller, (_OUTSIDE, ""))][_EFFECT].append(
             Tick(effect.at_ms, _ROWS[_EFFECT], f"{_at(result, effect.at_ms)}: {_effect(effect)}")
@@ -182,12 +183,6 @@ def _depths(result: Result, marks: Sequence[Mark]) -> Iterator[tuple[Chart, list
         lines = [Line(line.name, line.colour, line.values[:whole]) for line in lines]
         text = "messages in it and in its dead-letter queue; no line where SQS did not answer"
         yield Chart(f"Depth of {names.get(queue, queue)}", text, lines, marks), times_ms[:whole]
-
-
-def _tick(result: Result, event: Event) -> Tick:
-    again = event.kind is Kind.RECEIVED and event.receives > 1
-    colour = _AGAIN if again else _ROWS[event.kind]
-    return Tick(event.at_ms, colour, f"{_at(result, event.at_ms)}: {_words(event)}")
 
 
 def _words(event: Event) -> str:
