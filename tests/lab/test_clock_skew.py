@@ -6,10 +6,11 @@ import pytest
 
 from forebay.lab.events import Event, Kind
 from forebay.lab.ledger import Ledger
-from forebay.lab.scenarios.clock_skew import WrongClock, live_leases_kept
+from forebay.lab.scenarios.clock_skew import WrongClock, fenced, live_leases_kept
 from forebay.scaled_clock import ScaledClock
 
 BEGUN, EXTENDED, GIVEN_BACK = "lease begun", "lease extended", "lease given back"
+COMPLETED = "completed"
 
 
 def notes(*said: tuple[int, str, str, int]) -> Ledger:
@@ -60,6 +61,12 @@ def test_a_lease_is_taken_over_when_it_is_over(
     verdict = live_leases_kept(notes(*said))
     assert verdict.holds is holds
     assert ("took k over from" in verdict.detail) is not holds
+
+
+@pytest.mark.parametrize(("completes", "holds"), [("b", True), ("a", False)])
+def test_who_was_taken_over_completes_nothing(completes: str, holds: bool) -> None:
+    begun = [(0, "a", BEGUN, 10_000), (10_000, "b", BEGUN, 20_000)]
+    assert fenced(notes(*begun, (12_000, completes, COMPLETED, 0))).holds is holds
 
 
 def test_a_wrong_clock_is_wrong_by_what_it_is_told_and_passes_at_the_right_speed() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated
 
 from msgspec import Meta
@@ -24,19 +25,26 @@ from forebay.lab.ledger import Ledger
 from forebay.lab.program import Program
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, effects_once, no_dead_letters
+from forebay.lab.verdicts import balanced, drained, effects_once, named, no_dead_letters
+from forebay.producer import Producer
 from forebay.sqlite import SharedWriter
 from forebay.worker import Received, Retry, Router, Worker, WorkerSettings
 
-#: The invariant that a wrong clock would break.
+#: The invariants that a wrong clock would break.
 LIVE_LEASES_KEPT = "no lease that is alive is taken over"
+FENCED = "a worker that was taken over completes nothing"
+KEPT_ONCE = "what two machines send with one deduplication id is delivered once"
 
 #: What a worker writes down of a key: it has it until the time in `value`, by the right clock; it
-#: has it for longer; it is about to give it back.
+#: has it for longer; it is about to give it back; what it is for is done.
 _BEGUN, _EXTENDED, _GIVEN_BACK = "lease begun", "lease extended", "lease given back"
+_COMPLETED = "completed"
 
 #: Effects wait until this file is there, so that each is surely under way when others come for it.
 _RELEASED = "released"
+
+#: The queue in which SQS itself knows what was sent twice.
+_FIFO = "fifo"
 
 #: How often it is looked for, and how soon a worker comes back for what another is at, in seconds.
 _LOOK_S, _COME_BACK_S = 0.5, 3.0
@@ -53,7 +61,7 @@ class ClockSkew(Scenario):
         " another is at nor keep others from what a dead one was at."
     )
     # The second message of an order comes again and again while the first is worked on.
-    queues = (LabQueue(max_receive_count=100),)
+    queues = (LabQueue(max_receive_count=100), LabQueue(name=_FIFO, fifo=True))
     protections = {
         "store-time": Protection(
             "Leases go by the store's time, which is the same for all. Without it each worker goes"
@@ -91,15 +99,25 @@ class ClockSkew(Scenario):
         await stage.start("stepping", charge, wrong_by_h=hours, steps=True)
         for process in ("behind", "stepping"):
             await self._until_tried(stage, process)
+        self.fifo_orders = [stage.new_id()[:8] for _ in self.orders]
+        for process, wrong_by_h in (("sender-ahead", hours), ("sender-behind", -hours)):
+            sender = await stage.start(
+                process, announce, orders=self.fifo_orders, wrong_by_h=wrong_by_h
+            )
+            await stage.ended(sender)
         (stage.directory / _RELEASED).touch()
         await stage.drained()
+        await stage.drained(_FIFO)
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
         yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        for queue in ledger.queues:
+            yield drained(ledger, queue)
+            yield no_dead_letters(ledger, queue)
         yield live_leases_kept(ledger)
-        yield effects_once(ledger, {*self.orders, *self.orders_of_the_dead})
+        yield fenced(ledger)
+        yield kept_once(ledger, self.fifo_orders)
+        yield effects_once(ledger, {*self.orders, *self.orders_of_the_dead, *self.fifo_orders})
 
     async def _die_with_leases(self, stage: Stage) -> None:
         """Let a worker whose clock is ahead die while it holds leases."""
@@ -149,6 +167,48 @@ def live_leases_kept(ledger: Ledger) -> Verdict:
     )
 
 
+def fenced(ledger: Ledger) -> Verdict:
+    """Whoever completed a key was the last to begin it: the token of the others was too low."""
+    holders: dict[str, str] = {}
+    wrong: set[str] = set()
+    completed = 0
+    for event in ledger.of(Kind.NOTE):
+        if event.text == _BEGUN:
+            holders[event.subject] = event.process
+        elif event.text == _COMPLETED:
+            completed += 1
+            if holders.get(event.subject) != event.process:
+                wrong.add(f"{event.subject} by {event.process}")
+    return Verdict(
+        FENCED,
+        not wrong,
+        named(wrong, "completed by who was taken over") if wrong else f"{completed:,} completed",
+    )
+
+
+def kept_once(ledger: Ledger, ids: Collection[str]) -> Verdict:
+    """Of what was sent twice to the FIFO queue, there was one message each."""
+    messages = {(event.id, event.message) for event in ledger.of(Kind.RECEIVED, queue=_FIFO)}
+    times = Counter(each for each, _ in messages)
+    sent = sum(1 for event in ledger.of(Kind.SENT, queue=_FIFO))
+    wrong = {each for each in ids if times[each] != 1}
+    return Verdict(
+        KEPT_ONCE,
+        not wrong,
+        f"{sent:,} sends, {times.total():,} messages"
+        + (f"; {named(wrong, 'not delivered as one message')}" if wrong else ""),
+    )
+
+
+async def announce(lab: Program, *, orders: Sequence[str], wrong_by_h: float) -> None:
+    """A sender on a machine whose clock is wrong. The deduplication id is the order."""
+    clock = WrongClock(lab.clock, wrong_by_h * 3_600, steps=False)
+    async with Producer(lab.client, lab.plan.queue_urls[_FIFO], clock=clock) as producer:
+        for order in orders:
+            body = json.dumps({"id": order, "order": order})
+            await producer.publish_body(body, group_id=order, deduplication_id=order)
+
+
 async def charge(
     lab: Program, *, concurrency: int = 4, wrong_by_h: float = 0.0, steps: bool = False
 ) -> None:
@@ -177,7 +237,8 @@ async def charge(
     settings = WorkerSettings(
         concurrency=concurrency, pollers=1, batch=1, buffer_high=1, buffer_medium=1, buffer_low=1
     )
-    await lab.work(Worker(lab.client, lab.queue_url, router, clock=clock, settings=settings))
+    queues = list(lab.plan.queue_urls.values())
+    await lab.work(Worker(lab.client, queues, router, clock=clock, settings=settings))
 
 
 class WrongClock:
@@ -229,6 +290,14 @@ class WatchedStore(SqliteIdempotencyStore):
         if extended:
             self._note(keys, _EXTENDED, asked_ms + lease_ms)
         return extended
+
+    async def complete(
+        self, keys: tuple[str, ...], token: int, result: bytes | None, now_ms: int
+    ) -> bool:
+        completed = await super().complete(keys, token, result, now_ms)
+        if completed:
+            self._note(keys, _COMPLETED)
+        return completed
 
     async def abandon(
         self, keys: tuple[str, ...], token: int, now_ms: int, error: str | None = None
