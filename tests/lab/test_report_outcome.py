@@ -102,6 +102,7 @@ def test_the_record_has_all_that_is_known() -> None:
         "without": ["key"],
         "options": {"count": 1},
         "passed": False,
+        "failed_as_stated": True,
         "remark": "as it must without key",
         "error": None,
         "verdicts": [msgspec.to_builtins(HOLDS), msgspec.to_builtins(BROKEN)],
@@ -134,6 +135,22 @@ def test_the_record_has_all_that_is_known() -> None:
         "seconds": 1.3,
         "time_scale": 10.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("result", "as_stated"),
+    [
+        (made_up(verdicts=(BROKEN,)), None),
+        (without([KEY], BROKEN), True),
+        (without([LUCK], BROKEN), False),
+        (without([KEY], HOLDS), False),
+        (msgspec.structs.replace(without([KEY], BROKEN), error="It broke off."), False),
+    ],
+)
+def test_programs_can_tell_whether_a_control_failed_as_stated(
+    result: Result, as_stated: bool | None
+) -> None:
+    assert lab_record([result], "1").runs[0].failed_as_stated is as_stated
 
 
 @pytest.mark.parametrize(

@@ -214,9 +214,9 @@ BUSY = tuple(
 
 
 def test_a_page_of_many_busy_runs_stays_small_and_says_what_it_left_out() -> None:
-    page = lab_page([made_up(scenario=f"busy-{number}", events=BUSY) for number in range(20)])
+    page = lab_page([made_up(scenario=f"busy-{number}", events=BUSY) for number in range(12)])
     assert len(page) < 1_500_000
-    assert page.count("drawn as one, a wider one") == 20
+    assert page.count("drawn as one, a wider one") == 12
     assert "timeline is left out" not in page
 
 

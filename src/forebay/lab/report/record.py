@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from forebay.apps.verdicts import Verdict
 from forebay.lab.ledger import QueueLedger
-from forebay.lab.report.outcome import outcome
+from forebay.lab.report.outcome import failed_as_stated, outcome
 from forebay.lab.runner import Result
 
 #: Raised when a field goes or means something else. New fields leave it as it is.
@@ -44,6 +44,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     without: tuple[str, ...]
     options: dict[str, Any]
     passed: bool
+    failed_as_stated: bool | None
     remark: str
     error: str | None
     verdicts: tuple[Verdict, ...]
@@ -88,6 +89,7 @@ def _run(result: Result) -> RunRecord:
         without=result.without,
         options=result.options,
         passed=result.passed,
+        failed_as_stated=failed_as_stated(result) if result.without else None,
         remark=outcome(result).remark,
         error=result.error,
         verdicts=result.verdicts,
