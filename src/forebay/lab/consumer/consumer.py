@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
+from math import ceil
 
 from msgspec import Struct
 
@@ -147,7 +148,7 @@ class Consumer:
                 pollers=1,
                 batch=settings.max_messages,
                 buffer_medium=settings.max_messages,
-                wait_s=settings.wait_time_seconds,
+                wait_s=_wait_s(settings),
             ),
             permits=[_OneReceiveAtATime(self._room)],
             clock=clock,
@@ -219,6 +220,12 @@ class Consumer:
                 self._worker.stop()
                 return
             await self._clock.sleep(left_ms / 1000)
+
+
+def _wait_s(settings: ConsumerSettings) -> int:
+    """How long a receive waits: no longer than nothing may come, since its end is awaited."""
+    idle_s = settings.idle_timeout_seconds
+    return min(settings.wait_time_seconds, ceil(idle_s)) if idle_s else settings.wait_time_seconds
 
 
 def messages_were(count: int) -> str:
