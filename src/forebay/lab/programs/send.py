@@ -12,6 +12,7 @@ from forebay.client.retry import NO_RETRY
 from forebay.errors import ForebayError
 from forebay.lab.program import Program
 from forebay.protocol.actions import SendMessageBatchRequest, SendMessageBatchRequestEntry
+from forebay.protocol.identifiers import FIFO_SUFFIX
 from forebay.protocol.limits import BATCH_ENTRIES_MAX
 
 
@@ -20,6 +21,8 @@ class Outgoing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     body: dict[str, Any]
     group_id: str | None = None
+    #: On a FIFO queue None is one of the run and of the body's id: the same seed gives the same
+    #: bodies, and SQS would take those of a run a few minutes later for duplicates.
     deduplication_id: str | None = None
     delay_s: int | None = None
 
@@ -55,7 +58,10 @@ async def send(
             break
         request = SendMessageBatchRequest(
             queue_url=queue_url,
-            entries=[_entry(index, each) for index, each in enumerate(part)],
+            entries=[
+                entry_of(each, str(index), queue_url=queue_url, run_ms=lab.plan.origin_ms)
+                for index, each in enumerate(part)
+            ],
         )
         sent += len(part)
         try:
@@ -80,12 +86,18 @@ def _read(file: Path) -> list[Outgoing]:
     return msgspec.json.decode(file.read_bytes(), type=list[Outgoing])
 
 
-def _entry(index: int, message: Outgoing) -> SendMessageBatchRequestEntry:
+def entry_of(
+    message: Outgoing, entry: str, *, queue_url: str, run_ms: int
+) -> SendMessageBatchRequestEntry:
+    """An entry of a batch. `run_ms` tells runs apart: when this one began."""
+    deduplication_id = message.deduplication_id
+    if deduplication_id is None and queue_url.endswith(FIFO_SUFFIX):
+        deduplication_id = f"{run_ms}-{message.body['id']}"
     return SendMessageBatchRequestEntry(
-        id=str(index),
+        id=entry,
         message_body=msgspec.json.encode(message.body).decode(),
         message_group_id=message.group_id,
-        message_deduplication_id=message.deduplication_id,
+        message_deduplication_id=deduplication_id,
         delay_seconds=message.delay_s,
     )
 
