@@ -31,8 +31,10 @@ NOT_LATE = "no stale message is done late"
 SKIPPED = "every stale message is skipped, and counted"
 TOGETHER = "several consumers drained the backlog"
 
-#: What is done for a message.
+#: What is done for a message, and how long that takes, in seconds: nobody drains the backlog alone
+#: before the others are there.
 NOTIFY = "notify"
+_WORK_S = 0.5
 
 
 class BacklogDrain(Scenario):
@@ -61,7 +63,7 @@ class BacklogDrain(Scenario):
 
     class Options(ScenarioOptions, frozen=True, kw_only=True):
         count: Annotated[
-            int, Meta(ge=10, le=100_000, description="Messages that pile up, duplicates aside.")
+            int, Meta(ge=20, le=100_000, description="Messages that pile up, duplicates aside.")
         ] = 60
         duplicates: Annotated[
             int, Meta(ge=1, le=10_000, description="How many of them are sent twice.")
@@ -172,6 +174,7 @@ async def notify(lab: Program, *, age_limit_s: float) -> None:
         if lab.on("age-limit") and age_s > age_limit_s:
             lab.events.write(Kind.SKIPPED, id=subject, value=age_s, text="stale")
             return
+        await lab.clock.sleep(_WORK_S)
         if not lab.on("idempotency"):
             await lab.outside.perform(NOTIFY, subject)
             return
