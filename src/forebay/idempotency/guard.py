@@ -72,8 +72,9 @@ class Guard:
     ) -> None:
         self.store = store
         self.clock = clock or SystemClock()
-        self._time = StoreTime(store, self.clock)
-        self._leases = Leases(store, self.clock, self._time, lease_ms, wait_ms)
+        #: The store's time, by which everything in it is dated.
+        self.time = StoreTime(store, self.clock)
+        self._leases = Leases(store, self.clock, self.time, lease_ms, wait_ms)
 
     async def once(
         self,
@@ -131,7 +132,7 @@ class Guard:
         result = await self._leases.perform(beginning, partial(result_of, effect))
         if beginning.completed_inside:
             return Performed(await self._committed_result(beginning))
-        completed_ms = await self._time.now_ms()
+        completed_ms = self.time.last_known_ms()
         if not await self.store.complete(keys, beginning.token, result, completed_ms):
             raise LeaseLost(
                 f"The effect of {beginning.key!r} ran, but somebody else has taken its key over;"
@@ -145,7 +146,7 @@ class Guard:
         Keep them for longer than a message can come again: the retention of its queue and of the
         dead-letter queue together.
         """
-        return await self.store.purge(retention_ms, await self._time.now_ms(), limit)
+        return await self.store.purge(retention_ms, await self.time.now_ms(), limit)
 
     async def _committed_result(self, attempt: Attempt) -> bytes | None:
         """What the effect stored in its own transaction."""

@@ -210,7 +210,7 @@ class Leases(Struct, frozen=True):
     async def abandon(self, attempt: Attempt, error: str | None = None) -> None:
         """Give the keys back, or let their lease end by itself when the store fails."""
         try:
-            now_ms = await self.time.now_ms()
+            now_ms = self.time.last_known_ms()
             await self.store.abandon(attempt.keys, attempt.token, now_ms, error)
         except IdempotencyStoreError as trouble:
             _log.warning("The lease of %r was not given back: %s", attempt.key, trouble)

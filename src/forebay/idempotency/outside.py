@@ -45,11 +45,11 @@ class CheckBeforeDoing:
         ignore: Sequence[str] = (),
     ) -> Performed | AlreadyDone:
         """Do the effect of a message unless it is recorded. Parameters and errors as Guard.once."""
-        records, clock = self._records, self._guard.clock
+        records, time = self._records, self._guard.time
         payload = wire_payload(received)
         keys = keys_of(received, payload, by, action)
         digest = payload_digest(without(payload, ignore))
-        status = await records.start_message(received.id, clock.wall_ms(), digest)
+        status = await records.start_message(received.id, await time.now_ms(), digest)
         if status.status is Status.COMPLETED:
             found = await records.find_effect(keys[-1])
             return AlreadyDone(found.result if found else None)
@@ -59,16 +59,16 @@ class CheckBeforeDoing:
             if found is not None:
                 return found.result
             result = await result_of(effect, attempt)
-            performed = SideEffect(clock.wall_ms(), digest, received.id, result)
+            performed = SideEffect(time.last_known_ms(), digest, received.id, result)
             await records.record_effect(attempt.key, performed)
             return result
 
         try:
             outcome = await self._guard.run(keys, checked, digest=digest, delivery=received)
         except Exception as error:
-            await records.fail_message(received.id, describe(error), clock.wall_ms())
+            await records.fail_message(received.id, describe(error), time.last_known_ms())
             raise
         if isinstance(outcome, Elsewhere):
             raise Retry(outcome.remaining_s)
-        await records.complete_message(received.id, clock.wall_ms())
+        await records.complete_message(received.id, time.last_known_ms())
         return outcome

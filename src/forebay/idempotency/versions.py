@@ -100,8 +100,9 @@ class Versions:
         wait_ms: int = WAIT_MS,
     ) -> None:
         self._store = store
-        self._clock = clock or SystemClock()
-        self._leases = Leases(store, self._clock, StoreTime(store, self._clock), lease_ms, wait_ms)
+        clock = clock or SystemClock()
+        self._time = StoreTime(store, clock)
+        self._leases = Leases(store, clock, self._time, lease_ms, wait_ms)
 
     async def apply_if_newer(
         self,
@@ -126,12 +127,12 @@ class Versions:
             raise VersionError(f"The key entity/{entity} is in use for something else.")
 
         async def in_turn(attempt: Attempt) -> Applied | Stale:
-            if not await self._store.begin_version(entity, number, self._clock.wall_ms()):
+            if not await self._store.begin_version(entity, number, self._time.last_known_ms()):
                 return Stale()
             applied = apply(attempt)
             if isawaitable(applied):
                 await applied
-            if not await self._store.finish_version(entity, number, self._clock.wall_ms()):
+            if not await self._store.finish_version(entity, number, self._time.last_known_ms()):
                 raise LeaseLost(
                     f"Version {version} of {entity!r} was applied, but a newer one was begun"
                     " meanwhile."
