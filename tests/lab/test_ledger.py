@@ -190,3 +190,19 @@ def test_what_was_to_be_sent_and_was_never_acknowledged_is_named() -> None:
     verdict = all_sent(ledger, ["a", "b", "c"])
     assert not verdict.holds
     assert verdict.detail == "1 of 3; 2 never acknowledged: b, c"
+
+
+def test_what_was_noted_is_counted_by_subject_for_all_processes_or_one() -> None:
+    notes = [
+        Event(at_ms=0, kind=Kind.NOTE, process=process, subject=subject, text=text)
+        for process, subject, text in (
+            ("a", "o1", "charged"),
+            ("b", "o1", "charged"),
+            ("b", "o2", "charged"),
+            ("b", "o2", "booked"),
+        )
+    ]
+    ledger = Ledger([*notes, *events("sent charged")], [], now_ms=0)
+    assert ledger.noted("charged") == {"o1": 2, "o2": 1}
+    assert ledger.noted("charged", process="a") == {"o1": 1}
+    assert not ledger.noted("refunded")
