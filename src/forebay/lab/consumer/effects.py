@@ -92,6 +92,12 @@ class Effects:
 
     async def _do(self, delivery: Delivery, key: str | None) -> None:
         settings = self._settings
+        field = settings.side_effect_log_field
+        if settings.side_effect_log_path and field not in delivery.fields:
+            raise FieldMissing(
+                f"The payload of message {delivery.id} has no field {field!r}, which"
+                " SIDE_EFFECT_LOG_FIELD names."
+            )
         await self._clock.sleep(settings.side_effect_delay_seconds)
         if self._outside is not None:
             if "idempotency-key" in self._without:
@@ -101,12 +107,6 @@ class Effects:
             # The hardest moment: it is done, and nobody here has written it down.
             self._crashes.after_effect(delivery)
         if settings.side_effect_log_path:
-            field = settings.side_effect_log_field
-            if field not in delivery.fields:
-                raise FieldMissing(
-                    f"The payload of message {delivery.id} has no field {field!r}, which"
-                    " SIDE_EFFECT_LOG_FIELD names."
-                )
             append_line(Path(settings.side_effect_log_path), delivery.fields[field])
 
     async def _perform_outside(
