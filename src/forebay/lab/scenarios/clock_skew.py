@@ -90,8 +90,8 @@ class ClockSkew(Scenario):
 
     async def fault(self, stage: Stage) -> None:
         hours = stage.options.hours
-        for number in (2, 3, 4):
-            await stage.send(({"order": each} for each in self.orders), process=f"again-{number}")
+        again = stage.random.sample(self.orders * 3, len(self.orders) * 3)
+        await stage.send(({"order": each} for each in again), process="producer-again")
         stage.strike(f"workers come whose clocks are {hours:g} hours wrong")
         await stage.start("ahead", charge, wrong_by_h=hours)
         await self._until_tried(stage, "ahead")
@@ -100,10 +100,11 @@ class ClockSkew(Scenario):
         for process in ("behind", "stepping"):
             await self._until_tried(stage, process)
         self.fifo_orders = [stage.new_id()[:8] for _ in self.orders]
-        for process, wrong_by_h in (("sender-ahead", hours), ("sender-behind", -hours)):
-            sender = await stage.start(
-                process, announce, orders=self.fifo_orders, wrong_by_h=wrong_by_h
-            )
+        senders = [
+            await stage.start(process, announce, orders=self.fifo_orders, wrong_by_h=wrong_by_h)
+            for process, wrong_by_h in (("sender-ahead", hours), ("sender-behind", -hours))
+        ]
+        for sender in senders:
             await stage.ended(sender)
         (stage.directory / _RELEASED).touch()
         await stage.drained()
