@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo usage-demo serve preflight venv infra-up infra-down validate scenarios-fast \
+.PHONY: help chaos-peers demo usage-demo serve preflight venv infra-up infra-down validate scenarios-fast \
 	scenarios-slow scenarios test test-clients soak check format bench bench-deep bench-path bench-worker bench-spike bench-usage docs lock clean
 
 help: ## list the targets
@@ -68,6 +68,9 @@ test: $(VENV)/.dev ## every test but those that need foreign clients (ARGS="-k f
 
 test-clients: $(VENV)/.dev ## foreign clients against the broker, each in an environment of its own
 	$(BIN)/pytest -n 0 --timeout 900 tests/clients $(ARGS)
+
+chaos-peers: $(VENV)/.dev ## what Celery, sqs-consumer and Forebay lose and double behind the chaos proxy
+	$(BIN)/pytest -n 0 --timeout 900 -q -s tests/clients/chaos $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint, types and the dependency rule
 	$(BIN)/ruff format --check .

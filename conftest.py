@@ -234,6 +234,9 @@ def run_command(command: list[str], line: str, namespace: dict[str, Any]) -> Non
         port = port_of(command) or "9324"
         namespace["servers"].append(Server(command, port, namespace))
         return
+    if command[:3] == ["forebay", "lab", "chaos"]:
+        namespace["servers"].append(Server(command, "9326", namespace))
+        return
     if command[:3] == ["forebay", "usage", "serve-demo"]:
         namespace["servers"].append(Server(command, port_of(command) or "8400", namespace))
         return
