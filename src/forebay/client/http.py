@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from forebay.backoff import jitter
 from forebay.client.base import SqsClient, attempt_timeout_s
+from forebay.client.clock_skew import service_time_ms
 from forebay.client.credentials import CredentialChain
 from forebay.client.endpoint import Endpoint, resolve_endpoint
 from forebay.client.heads import Head
@@ -31,6 +33,8 @@ from forebay.protocol.actions import (
 from forebay.protocol.errors import SERIALIZATION_EXCEPTION, SqsError
 from forebay.protocol.identifiers import FIFO_SUFFIX, message_id
 from forebay.protocol.sigv4 import Credentials
+
+_log = logging.getLogger(__name__)
 
 #: How long one attempt may take unless the call says otherwise, in seconds. A durable send takes
 #: milliseconds; a service that is silent for this long is not going to answer.
@@ -52,7 +56,8 @@ class HttpSqsClient(SqsClient):
     Transport failures, answers of 500 and above and throttling are tried again: a send may
     therefore be carried out twice, which a FIFO queue collapses by its deduplication id. A receive
     from a FIFO queue carries a ReceiveRequestAttemptId, so that a repeated one gets the messages
-    whose answer was lost.
+    whose answer was lost. When SQS refuses a signature because this machine's clock is wrong,
+    signatures go by SQS's from then on.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class HttpSqsClient(SqsClient):
         self._chains: dict[bool, CredentialChain] = {}
         self._heads: dict[tuple[str, str], Head] = {}
         self._pool = Pool(connections)
+        #: How far this machine's clock is behind SQS's, where that has refused a signature for it.
+        self._behind_ms = 0
         self._closed = False
         if endpoint_url is not None:
             resolve_endpoint(endpoint_url, region, environment)
@@ -107,6 +114,7 @@ class HttpSqsClient(SqsClient):
         repeatable = _is_repeatable(request)
         retry = retry or self._retry
         attempt = 0
+        timed_anew = False
         failing_since_ms: int | None = None
         while True:
             self._check_open()
@@ -115,6 +123,9 @@ class HttpSqsClient(SqsClient):
                 return await self._attempt(endpoint, action, body, timeout_s, repeatable=repeatable)
             except ForebayError as error:
                 self._check_open()
+                if not timed_anew and self._goes_by_time_of(error):
+                    timed_anew = True
+                    continue
                 now_ms = self._clock.monotonic_ms()
                 if failing_since_ms is None:
                     failing_since_ms = now_ms
@@ -153,7 +164,7 @@ class HttpSqsClient(SqsClient):
                 head = self._heads[endpoint.url, action] = Head(endpoint, action, credentials)
             answer = await self._pool.exchange(
                 endpoint.address,
-                head.request(body, self._clock.wall_ms()),
+                head.request(body, self._clock.wall_ms() + self._behind_ms),
                 deadline_s=asyncio.get_running_loop().time() + timeout_s,
                 repeatable=repeatable,
             )
@@ -164,6 +175,21 @@ class HttpSqsClient(SqsClient):
         if answer.status == 200:
             return awsjson.decode_result(action, answer.body)
         raise awsjson.decode_error(answer.status, answer.query_error, answer.body)
+
+    def _goes_by_time_of(self, error: ForebayError) -> bool:
+        """Sign with SQS's time from now on, if that is what the error is about."""
+        service_ms = service_time_ms(error)
+        if service_ms is None:
+            return False
+        self._behind_ms = service_ms - self._clock.wall_ms()
+        _log.warning(
+            "The clock of this machine is %.0f s %s that of %s, which refuses its signatures. They"
+            " are made with that time now; set the clock.",
+            abs(self._behind_ms) / 1000,
+            "behind" if self._behind_ms > 0 else "ahead of",
+            self.place,
+        )
+        return True
 
     def _endpoint(self, queue_url: str | None) -> Endpoint:
         endpoint = self._endpoints.get(queue_url)
