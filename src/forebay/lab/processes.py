@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,9 @@ _PRELOADED = ("forebay.lab.runner",)
 
 #: Lines of a log that are shown when its process has not ended as it should.
 _TAIL_LINES = 20
+
+#: What ends a run. A terminal sends it to every process that the run has started, too.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 #: prctl's option that names the signal a process gets when its parent dies. prctl(2).
 _PR_SET_PDEATHSIG = 1
@@ -149,6 +152,14 @@ class Processes:
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
+    # First, since it lets these signals through again where it is started.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    try:
+        # It keeps them blocked: it must not end before the run, which ends it in its turn.
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 
@@ -169,6 +180,7 @@ def _run(
     """In the new process: become one of its own, then do what it is for."""
     # Ctrl-C in a terminal is for the run, which stops its processes in their turn.
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     _let_go_of_fork_server()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
