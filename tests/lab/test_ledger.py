@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from forebay.lab.events import Event, Kind
 from forebay.lab.ledger import Found, Ledger, QueueLedger, Reading
-from forebay.lab.verdicts import all_sent
+from forebay.lab.verdicts import COUNTS_AGREE, all_sent, balanced
 
 QUEUE, DEAD = "orders", "orders-dead"
 
@@ -45,16 +46,19 @@ def reading(
     found: Sequence[str] | None = (),
     dead: Sequence[str] | None = (),
     *,
+    visible: int = 0,
     in_flight: int = 0,
+    delayed: int = 0,
     retention_s: int = 345_600,
 ) -> Reading:
+    """What it gives out, and what it counts beside that."""
     return Reading(
         name="",
         queue=QUEUE,
         dead_queue=DEAD,
-        visible=len(found or ()),
+        visible=len(found or ()) + visible,
         in_flight=in_flight,
-        delayed=0,
+        delayed=delayed,
         dead=len(dead or ()),
         retention_s=retention_s,
         found=None if found is None else [Found(f"m-{each}", each, "", 1) for each in found],
@@ -95,6 +99,19 @@ SENT_AND_DONE = ("sent a", "received a", "deleting a", "deleted a")
         ),
         # A duplicate that was sent twice is one message of the sender's.
         (("sent a", "sent a", "received a", "deleted a"), reading(), {"sent": 1, "done": 1}),
+        # Nobody can be handed what is delayed, or behind one of its group that is in flight.
+        (("sent a",), reading(delayed=1), {"sent": 1, "visible": 1}),
+        (
+            ("sent a", "received a", "sent b"),
+            reading(visible=1, in_flight=1),
+            {"sent": 2, "visible": 1, "in_flight": 1},
+        ),
+        # One came back between the count and the last receive, and the other is nowhere.
+        (
+            ("sent a", "received a", "sent b", "received b"),
+            msgspec.structs.replace(reading(["a"]), visible=0, in_flight=1),
+            {"sent": 2, "visible": 1, "lost": 1},
+        ),
         # More is hidden than was received and not deleted: the rest is not made up.
         (("sent a", "received a"), reading(in_flight=2), {"sent": 1, "in_flight": 1}),
     ],
@@ -107,10 +124,75 @@ def test_each_message_is_in_one_place(
     assert {each: getattr(found, each) for each in places if getattr(found, each)} == expected
 
 
+def sent(message: str, id_: str = "") -> Event:
+    return Event(at_ms=0, kind=Kind.SENT, process="p", queue=QUEUE, message=message, id=id_)
+
+
+def deleted(message: str, id_: str = "") -> Event:
+    return Event(at_ms=1, kind=Kind.DELETED, process="p", queue=QUEUE, message=message, id=id_)
+
+
+@pytest.mark.parametrize(
+    ("told", "read", "place"),
+    [
+        ([deleted("m1", "a"), deleted("m2", "a")], reading(), "done"),
+        # The one that was deleted says nothing of the other.
+        ([deleted("m1", "a")], reading(), "lost"),
+        ([deleted("m1", "a"), deleted("m1", "a")], reading(), "lost"),
+        ([deleted("m1", "a")], reading(in_flight=1), "in_flight"),
+        ([deleted("m1", "a")], reading(["a"]), "visible"),
+        # A redrive gave it another MessageId.
+        ([deleted("m1", "a"), deleted("m3", "a")], reading(), "done"),
+    ],
+)
+def test_two_messages_of_one_id_are_done_when_both_are(
+    told: list[Event], read: Reading, place: str
+) -> None:
+    found = Ledger([sent("m1", "a"), sent("m2", "a"), *told], [read], now_ms=10).queue()
+    assert found.sent == 1
+    assert getattr(found, place) == 1
+
+
+def test_what_nobody_sent_is_named() -> None:
+    said = ("sending a", "received a", "deleted a", "received b", "deleted b", "sent c!")
+    ledger = Ledger(events(*said), [reading(["d"], dead=["c"])], now_ms=0)
+    assert ledger.queue().strange_ids == {"b", "d"}
+    verdict = next(balanced(ledger))
+    assert not verdict.holds
+    assert verdict.detail.endswith("; 2 sent by nobody here: b, d")
+
+
+def test_of_a_message_without_an_id_nobody_knows_who_sent_it_when_its_sender_died() -> None:
+    sending = Event(at_ms=0, kind=Kind.SENDING, process="p", queue=QUEUE)
+    left = msgspec.structs.replace(reading(), visible=1, found=[Found("m1", "", "", 1)])
+    assert not Ledger([sending], [left], now_ms=0).queue().strange_ids
+    assert not Ledger([sending, sent("m1")], [left], now_ms=0).queue().strange_ids
+    assert Ledger([sending, sent("m2")], [left], now_ms=0).queue().strange_ids == {"m1"}
+
+
+@pytest.mark.parametrize(
+    ("read", "agrees"),
+    [
+        (reading(["a"], ["b"], delayed=0), True),
+        (reading(["a"], ["b"], in_flight=1), False),
+        # It moved from one to the other while the books were closed.
+        (msgspec.structs.replace(reading(dead=["a"]), visible=1, dead=0), True),
+        # It says that it has none, and gives one out.
+        (msgspec.structs.replace(reading(["a"]), visible=0), False),
+    ],
+)
+def test_a_queue_counts_what_it_has(read: Reading, agrees: bool) -> None:
+    ledger = Ledger(events("sent a", "sent b"), [read], now_ms=0)
+    (verdict,) = (each for each in balanced(ledger) if each.invariant == COUNTS_AGREE)
+    assert verdict.holds is agrees
+
+
 def test_what_is_older_than_the_queue_keeps_it_has_expired() -> None:
     kept_60_s = reading(retention_s=60)
     assert books(kept_60_s, "sent a", now_ms=60_000).expired == 1
     assert books(kept_60_s, "sent a", now_ms=59_999).lost == 1
+    # Its sender died before the answer.
+    assert books(kept_60_s, "sending a", "received a", now_ms=60_001).expired == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -17,7 +16,6 @@ from forebay.lab.processes import Processes
 
 def stay() -> None:
     """A program that heeds no signal."""
-    print("here", flush=True)
     time.sleep(60)
 
 
@@ -28,14 +26,11 @@ async def test_ctrl_c_in_a_terminal_ends_no_process_of_the_lab_by_itself(
     processes = Processes(tmp_path)
     first = processes.start("first", stay)
     server: Any = forkserver._forkserver  # as processes.py
-    # A terminal sends it to all that the run has started; only those of the run are out of reach.
+    # A terminal sends it to this one too, as all else that has not left the terminal's session.
     os.kill(server._forkserver_pid, number)
     second = processes.start("second", stay)
     try:
-        assert first.runs and second.runs
-        log = tmp_path / "logs" / "second.log"
-        while not log.exists() or "here" not in log.read_text():
-            await asyncio.sleep(0.01)
+        assert first.runs
         second.terminate()
         assert await second.wait(10) == -signal.SIGTERM
     finally:

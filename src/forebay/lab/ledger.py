@@ -48,6 +48,11 @@ class Reading(Struct, frozen=True, kw_only=True):
     found: Sequence[Found] | None = None
     found_dead: Sequence[Found] | None = None
 
+    @property
+    def total(self) -> int:
+        """All that the two count. A message goes from one count to another by itself."""
+        return self.visible + self.in_flight + self.delayed + self.dead
+
 
 class QueueLedger(Struct, frozen=True, kw_only=True):
     """Where the messages of one queue are."""
@@ -69,6 +74,11 @@ class QueueLedger(Struct, frozen=True, kw_only=True):
     dead_ids: frozenset[str] = frozenset()
     purged_ids: frozenset[str] = frozenset()
     lost_ids: frozenset[str] = frozenset()
+    #: Those in the places above that no process of the run has sent.
+    strange_ids: frozenset[str] = frozenset()
+    #: How many messages the queue and its dead-letter queue gave out, or have where it is known
+    #: which: several of one id count as several.
+    present: int = 0
 
     def __str__(self) -> str:
         return (
@@ -213,8 +223,18 @@ class Ledger:
         done = (deleted & sent) - visible - dead
         rest = sent - visible - dead - done
         received = by_kind[Kind.RECEIVED]
-        hidden = set(sorted(rest & received)[: reading.in_flight])
+        given_out = len(_messages(reading.found)) + len(_messages(reading.found_dead))
+        left = max(0, reading.total - given_out)
+        hidden = set(sorted(rest & received)[: min(left, reading.in_flight)])
         rest -= hidden
+        # Counted and not given out: delayed, or behind one of its group that is in flight.
+        kept_back = set(sorted(rest - received)[: left - len(hidden)])
+        rest -= kept_back
+        visible |= kept_back
+        gone = self._copies_gone(reading, done)
+        done -= gone
+        hidden |= set(sorted(gone)[: left - len(hidden) - len(kept_back)])
+        rest |= gone - hidden
         expired = self._sent_until(reading, rest, self.now_ms - reading.retention_s * 1000)
         purged = self._purged(reading, rest - expired)
         lost = rest - expired - purged
@@ -233,7 +253,41 @@ class Ledger:
             dead_ids=frozenset(dead),
             purged_ids=frozenset(purged),
             lost_ids=frozenset(lost),
+            strange_ids=frozenset(self._strange(reading, sent)),
+            present=given_out + len(hidden) + len(kept_back),
         )
+
+    def _copies_gone(self, reading: Reading, done: set[str]) -> set[str]:
+        """The done ones that were sent as several messages, of which one was not deleted.
+
+        One that was deleted under another MessageId stands for one of them: a redrive gives
+        messages new ones.
+        """
+        sent: dict[str, set[str]] = {each: set() for each in done}
+        deleted: dict[str, set[str]] = {each: set() for each in done}
+        for event in self.events:
+            if event.queue == reading.queue and event.identity in done:
+                if event.kind is Kind.SENT:
+                    sent[event.identity].add(event.message)
+                elif event.kind in (Kind.DELETING, Kind.DELETED):
+                    deleted[event.identity].add(event.message)
+        return {each for each in done if len(sent[each]) > len(deleted[each])}
+
+    def _strange(self, reading: Reading, ids: set[str]) -> set[str]:
+        """Those that no process of the run has sent, whether it lived to see it or not.
+
+        Of a message without an id nobody knows the MessageId whose sender died before the answer.
+        """
+        sending = [
+            event
+            for event in self.events
+            if event.kind in (Kind.SENDING, Kind.SENT)
+            and event.queue in (reading.queue, reading.dead_queue)
+        ]
+        strange = ids - {event.identity for event in sending}
+        nameless = Counter(event.kind for event in sending if not event.id)
+        unanswered = nameless[Kind.SENDING] - nameless[Kind.SENT]
+        return strange if len(strange) > unanswered else set()
 
     def _purged(self, reading: Reading, ids: set[str]) -> set[str]:
         """Those that a purge may have deleted, by what SQS says of it.
@@ -254,11 +308,11 @@ class Ledger:
         return self._sent_until(reading, ids, last_ms + PURGE_INTERVAL_MS)
 
     def _sent_until(self, reading: Reading, ids: set[str], until_ms: int) -> set[str]:
-        """Those that were sent to the queue at a time or before."""
+        """Those that were sent to the queue at a time or before, as far as anybody saw."""
         return {
             event.identity
             for event in self.events
-            if event.kind is Kind.SENT
+            if event.kind in (Kind.SENDING, Kind.SENT, Kind.RECEIVED)
             and event.queue == reading.queue
             and event.identity in ids
             and event.at_ms <= until_ms
@@ -267,3 +321,7 @@ class Ledger:
 
 def _identities(found: Iterable[Found]) -> set[str]:
     return {each.identity for each in found}
+
+
+def _messages(found: Iterable[Found]) -> set[str]:
+    return {each.message for each in found}

@@ -166,7 +166,7 @@ async def run_scenario(
     started_ms, began_ms = clock.monotonic_ms(), clock.wall_ms()
     directory = _directory(scenario, settings)
     ledger: Ledger | None = None
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: list[Verdict] = []
     error: str | None = None
     try:
         _require_possible(scenario, settings)
@@ -181,7 +181,9 @@ async def run_scenario(
             except Exception:
                 ledger = await stage.last_look()
                 raise
-            verdicts = tuple(scenario.verdict(ledger))
+            # One by one: what was found before one that cannot be given is told all the same.
+            for verdict in scenario.verdict(ledger):
+                verdicts.append(verdict)  # noqa: PERF402
     except ForebayError as caught:
         error = in_words(caught)
     except Exception:
@@ -197,7 +199,7 @@ async def run_scenario(
         seed=settings.seed,
         without=tuple(sorted(settings.without)),
         options=msgspec.to_builtins(options),
-        verdicts=verdicts,
+        verdicts=tuple(verdicts),
         error=error,
         protections=tuple(protections_of(scenario_type, settings.without)),
         queues=tuple(ledger.queues.values()) if ledger else (),

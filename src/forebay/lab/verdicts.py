@@ -17,6 +17,7 @@ _LISTED_MAX = 20
 
 #: The invariants of the verdicts, for protections to name.
 BALANCED = "sent = done + visible + in flight + dead-lettered + expired"
+COUNTS_AGREE = "the queue's own counts agree"
 ALL_SENT = "everything that was to be sent was sent"
 NOTHING_LOST = "no message is lost"
 DRAINED = "the queue is empty"
@@ -30,19 +31,22 @@ def balanced(ledger: Ledger) -> Iterator[Verdict]:
     for queue in ledger.queues.values():
         reading = ledger.readings[queue.name]
         place = _place(queue.name)
-        yield Verdict(f"{place}{BALANCED}", not queue.lost, f"{place}{queue}")
+        strange = f"; {named(queue.strange_ids, 'sent by nobody here')}"
+        yield Verdict(
+            f"{place}{BALANCED}",
+            not queue.lost and not queue.strange_ids,
+            f"{place}{queue}" + (strange if queue.strange_ids else ""),
+        )
         yield Verdict(
             f"{place}{NOTHING_LOST}",
             not queue.lost,
             named(queue.lost_ids, "sent, deleted by nobody, and gone") if queue.lost else "",
         )
-        counted = (reading.in_flight, reading.dead)
-        known = (queue.in_flight, queue.dead)
         yield Verdict(
-            f"{place}the queue's own counts agree",
-            counted == known,
-            f"it counts {counted[0]:,} in flight and {counted[1]:,} dead-lettered; there are"
-            f" {known[0]:,} and {known[1]:,}",
+            f"{place}{COUNTS_AGREE}",
+            reading.total == queue.present,
+            f"it counts {reading.total:,} messages, with its dead letters; there are"
+            f" {queue.present:,}",
         )
 
 
