@@ -33,7 +33,15 @@ def test_an_order_is_whole_or_undone(actions: set[str], wrong: set[str]) -> None
 
 def test_the_verdict_names_the_orders() -> None:
     done = {(action, "a") for action in WHOLE} | {("charge", "b")}
-    verdict = whole_or_undone(["a", "b"], done)
+    verdict = whole_or_undone(["a", "b"], done, [])
     assert not verdict.holds
     assert verdict.invariant == WHOLE_OR_UNDONE
     assert verdict.detail == "1 whole of 2; 1 charged and not refunded: b"
+
+
+@pytest.mark.parametrize("declined", [True, False])
+def test_none_but_those_that_were_declined_may_be_undone(declined: bool) -> None:
+    done = {(action, "a") for action in UNDONE}
+    verdict = whole_or_undone(["a"], done, ["a"] if declined else [])
+    assert verdict.holds is declined
+    assert ("1 undone and never declined: a" in verdict.detail) is not declined

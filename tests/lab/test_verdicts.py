@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from forebay.apps.verdicts import Verdict
-from forebay.lab.verdicts import rising
+from forebay.lab.events import Event, Kind
+from forebay.lab.ledger import Ledger
+from forebay.lab.verdicts import none_failed, rising
+from tests.lab.made_up import EVENTS, event
 
 
 @pytest.mark.parametrize(
@@ -27,3 +30,26 @@ def test_what_rises_is_told_with_its_numbers(applied: Sequence[int], expected: V
 def test_of_many_numbers_the_first_are_told() -> None:
     assert rising("order", "version", range(1, 22)).detail.endswith("19, 20, …")
     assert rising("order", "version", range(1, 21)).detail.endswith("19, 20")
+
+
+@pytest.mark.parametrize(
+    ("told", "holds"),
+    [
+        ([event(1, Kind.ENDED, "lab", subject="worker-1", value=0)], True),
+        ([event(1, Kind.ENDED, "lab", subject="worker-1", value=1)], False),
+        # By somebody else than the run.
+        ([event(1, Kind.ENDED, "lab", subject="worker-1", value=-9)], False),
+        ([*EVENTS], True),
+        (
+            [
+                event(1, Kind.FAULT, "worker-1", id="a", text="CRASH_RATE"),
+                event(2, Kind.ENDED, "lab", subject="worker-1", value=70),
+            ],
+            True,
+        ),
+    ],
+)
+def test_a_process_that_ends_with_an_error_breaks_a_run_unless_it_was_to(
+    told: Sequence[Event], holds: bool
+) -> None:
+    assert none_failed(Ledger(told, [], now_ms=0)).holds is holds

@@ -20,6 +20,10 @@ DIRECTORY = "events"
 
 _SUFFIX = ".jsonl"
 
+#: What a fault says that is a process's end, after the name of the process.
+KILLED = " is killed"
+TOLD_TO_STOP = " is told to stop"
+
 
 class Kind(StrEnum):
     """What an event is."""

@@ -157,10 +157,12 @@ class Ledger:
         """How often each message was handed out, by its id."""
         return Counter(event.identity for event in self.of(Kind.RECEIVED, queue=queue))
 
-    def in_hand(self, process: str) -> set[str]:
-        """What a process has received and neither deleted nor given back."""
+    def in_hand(self, process: str, at_ms: int | None = None) -> set[str]:
+        """What a process has received and neither deleted nor given back, now or at a moment."""
         held: set[str] = set()
         for event in self.of(Kind.RECEIVED, Kind.DELETED, Kind.RELEASED, process=process):
+            if at_ms is not None and event.at_ms > at_ms:
+                break
             (held.add if event.kind is Kind.RECEIVED else held.discard)(event.identity)
         return held
 

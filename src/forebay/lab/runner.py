@@ -33,6 +33,7 @@ from forebay.lab.reading import QueueAddress, find_queue
 from forebay.lab.scenario import PROJECT, LabQueue, Protection, Scenario
 from forebay.lab.servers import LabServer
 from forebay.lab.stage import Stage
+from forebay.lab.verdicts import none_failed
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.identifiers import DEFAULT_REGION
 
@@ -184,6 +185,7 @@ async def run_scenario(
             # One by one: what was found before one that cannot be given is told all the same.
             for verdict in scenario.verdict(ledger):
                 verdicts.append(verdict)  # noqa: PERF402
+            verdicts.append(none_failed(ledger))
     except ForebayError as caught:
         error = in_words(caught)
     except Exception:

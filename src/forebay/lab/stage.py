@@ -11,7 +11,7 @@ import msgspec
 
 from forebay.client.base import SqsClient
 from forebay.errors import ForebayError
-from forebay.lab.events import Event, EventLog, EventReader, Kind
+from forebay.lab.events import KILLED, TOLD_TO_STOP, Event, EventLog, EventReader, Kind
 from forebay.lab.ledger import Ledger, Reading
 from forebay.lab.outside.client import OutsideClient, OutsideError
 from forebay.lab.outside.ledger import PerformedEffect
@@ -186,13 +186,13 @@ class Stage:
 
     async def kill(self, process: Process) -> None:
         """SIGKILL a process, and mark it on the timeline."""
-        self.strike(f"{process.name} is killed")
+        self.strike(f"{process.name}{KILLED}")
         process.kill()
         await self.ended(process)
 
     async def terminate(self, process: Process, timeout_s: float = 300.0) -> int:
         """SIGTERM a process, mark it, and wait for its exit code. Raises ProcessHangs."""
-        self.strike(f"{process.name} is told to stop")
+        self.strike(f"{process.name}{TOLD_TO_STOP}")
         process.terminate()
         return await self.ended(process, timeout_s)
 

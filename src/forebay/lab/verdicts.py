@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from forebay.apps.verdicts import Verdict
-from forebay.lab.events import Kind
+from forebay.lab.events import KILLED, Kind
 from forebay.lab.ledger import Ledger
 
 #: How many ids a verdict names.
@@ -22,6 +22,7 @@ ALL_SENT = "everything that was to be sent was sent"
 NOTHING_LOST = "no message is lost"
 DRAINED = "the queue is empty"
 EFFECTS_ONCE = "each effect is performed once"
+NONE_FAILED = "no process fails by itself"
 NO_DEAD_LETTERS = "no message is in the dead-letter queue"
 POISON_SET_ASIDE = "the dead-letter queue has the poison and nothing else"
 
@@ -131,15 +132,58 @@ def poison_set_aside(ledger: Ledger, poison: Collection[str], queue: str = "") -
     )
 
 
-def ended_with(ledger: Ledger, process: str, *, crashed: bool = False) -> Verdict:
-    """A process ended by itself with exit code 0, or with another when it was to crash."""
-    code = ledger.exits.get(process)
-    holds = code is not None and (code != 0) == crashed
+def received_as_often_as_allowed(ledger: Ledger, poison: Collection[str], most: int) -> Verdict:
+    """Each message that cannot be handled is received so often and no more."""
+    receives = ledger.receives()
+    wrong = {each for each in poison if receives[each] != most}
     return Verdict(
-        f"{process} {'crashes' if crashed else 'ends with exit code 0'}",
-        holds,
-        "it has not ended" if code is None else f"exit code {code}",
+        f"poison is received {most} times, as its queue allows, and not again",
+        not wrong,
+        named({f"{each} {receives[each]} times" for each in wrong}, "received otherwise")
+        if wrong
+        else f"{most * len(poison):,} receives of {len(poison):,} messages",
     )
+
+
+def ended_well(ledger: Ledger, process: str) -> Verdict:
+    """A process ended by itself with exit code 0."""
+    code = ledger.exits.get(process)
+    return Verdict(f"{process} ends with exit code 0", code == 0, _ended_with(code))
+
+
+def crashed_at_work(ledger: Ledger, process: str, *, after_effect: bool = False) -> Verdict:
+    """A consumer crashed as it was told to, with a message in its hands.
+
+    With `after_effect` the effect of that message had been performed.
+    """
+    code, crashes = ledger.exits.get(process), ledger.of(Kind.FAULT, process=process)
+    when = "after the effect of its message" if after_effect else "with a message in its hands"
+    invariant = f"{process} crashes {when}"
+    if not code or not crashes:
+        return Verdict(invariant, False, f"{_ended_with(code)}, and it was not told to crash")
+    crash = crashes[-1]
+    performed = {each.subject for each in ledger.effects if each.at_ms <= crash.at_ms}
+    if crash.identity not in ledger.in_hand(process, crash.at_ms):
+        return Verdict(invariant, False, f"{crash.identity} was not in its hands")
+    if after_effect and crash.identity not in performed:
+        return Verdict(invariant, False, f"{crash.identity} had no effect yet")
+    return Verdict(invariant, True, _ended_with(code))
+
+
+def none_failed(ledger: Ledger) -> Verdict:
+    """No process ended with an error, but for those that were killed or told to crash."""
+    excused = {event.process for event in ledger.of(Kind.FAULT)}
+    excused |= {event.text.removesuffix(KILLED) for event in ledger.of(Kind.FAULT)}
+    failed = {
+        f"{event.subject} with {event.value:g}"
+        for event in ledger.of(Kind.ENDED)
+        if event.value and event.subject not in excused
+    }
+    return Verdict(NONE_FAILED, not failed, named(failed, "ended with an error"))
+
+
+def _ended_with(code: int | None) -> str:
+    return "it has not ended" if code is None else f"exit code {code}"
 
 
 def received_at_least(ledger: Ledger, ids: Collection[str], times: int) -> Verdict:

@@ -10,10 +10,12 @@ from forebay.lab.scenario import Protection, Scenario
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
+    all_sent,
     balanced,
     drained,
     effects_once,
     no_dead_letters,
+    received_at_least,
 )
 
 
@@ -32,7 +34,10 @@ class Business(Scenario):
 
     async def setup(self, stage: Stage) -> None:
         self.order = f"order-{stage.random.randint(1, 9999)}"
-        await stage.send({"order_id": self.order, "action": "charge"} for _ in range(2))
+        self.ids = [stage.new_id() for _ in range(2)]
+        await stage.send(
+            {"id": each, "order_id": self.order, "action": "charge"} for each in self.ids
+        )
 
     async def fault(self, stage: Stage) -> None:
         stage.strike("the same order was sent twice")
@@ -43,6 +48,8 @@ class Business(Scenario):
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
         yield from balanced(ledger)
+        yield all_sent(ledger, self.ids)
+        yield received_at_least(ledger, self.ids, 1)
         yield drained(ledger)
         yield no_dead_letters(ledger)
         yield effects_once(ledger, [self.order])

@@ -14,10 +14,12 @@ from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
     balanced,
+    crashed_at_work,
     drained,
     effects_once,
-    ended_with,
+    ended_well,
     no_dead_letters,
+    received_at_least,
 )
 
 
@@ -62,5 +64,6 @@ class Crash(Scenario):
         yield drained(ledger)
         yield no_dead_letters(ledger)
         yield effects_once(ledger, [self.id])
-        yield ended_with(ledger, "consumer-1", crashed=True)
-        yield ended_with(ledger, "consumer-2")
+        yield crashed_at_work(ledger, "consumer-1")
+        yield received_at_least(ledger, [self.id], 2)
+        yield ended_well(ledger, "consumer-2")

@@ -17,7 +17,7 @@ from forebay.lab.verdicts import (
     balanced,
     drained,
     effects_once,
-    ended_with,
+    ended_well,
     no_dead_letters,
     received_at_least,
 )
@@ -80,5 +80,5 @@ class Dup(Scenario):
         yield no_dead_letters(ledger)
         yield effects_once(ledger, [self.id])
         yield received_at_least(ledger, [self.id], 2)
-        yield ended_with(ledger, "consumer-1")
-        yield ended_with(ledger, "consumer-2")
+        yield ended_well(ledger, "consumer-1")
+        yield ended_well(ledger, "consumer-2")

@@ -8,15 +8,17 @@ from typing import Annotated
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
-from forebay.lab.events import Kind
+from forebay.errors import SettingsError
+from forebay.lab.events import TOLD_TO_STOP, Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, ended_with, named, no_dead_letters
+from forebay.lab.verdicts import balanced, ended_well, named, no_dead_letters
 
 #: How long a consumer may take to stop, in seconds. Source: document 001.
 STOPPED_WITHIN_S = 30.0
 
+BUSY = "it is told to stop with a message in its hands"
 NOTHING_HIDDEN = "no message is hidden when the consumer has stopped"
 
 
@@ -29,6 +31,14 @@ class DupGracefulShutdownOptions(ScenarioOptions, frozen=True, kw_only=True):
         float,
         Meta(ge=0, description="How long after the first receive it is told to stop, in seconds."),
     ] = 2.0
+
+    def check(self) -> None:
+        work_s = self.count * self.processing_delay
+        if self.sigterm_delay >= work_s:
+            raise SettingsError(
+                f"--sigterm-delay {self.sigterm_delay:g} of dup-graceful-shutdown: it must be below"
+                f" {work_s:g}, which is --count times --processing-delay; else all is done by then."
+            )
 
 
 class DupGracefulShutdown(Scenario):
@@ -68,7 +78,14 @@ class DupGracefulShutdown(Scenario):
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
         yield from balanced(ledger)
         yield no_dead_letters(ledger)
-        yield ended_with(ledger, "consumer-1")
+        yield ended_well(ledger, "consumer-1")
+        (told,) = (each for each in ledger.of(Kind.FAULT) if TOLD_TO_STOP in each.text)
+        held = ledger.in_hand("consumer-1", told.at_ms)
+        yield Verdict(
+            "it is told to stop with a message in its hands",
+            bool(held),
+            named(held, "in its hands"),
+        )
         yield Verdict(NOTHING_HIDDEN, not self.hidden, f"{self.hidden:,} in flight")
         books, performed = ledger.queue(), ledger.effects_by_subject()
         half_done = books.visible_ids & performed.keys()

@@ -14,9 +14,10 @@ from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
     balanced,
+    crashed_at_work,
     drained,
     effects_once,
-    ended_with,
+    ended_well,
     no_dead_letters,
 )
 
@@ -65,5 +66,5 @@ class DupSideEffects(Scenario):
         yield no_dead_letters(ledger)
         yield effects_once(ledger, self.ids)
         for number in range(1, len(self.ids) + 1):
-            yield ended_with(ledger, f"consumer-{number}", crashed=True)
-        yield ended_with(ledger, "last-consumer")
+            yield crashed_at_work(ledger, f"consumer-{number}", after_effect=True)
+        yield ended_well(ledger, "last-consumer")

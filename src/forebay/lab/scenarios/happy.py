@@ -16,7 +16,7 @@ from forebay.lab.verdicts import (
     balanced,
     drained,
     effects_once,
-    ended_with,
+    ended_well,
     no_dead_letters,
 )
 
@@ -60,7 +60,7 @@ class Happy(Scenario):
         yield drained(ledger)
         yield no_dead_letters(ledger)
         yield effects_once(ledger, self.ids)
-        yield ended_with(ledger, "consumer-1")
+        yield ended_well(ledger, "consumer-1")
         most_s = self.options.consumer_timeout
         yield Verdict(
             "the consumer ends in time",

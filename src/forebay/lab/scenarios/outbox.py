@@ -121,6 +121,13 @@ class Outbox(Scenario):
         yield from balanced(ledger)
         yield drained(ledger)
         yield no_dead_letters(ledger)
+        due = set(self.orders) - set(self.declined)
+        yield Verdict(
+            "every order is committed but for those that are declined",
+            self.committed == due,
+            f"{len(self.committed):,} committed of {len(self.orders):,} orders, of which"
+            f" {len(self.declined):,} are declined",
+        )
         times = Counter(event.id for event in ledger.of(Kind.SENT))
         missing = self.committed - times.keys()
         strange = times.keys() - self.committed

@@ -18,6 +18,7 @@ from forebay.lab.verdicts import (
     drained,
     effects_once,
     poison_set_aside,
+    received_as_often_as_allowed,
 )
 
 #: What is in the body of a message that can never be handled. Source: document 001.
@@ -27,7 +28,7 @@ MARKER = "POISON"
 class PoisonOptions(ScenarioOptions, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=1, le=10_000, description="How many messages are sent.")] = 5
     poison_count: Annotated[
-        int, Meta(ge=0, le=10_000, description="How many of them are poison.")
+        int, Meta(ge=1, le=10_000, description="How many of them are poison.")
     ] = 2
 
     def check(self) -> None:
@@ -81,5 +82,6 @@ class Poison(Scenario):
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
         yield from balanced(ledger)
         yield poison_set_aside(ledger, self.poison)
+        yield received_as_often_as_allowed(ledger, self.poison, self.queues[0].max_receive_count)
         yield drained(ledger)
         yield effects_once(ledger, self.good)

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
+from forebay.errors import SettingsError
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
@@ -17,6 +18,7 @@ from forebay.lab.verdicts import (
     drained,
     effects_once,
     poison_set_aside,
+    received_as_often_as_allowed,
 )
 
 #: What is in the body of a message that can never be handled. Source: document 001.
@@ -28,6 +30,13 @@ class PoisonPartialBatchOptions(ScenarioOptions, frozen=True, kw_only=True):
     poison_every: Annotated[
         int, Meta(ge=2, le=10_000, description="Every so many messages, one is poison.")
     ] = 3
+
+    def check(self) -> None:
+        if self.poison_every > self.count:
+            raise SettingsError(
+                f"--poison-every {self.poison_every} of poison-partial-batch: it must be at most"
+                f" --count, which is {self.count}; else there is no poison."
+            )
 
 
 class PoisonPartialBatch(Scenario):
@@ -67,5 +76,6 @@ class PoisonPartialBatch(Scenario):
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
         yield from balanced(ledger)
         yield poison_set_aside(ledger, self.poison)
+        yield received_as_often_as_allowed(ledger, self.poison, self.queues[0].max_receive_count)
         yield drained(ledger)
         yield effects_once(ledger, self.good)

@@ -157,7 +157,7 @@ class RollingDeploy(Scenario):
         held = ledger.in_hand(_KILLED)
         return Verdict(
             RECEIVED_ONCE,
-            again <= held,
+            bool(held) and again <= held,
             f"{_KILLED} held {len(held):,}; {named(again, 'received again')}",
         )
 

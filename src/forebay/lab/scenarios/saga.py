@@ -146,7 +146,7 @@ class Saga(Scenario):
         yield drained(ledger)
         yield no_dead_letters(ledger)
         done = Counter((effect.action, _order(effect.subject)) for effect in ledger.effects)
-        yield whole_or_undone(self.orders, done.keys())
+        yield whole_or_undone(self.orders, done.keys(), self.declined)
         repeated = {f"{action} of {order}" for (action, order), times in done.items() if times > 1}
         yield Verdict(ONCE, not repeated, named(repeated, "performed more than once"))
         yield backwards(ledger)
@@ -156,17 +156,22 @@ class Saga(Scenario):
         )
 
 
-def whole_or_undone(orders: Collection[str], done: Collection[tuple[str, str]]) -> Verdict:
+def whole_or_undone(
+    orders: Collection[str], done: Collection[tuple[str, str]], declined: Collection[str]
+) -> Verdict:
     """Nobody has paid without a seat and a courier, or has them without having paid.
 
-    `done` are the actions that were performed, each with its order.
+    `done` are the actions that were performed, each with its order; the orders that the courier
+    declined at first are `declined`, and none but those may be undone.
     """
     whole = 0
     wrong: dict[str, set[str]] = {}
     for order in orders:
         actions = {action for action, of in done if of == order}
         whole += actions == {step.action for step in STEPS}
-        for why in what_is_wrong(actions):
+        undone = any(step.undone_by in actions for step in STEPS)
+        without_cause = {"undone and never declined"} if undone and order not in declined else set()
+        for why in what_is_wrong(actions) | without_cause:
             wrong.setdefault(why, set()).add(order)
     parts = [named(found, why) for why, found in wrong.items()]
     return Verdict(

@@ -31,6 +31,7 @@ from forebay.lab.verdicts import (
     no_dead_letters,
 )
 from forebay.producer import Producer, ProducerSettings
+from forebay.protocol.errors import REQUEST_THROTTLED
 from forebay.worker import Received, Router, Worker
 
 #: The producers that send at the same time.
@@ -102,7 +103,7 @@ class Throttled(Scenario):
         return Verdict(ALL_SENT, sent == wanted, f"{sent:,} of {wanted:,}{given_up}")
 
     def _throttled(self, ledger: Ledger) -> Verdict:
-        refused = ledger.of(Kind.NOT_SENT)
+        refused = [each for each in ledger.of(Kind.NOT_SENT) if REQUEST_THROTTLED.name in each.text]
         reasons = sorted({event.text.partition(": ")[2] for event in refused})
         times = Counter(event.identity for event in refused)
         most = max(times.values(), default=0)
