@@ -233,6 +233,9 @@ def test_a_purge_takes_nothing_that_is_there_or_done() -> None:
 def test_while_a_run_goes_on_the_queue_s_own_counts_are_told_and_nothing_is_lost_yet() -> None:
     found = books(reading(None, None, in_flight=3), *SENT_AND_DONE, "sent b")
     assert (found.sent, found.done, found.in_flight, found.lost) == (2, 1, 3, 0)
+    away = books(reading(None, None), *SENT_AND_DONE, "sent b")
+    assert str(away).startswith("2 sent = 1 done + 0 visible")
+    assert str(away).endswith(" + 1 not known where")
 
 
 def test_the_ledger_reads_as_an_equation() -> None:

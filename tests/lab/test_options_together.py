@@ -16,7 +16,7 @@ from forebay.lab.options import options_of
     [
         ("backlog-drain", {"stale": 60}, ("--stale 60", "--count", "60")),
         ("backpressure", {"time_limit": 19}, ("--time-limit 19", "--poll-interval", "20")),
-        ("dup", {"second_start_delay": 30}, ("--second-start-delay 30", "--slow-seconds")),
+        ("dup", {"second_start_delay": 26}, ("--second-start-delay 26", "25", "--slow-seconds")),
         ("dup-graceful-shutdown", {"sigterm_delay": 25}, ("--sigterm-delay 25", "--count", "25")),
         ("poison-partial-batch", {"poison_every": 51}, ("--poison-every 51", "--count", "50")),
         ("poison", {"poison_count": 6}, ("--poison-count 6", "--count", "5")),
@@ -36,7 +36,7 @@ def test_options_that_do_not_go_together_are_named(
     [
         ("backlog-drain", {"stale": 59}),
         ("backpressure", {"time_limit": 20}),
-        ("dup", {"second_start_delay": 29.9}),
+        ("dup", {"second_start_delay": 25}),
         ("dup-graceful-shutdown", {"sigterm_delay": 24.9}),
         ("poison-partial-batch", {"poison_every": 50}),
         ("poison", {"poison_count": 5}),

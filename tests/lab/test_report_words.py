@@ -75,7 +75,8 @@ def test_an_option_of_another_scenario_says_whose_it_is() -> None:
     with pytest.raises(SettingsError) as refused:
         refuse_strange(["rate"], [Letters], KNOWN)
     assert str(refused.value) == (
-        "letters has no option --rate; flood has. letters has --count, --slow-seconds, --break-off."
+        "letters has no option --rate; flood has it."
+        " letters has --count, --slow-seconds, --break-off."
     )
 
 

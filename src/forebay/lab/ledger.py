@@ -87,7 +87,14 @@ class QueueLedger(Struct, frozen=True, kw_only=True):
             f" + {self.expired:,} expired"
             + (f" + {self.purged:,} purged" if self.purged else "")
             + (f" + {self.lost:,} LOST" if self.lost else "")
+            + (f" + {self.unknown:,} not known where" if self.unknown > 0 else "")
         )
+
+    @property
+    def unknown(self) -> int:
+        """Those of which nobody knows where they are, while a run goes on or when it broke off."""
+        places = (self.visible, self.in_flight, self.dead, self.expired, self.purged, self.lost)
+        return self.sent - self.done - sum(places)
 
 
 class Ledger:

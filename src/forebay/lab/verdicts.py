@@ -46,8 +46,7 @@ def balanced(ledger: Ledger) -> Iterator[Verdict]:
         yield Verdict(
             f"{place}{COUNTS_AGREE}",
             reading.total == queue.present,
-            f"it counts {reading.total:,} messages, with its dead letters; there are"
-            f" {queue.present:,}",
+            f"it counts {reading.total:,} with its dead letters, and there are {queue.present:,}",
         )
 
 

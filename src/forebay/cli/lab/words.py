@@ -80,7 +80,11 @@ def refuse_strange(
         near = get_close_matches(name, own.values(), n=1)
         has = f"{names} has {', '.join(own.values()) or 'no options'}."
         advice = f"Did you mean {near[0]}?" if near else has
-        raise SettingsError(f"{names} has no option {name}; {', '.join(having)} has. {advice}")
+        raise SettingsError(f"{names} has no option {name}; {_and_has(having)}. {advice}")
+
+
+def _and_has(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} it"
 
 
 def _fields(scenario: type[Scenario]) -> tuple[str, ...]:

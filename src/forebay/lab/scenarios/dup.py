@@ -22,15 +22,21 @@ from forebay.lab.verdicts import (
     received_at_least,
 )
 
+#: How long the first consumer is at work at least when the second one starts, in seconds.
+_AT_WORK_S = 5.0
+
+#: Seconds without a message after which a consumer gives up: longer than the visibility timeout.
+_IDLE_S = 60
+
 
 class DupOptions(ScenarioOptions, frozen=True, kw_only=True):
     slow_seconds: Annotated[
         float,
         Meta(
-            gt=10,
+            ge=15,
             le=600,
             description="How long the effect takes, in seconds: longer than the queue's visibility"
-            " timeout.",
+            " timeout, which is 10.",
         ),
     ] = 30.0
     second_start_delay: Annotated[
@@ -38,10 +44,12 @@ class DupOptions(ScenarioOptions, frozen=True, kw_only=True):
     ] = 0.0
 
     def check(self) -> None:
-        if self.second_start_delay >= self.slow_seconds:
+        most_s = self.slow_seconds - _AT_WORK_S
+        if self.second_start_delay > most_s:
             raise SettingsError(
-                f"--second-start-delay {self.second_start_delay:g} of dup: it must be below"
-                f" --slow-seconds, which is {self.slow_seconds:g}; else the first consumer is done."
+                f"--second-start-delay {self.second_start_delay:g} of dup: it must be at most"
+                f" {most_s:g}, which is {_AT_WORK_S:g} less than --slow-seconds; else the first"
+                " consumer is done before the second has begun."
             )
 
 
@@ -67,7 +75,11 @@ class Dup(Scenario):
 
     async def fault(self, stage: Stage) -> None:
         stage.strike("nobody extends the visibility timeout")
-        slow = {"SIDE_EFFECT_DELAY_SECONDS": stage.options.slow_seconds, "MESSAGE_LIMIT": 1}
+        slow = {
+            "SIDE_EFFECT_DELAY_SECONDS": stage.options.slow_seconds,
+            "MESSAGE_LIMIT": 1,
+            "IDLE_TIMEOUT_SECONDS": _IDLE_S,
+        }
         first = await stage.consume("consumer-1", heartbeat=False, **slow)
         await stage.sleep(stage.options.second_start_delay)
         second = await stage.consume("consumer-2", heartbeat=False, **slow)
