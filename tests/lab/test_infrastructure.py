@@ -101,6 +101,7 @@ async def test_the_variables_lead_to_the_scenario_happy(
         "QUEUE_URL": await client.queue_url(HAPPY),
         "DLQ_ARN": f"arn:aws:sqs:us-east-1:000000000000:{HAPPY_DLQ}",
         "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
         "MESSAGE_STATUS_TABLE": tables,
         "MESSAGE_SIDE_EFFECTS_TABLE": tables,
         "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:1",

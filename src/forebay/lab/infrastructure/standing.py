@@ -19,7 +19,7 @@ from forebay.protocol.identifiers import DEFAULT_REGION
 DOTENV_VARIABLES = (
     "QUEUE_URL",
     "DLQ_ARN",
-    REGION_VARIABLES[0],
+    *REGION_VARIABLES,
     "MESSAGE_STATUS_TABLE",
     "MESSAGE_SIDE_EFFECTS_TABLE",
     ENDPOINT_VARIABLES[0],
@@ -57,7 +57,7 @@ async def make_all(
     values = (
         address.url,
         address.dead_letters_arn or "",
-        region or DEFAULT_REGION,
+        *(region or DEFAULT_REGION for _ in REGION_VARIABLES),
         tables,
         tables,
         endpoint_url,
