@@ -34,6 +34,12 @@ def test_the_same_seed_sends_the_same(run: Run, sqs: Sqs) -> None:
     assert bodies[0] == bodies[1]
 
 
+def test_messages_of_a_standard_queue_may_be_in_a_group(run: Run, sqs: Sqs) -> None:
+    url = sqs.create("orders")
+    assert run("produce", "--queue-url", url, "--group", "tenant-1").code == 0
+    assert sqs.count(url) == 10
+
+
 def test_a_fifo_queue_needs_a_group(run: Run, sqs: Sqs) -> None:
     url = sqs.create("orders.fifo", FifoQueue="true")
     ended = run("produce", "--queue-url", url)

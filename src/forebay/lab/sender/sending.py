@@ -17,6 +17,7 @@ from forebay.errors import ForebayError, in_words
 from forebay.lab.sender.payloads import body_of
 from forebay.producer import Producer, ProducerSettings
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
+from forebay.protocol.identifiers import FIFO_SUFFIX
 from forebay.worker.waiting import wait_at_most
 
 #: Batches that may be under way at once.
@@ -49,8 +50,8 @@ async def send_payloads(
 
     `rate` is the most messages in a second of the clock; 0 sends as fast as SQS takes them. What
     fails for a while is tried again as `retry` says. Once `stop` is set nothing more is begun; what
-    is under way is awaited. On a FIFO queue all are in one `group`, each with its id for the
-    deduplication. `progress` is told after each batch.
+    is under way is awaited. All are in one `group`, if it is given; a FIFO queue needs one, and
+    gets each with its id for the deduplication. `progress` is told after each batch.
 
     Raises SqsError when there is no such queue.
     """
@@ -62,7 +63,7 @@ async def send_payloads(
     async with Producer(
         client, queue, settings=settings, retry=retry, packed=(), clock=clock
     ) as producer:
-        sending = _Sending(producer, group, sent, progress)
+        sending = _Sending(producer, group, queue.endswith(FIFO_SUFFIX), sent, progress)
         async with asyncio.TaskGroup() as under_way:
             for batch in _batches(messages, batch_size):
                 if rate:
@@ -87,6 +88,7 @@ class _Sending:
         self,
         producer: Producer,
         group: str | None,
+        fifo: bool,
         sent: Sent,
         progress: Callable[[Sent], None],
     ) -> None:
@@ -95,6 +97,7 @@ class _Sending:
         self.unknown_queue: SqsError | None = None
         self._producer = producer
         self._group = group
+        self._fifo = fifo
         self._sent = sent
         self._progress = progress
 
@@ -118,7 +121,7 @@ class _Sending:
             await self._producer.publish_body(
                 body_of(payload),
                 group_id=self._group,
-                deduplication_id=None if self._group is None else payload["id"],
+                deduplication_id=payload["id"] if self._fifo else None,
             )
         except ForebayError as error:
             return error
