@@ -358,6 +358,18 @@ def test_a_payload_without_the_field_of_the_log_fails_and_says_so(tmp_path: Path
     on_bench(scenario, max_receive_count=2)
 
 
+def test_a_full_disk_fails_a_message_and_says_so() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.send({"id": "a", "sequence": 1})
+        await bench.consume(SIDE_EFFECT_LOG_PATH="/dev/full")
+        assert await bench.left() == (0, 1)
+        assert bench.steps[0].text == (
+            "LineNotWritten: /dev/full cannot be appended to: No space left on device."
+        )
+
+    on_bench(scenario, max_receive_count=2)
+
+
 def test_a_protection_that_is_none_is_refused() -> None:
     async def scenario(bench: Bench) -> None:
         with pytest.raises(SettingsError, match="'luck' is no protection of the consumer"):

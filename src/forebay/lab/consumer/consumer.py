@@ -20,6 +20,7 @@ from forebay.lab.consumer.crashes import Crashes, Leave
 from forebay.lab.consumer.effects import Effects
 from forebay.lab.consumer.entities import Entities
 from forebay.lab.consumer.handling import Handling
+from forebay.lab.consumer.lines import require_appendable
 from forebay.lab.consumer.protections import check_protections
 from forebay.lab.consumer.settings import ConsumerSettings
 from forebay.lab.consumer.steps import Note, logged
@@ -67,11 +68,14 @@ async def consume(
     pass by `clock`. `without` names PROTECTIONS that are off. `note` is told every step. `seed` is
     for CRASH_RATE. `caller` is its name for the outside service. `leave` is how it crashes.
 
-    Raises SettingsError, StoreError when a table cannot be opened, and what `Worker.run` raises.
+    Raises SettingsError for what cannot be, a file of lines that cannot be appended to included;
+    StoreError when a table cannot be opened, and what `Worker.run` raises.
     """
     off = check_protections(without)
     note = logged(note)
     clock = clock or SystemClock()
+    for variable, path in settings.logs.items():
+        require_appendable(variable, path)
     async with AsyncExitStack() as stack:
         if tables is None:
             tables = await stack.enter_async_context(open_tables(settings))

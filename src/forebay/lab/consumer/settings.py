@@ -66,6 +66,15 @@ class ConsumerSettings(Struct, frozen=True, kw_only=True):
         return Path(self.version_state_path).absolute() if self.versioning_enabled else None
 
     @property
+    def logs(self) -> dict[str, str]:
+        """The files that lines are appended to, by the variables that name them."""
+        names = ["SIDE_EFFECT_LOG_PATH"]
+        if self.versioning_enabled:
+            names = ["VERSION_LOG_PATH", "VERSION_SEEN_LOG_PATH"]
+        paths = {name: str(getattr(self, name.lower())) for name in names}
+        return {name: path for name, path in paths.items() if path}
+
+    @property
     def outside_url(self) -> str | None:
         """The outside service of MESSAGE_SIDE_EFFECTS_TABLE, if it is one."""
         named = self.message_side_effects_table
