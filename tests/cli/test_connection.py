@@ -6,12 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from forebay.cli.connection import DEFAULT_ENDPOINT_URL, Place, choose_place, short_name
+from forebay.cli.connection import (
+    DEFAULT_ENDPOINT_URL,
+    Place,
+    choose_place,
+    place_of_queue,
+    short_name,
+)
 from forebay.errors import SettingsError
 from tests.cli.conftest import Run, Sqs
 
 LOCAL = "http://127.0.0.1:9400"
 AWS_QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
+
+
+def test_the_region_in_a_queues_url_comes_before_one_that_is_given() -> None:
+    place = place_of_queue("https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "us-east-1")
+    assert place == Place("https://sqs.eu-west-1.amazonaws.com", "eu-west-1")
+    assert (
+        place_of_queue("http://broker:9324/123456789012/orders", "eu-west-2").region == "eu-west-2"
+    )
 
 
 @pytest.mark.parametrize(

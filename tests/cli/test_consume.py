@@ -50,6 +50,23 @@ def test_a_message_that_fails_has_its_reason_in_the_log_and_no_traceback(
     assert sqs.count(dead_url) == 1
 
 
+def test_an_id_breaks_no_line_of_the_log(run: Run, sqs: Sqs) -> None:
+    url = sqs.create("orders")
+    sqs.send(url, '{"id": "m-1: its effect is done.\\n2026 ERROR All is lost é"}')
+    ended = run("consume", "--queue-url", url, "--message-limit", "1")
+    assert r"Message m-1: its effect is done.\n2026 ERROR All is lost é: its" in ended.err
+
+
+def test_the_queues_url_says_where_it_is_whatever_the_environment_says(
+    run: Run, sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqs.create("orders")
+    sqs.send(url, "{}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9")
+    assert run("consume", "--queue-url", url, "--message-limit", "1").code == 0
+    assert sqs.count(url) == 0
+
+
 def test_it_ends_when_nothing_comes(run: Run, sqs: Sqs) -> None:
     ended = run(
         *("consume", "--queue-url", sqs.create("orders"), "--idle-timeout-seconds", "5"),
@@ -66,6 +83,13 @@ def test_it_ends_when_nothing_comes(run: Run, sqs: Sqs) -> None:
         (("--queue-url", "{url}", "--crash-rate", "2"), 2, "CRASH_RATE is '2'; it must be"),
         (("--queue-url", "{url}", "--without", "luck"), 2, "'luck' is no protection"),
         (("--queue-url", "{url}-gone"), 1, "orders-gone"),
+        (("--queue-url", "http://[bad"), 2, "http://[bad names no queue. It must look like"),
+        (("--queue-url", "{url}", "--aws-region", "b ad"), 2, "'b ad' is not the name of a region"),
+        (
+            ("--queue-url", "{url}", "--side-effect-log-path", "/no/where"),
+            2,
+            "SIDE_EFFECT_LOG_PATH is '/no/where', a file that cannot be appended to: No such",
+        ),
         (("--queue-url", "{url}", "--message-status-table", "sqlite:////no/where"), 1, "/no/where"),
     ],
 )

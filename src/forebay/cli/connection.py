@@ -183,6 +183,24 @@ def _usual_region(queue: str | None, environment: Mapping[str, str]) -> str | No
     return str(region) if region else None
 
 
+def place_of_queue(queue: str, region: str | None, endpoint_url: str | None = None) -> Place:
+    """The SQS of a queue, in the region that its URL names, or else in this one.
+
+    Raises as `choose_place` does.
+    """
+    _check_queue(queue)
+    # AWS takes no signature for another region than that of the host.
+    return choose_place(endpoint_url, False, region_of_url(queue) or region, queue)
+
+
+def client_at(place: Place, **settings: Any) -> HttpSqsClient:
+    """A client of this SQS, whatever else the environment names. Takes what HttpSqsClient does."""
+    environment = {k: v for k, v in os.environ.items() if k not in ENDPOINT_VARIABLES}
+    return HttpSqsClient(
+        place.endpoint_url, region=place.region, environment=environment, **settings
+    )
+
+
 def give_place(place: Place) -> None:
     """Let the processes that this one starts find SQS where it did."""
     for variable in ENDPOINT_VARIABLES:
@@ -205,13 +223,8 @@ class Connection:
         self.place = place
         self._clock = clock or SystemClock()
         patience = {} if place.endpoint_url is None else {"deadline_ms": _PATIENCE_MS}
-        # What the user means is settled; another endpoint in the environment must not change it.
-        self.client: SqsClient = HttpSqsClient(
-            place.endpoint_url,
-            region=place.region,
-            retry=RetryPolicy(**patience),
-            timeout_s=timeout_s,
-            environment={k: v for k, v in os.environ.items() if k not in ENDPOINT_VARIABLES},
+        self.client: SqsClient = client_at(
+            place, retry=RetryPolicy(**patience), timeout_s=timeout_s
         )
         self._runner = asyncio.Runner()
 

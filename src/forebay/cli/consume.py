@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from forebay.cli.connection import client_at, place_of_queue
 from forebay.cli.logs import LogFormat, LogLevel, set_up_logs
 from forebay.errors import ForebayError, in_words
 from forebay.lab.consumer import PROTECTIONS, VARIABLES, Consumed, Variable, read_settings
@@ -50,23 +51,38 @@ def consume(**given: Any) -> None:
     settings = read_settings({**os.environ, **options})
     set_up_logs(LogFormat.TEXT, LogLevel(settings.log_level.lower()), context=_Short())
     clock = clock_of(os.environ)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        consumed: Consumed = runner.run(
-            run_consumer(
-                settings, clock=clock, without=without, seed=seed, caller=f"consumer-{os.getpid()}"
+    place = place_of_queue(settings.queue_url, settings.aws_region)
+
+    async def work() -> Consumed:
+        async with client_at(place) as client:
+            return await run_consumer(
+                settings,
+                client=client,
+                clock=clock,
+                without=without,
+                seed=seed,
+                caller=f"consumer-{os.getpid()}",
             )
-        )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        consumed = runner.run(work())
     _log.info("%s processed.", messages_were(consumed.processed))
 
 
 class _Short(logging.Filter):
-    """Says what went wrong in place of a traceback, where it is an error that was meant to be."""
+    """Makes one line of each record.
+
+    It says what went wrong in place of a traceback, where it is an error that was meant to be, and
+    what would break the line in a message's id or body is escaped.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, ForebayError):
-            record.msg, record.args = f"{record.getMessage()} {in_words(error)}", None
-            record.exc_info = None
+            text, record.exc_info = f"{text} {in_words(error)}", None
+        record.msg = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+        record.args = None
         return True
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forebay.cli.connection import Connection, choose_place, short_name
+from forebay.cli.connection import Connection, place_of_queue, short_name
 from forebay.errors import ForebayError, ServiceUnreachable, SettingsError
 from forebay.lab.sender import Payloads, Sent, payloads, send_payloads
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
@@ -62,7 +62,11 @@ def produce(
     ] = None,
     region: Annotated[
         str | None,
-        typer.Option(envvar="AWS_REGION", metavar="NAME", help="The AWS region."),
+        typer.Option(
+            envvar="AWS_REGION",
+            metavar="NAME",
+            help="The region, where the queue's URL names none.",
+        ),
     ] = None,
     profile: Annotated[
         str | None,
@@ -111,7 +115,7 @@ def produce(
     clock = clock_of(os.environ)
     notes = Console(stderr=True)
     with (
-        Connection(choose_place(endpoint_url, False, region, queue_url)) as sqs,
+        Connection(place_of_queue(queue_url, region, endpoint_url)) as sqs,
         sqs.queue(queue_url) as url,
         _bar(notes, n) as bar,
     ):
