@@ -31,3 +31,12 @@ def test_a_terminal_has_a_bar_for_each_count() -> None:
     shown = page.getvalue()
     for text in ("accepted", "1,234", "decided", "Killed the broker"):
         assert text in shown
+
+
+def test_bars_of_a_demo_with_a_time_of_its_own_show_that_time() -> None:
+    page = io.StringIO()
+    console = Console(file=page, width=100, force_terminal=True)
+    with BarAudience(console, own_time=True) as audience:
+        audience.show([Count("sent", 1, 2)], at="12.5 s")
+    assert "12.5 s" in page.getvalue()
+    assert "0:00:00" not in page.getvalue()

@@ -42,13 +42,15 @@ class Audience(Protocol):
 class BarAudience:
     """Draws a bar for each count that grows. Use it as a context manager."""
 
-    def __init__(self, console: Console, *, transient: bool = False) -> None:
-        """`transient` bars are gone when they end."""
+    def __init__(
+        self, console: Console, *, transient: bool = False, own_time: bool = False
+    ) -> None:
+        """`transient` bars are gone when they end; with `own_time` they show the `at` of counts."""
         self._bars = Progress(
             TextColumn("{task.description:>9}"),
             BarColumn(bar_width=None),
             TextColumn("{task.completed:>9,.0f}"),
-            TimeElapsedColumn(),
+            TextColumn("{task.fields[at]}") if own_time else TimeElapsedColumn(),
             console=console,
             transient=transient,
         )
@@ -69,11 +71,13 @@ class BarAudience:
     def say(self, text: str) -> None:
         self._bars.console.print(text, markup=False)
 
-    def show(self, counts: Sequence[Count], *, at: str = "") -> None:  # noqa: ARG002
+    def show(self, counts: Sequence[Count], *, at: str = "") -> None:
         for count in counts:
             if count.name not in self._tasks:
-                self._tasks[count.name] = self._bars.add_task(count.name)
-            self._bars.update(self._tasks[count.name], completed=count.done, total=count.total)
+                self._tasks[count.name] = self._bars.add_task(count.name, at="")
+            self._bars.update(
+                self._tasks[count.name], completed=count.done, total=count.total, at=at
+            )
 
 
 class LineAudience:

@@ -365,6 +365,8 @@ async def _watch(stage: Stage, audience: Audience, faults: _Faults) -> None:
         with suppress(ForebayError, TimeoutError):
             async with asyncio.timeout(_LOOK_MAX_S):
                 ledger = await stage.look()
+            # What struck meanwhile was before what is shown now.
+            faults.tell()
             stage.note_depths(ledger.readings.values())
             audience.show(
                 [

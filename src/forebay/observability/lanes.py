@@ -29,8 +29,8 @@ _COARSER = 1.6
 #: How many texts a tick that stands for several repeats.
 _TEXTS_MAX = 6
 
-#: What a tick has that stands for several.
-_MANY = ' class="many"'
+#: How wide a tick is at least that stands for several.
+_MANY_WIDTH = 4
 
 #: What a page with lanes has of its own.
 LANES_STYLE = """
@@ -40,8 +40,8 @@ LANES_STYLE = """
 .end { stroke: var(--soft); stroke-width: 2; fill: none; }
 .end.bad { stroke: var(--bad); stroke-width: 2.4; }
 @media (prefers-color-scheme: dark) { .tick { filter: brightness(1.3); } }
-.tick path { stroke-width: 2; } .tick .many { stroke-width: 4; }
-.tick path:hover { stroke: var(--ink); }
+.tick path { stroke-width: 2; } .tick path:hover { stroke: var(--ink); }
+.tick rect { stroke: none; } .tick rect:hover { fill: var(--ink); }
 .fault { stroke: var(--bad); stroke-width: 1; stroke-dasharray: 3 3; opacity: .8; }
 circle.number { fill: #d5350e; } svg text.number { fill: #fff; font-weight: 600; font-size: 10px; }
 """
@@ -53,8 +53,8 @@ class Tick(Struct, frozen=True):
     at_ms: int
     colour: str
     text: str
-    #: Whether it stands for several.
-    many: bool = False
+    #: When the last was done, of one that stands for several.
+    until_ms: int | None = None
 
 
 class Row(Struct, frozen=True):
@@ -154,7 +154,7 @@ def _one(ticks: list[Tick]) -> Tick:
     more = len(ticks) - len(texts)
     heading = [f"{len(ticks):,} together:"]
     text = "\n".join([*heading, *texts, *([f"and {more:,} more"] if more else [])])
-    return Tick(ticks[0].at_ms, ticks[0].colour, text, many=True)
+    return Tick(ticks[0].at_ms, ticks[0].colour, text, ticks[-1].at_ms)
 
 
 def _lane(lane: Lane, axis: TimeAxis, y: int) -> str:
@@ -174,12 +174,18 @@ def _lane(lane: Lane, axis: TimeAxis, y: int) -> str:
 
 def _row(row: Row, axis: TimeAxis, y: float) -> Iterator[str]:
     for colour, ticks in groupby(row.ticks, key=lambda tick: tick.colour):
-        paths = "".join(
-            f'<path{_MANY if tick.many else ""} d="M{axis.x(tick.at_ms):.1f} {y:g}v{_TICK}">'
-            f"<title>{escape(tick.text, quote=False)}</title></path>"
-            for tick in ticks
-        )
-        yield f'<g class="tick" stroke="{colour}">{paths}</g>'
+        shapes = "".join(_tick(tick, axis, y) for tick in ticks)
+        yield f'<g class="tick" stroke="{colour}" fill="{colour}">{shapes}</g>'
+
+
+def _tick(tick: Tick, axis: TimeAxis, y: float) -> str:
+    """A line; of several a block, from the first to the last."""
+    x = axis.x(tick.at_ms)
+    title = f"<title>{escape(tick.text, quote=False)}</title>"
+    if tick.until_ms is None:
+        return f'<path d="M{x:.1f} {y:g}v{_TICK}">{title}</path>'
+    width = max(axis.x(tick.until_ms) - x, _MANY_WIDTH)
+    return f'<rect x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{_TICK}">{title}</rect>'
 
 
 def _bar(bar: Bar, axis: TimeAxis, y: float, height: float) -> str:

@@ -201,11 +201,11 @@ async def _run(
                 (scenario.name(), "bold"),
                 f", seed {settings.seed}{without}: {scenario.title()}",
             ),
-            soft_wrap=True,
+            soft_wrap=not out.is_terminal,
         )
         with watching(out) as audience:
             result = await run_scenario(scenario, settings, audience)
-        out.print(verdict_line(result), soft_wrap=True)
+        out.print(verdict_line(result), soft_wrap=not out.is_terminal)
         results.append(result)
 
 

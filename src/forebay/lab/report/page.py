@@ -161,7 +161,7 @@ def _timeline(result: Result, ticks_max: int) -> Iterator[str]:
     )
     yield "<h3>What each process did</h3>"
     if drawing.thinned:
-        yield "<p>Ticks that would lie on each other are drawn as one, a wider one.</p>"
+        yield "<p>Ticks near each other are drawn as one block, from the first to the last.</p>"
     depths = "".join(
         drawn(chart, times_ms, shown.axis, heading="h3") for chart, times_ms in shown.depths
     )

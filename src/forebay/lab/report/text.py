@@ -21,7 +21,7 @@ _COLOURS = {"PASS": "bold green", "FAIL": "bold red"}
 def watching(console: Console) -> Iterator[Audience]:
     """Who watches one run: bars on a terminal, which go when it ends, or lines."""
     if console.is_terminal:
-        with BarAudience(console, transient=True) as bars:
+        with BarAudience(console, transient=True, own_time=True) as bars:
             yield bars
     else:
         yield LineAudience(console)
