@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
@@ -27,14 +26,12 @@ from forebay.cli.connection import (
     choose_place,
     short_name,
 )
+from forebay.cli.tables import console
 from forebay.client.base import SqsClient
 from forebay.errors import ServiceUnreachable
 from forebay.protocol.actions import GetQueueAttributesRequest, ListQueuesRequest
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from forebay.protocol.limits import LIST_RESULTS_MAX
-
-#: Columns of a table that goes to a file or a pipe: enough for the longest names.
-_WIDTH_WITHOUT_TERMINAL = 240
 
 #: Columns that the table takes at least. A terminal that has fewer breaks its lines.
 _WIDTH_MIN = 40
@@ -86,8 +83,8 @@ def queues(
 
     On AWS each look costs one request per queue and one for the list.
     """
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
-    console.width = max(console.width, _WIDTH_MIN)
+    out = console()
+    out.width = max(out.width, _WIDTH_MIN)
     with Connection(choose_place(endpoint_url, aws, region)) as sqs:
         ages = Ages(sqs.place.endpoint_url, sqs.place.region)
 
@@ -98,13 +95,13 @@ def queues(
             return json.dumps(msgspec.to_builtins(rows), indent=None if watch else 2)
 
         if not watch:
-            _print(console, shown())
-        elif console.is_terminal and not as_json:
+            _print(out, shown())
+        elif out.is_terminal and not as_json:
             with suppress(KeyboardInterrupt):
-                _refresh(sqs, shown, console, every)
+                _refresh(sqs, shown, out, every)
         else:
             with suppress(KeyboardInterrupt):
-                _go_on_printing(sqs, shown, console, every)
+                _go_on_printing(sqs, shown, out, every)
 
 
 def _print(console: Console, shown: RenderableType) -> None:

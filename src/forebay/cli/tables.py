@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 #: Columns of tables that go to a file or a pipe: enough for the longest cells.
-_WIDTH_WITHOUT_TERMINAL = 200
+_WIDTH_WITHOUT_TERMINAL = 240
 
 
 def table(*headings: str) -> Table:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from msgspec import Struct
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from forebay.cli.tables import console, table
 from forebay.cli.worker.target import Target, WorkerEndpoint, give_endpoint
 from forebay.errors import ServiceUnreachable
 from forebay.supervisor.target import opened
@@ -29,9 +27,6 @@ from forebay.worker.inspection import declared, inspected
 from forebay.worker.limits import Limit
 from forebay.worker.route import Route
 from forebay.worker.settings import WorkerSettings
-
-#: Columns of tables that go to a file or a pipe: enough for the longest names.
-_WIDTH_WITHOUT_TERMINAL = 200
 
 _COLOURS = {Severity.MISTAKE: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 
@@ -61,18 +56,18 @@ def check(
     if endpoint_url is not None:
         give_endpoint(endpoint_url)
     seen = asyncio.run(_look(target, offline))
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+    out = console()
     found = problems(seen.queues, seen.settings)
-    console.print(_queues(seen))
-    console.print(_handlers(seen.queues))
-    console.print(_settings(seen.settings), markup=False, highlight=False)
+    out.print(_queues(seen))
+    out.print(_handlers(seen.queues))
+    out.print(_settings(seen.settings), markup=False, highlight=False)
     for problem in found:
         # One line each where they are read by programs, however long.
-        console.print(_line(problem), soft_wrap=not sys.stdout.isatty())
+        out.print(_line(problem), soft_wrap=not out.is_terminal)
     mistakes = sum(problem.severity is Severity.MISTAKE for problem in found)
     if mistakes:
         raise typer.Exit(1)
-    console.print("No mistakes were found." if not offline else "No mistakes were found offline.")
+    out.print("No mistakes were found." if not offline else "No mistakes were found offline.")
 
 
 async def _look(target: str, offline: bool) -> _Seen:
@@ -88,7 +83,7 @@ async def _look(target: str, offline: bool) -> _Seen:
 
 
 def _queues(seen: _Seen) -> Table:
-    table = _table("queue", "priority", "weight", "visibility", "dead letters", "maxReceiveCount")
+    shown = table("queue", "priority", "weight", "visibility", "dead letters", "maxReceiveCount")
     for checked in seen.queues:
         queue, facts = checked.queue, checked.facts
         dead = queue.dead_letter_queue if checked.dead_letter is None else checked.dead_letter.name
@@ -97,7 +92,7 @@ def _queues(seen: _Seen) -> Table:
         timeout_s = queue.visibility_timeout_s or seen.settings.visibility_timeout_s
         if facts is not None:
             timeout_s = visibility_timeout_s(queue, facts, seen.settings)
-        table.add_row(
+        shown.add_row(
             Text(short(queue)),
             queue.priority.name.lower(),
             f"{queue.weight:g}",
@@ -105,17 +100,17 @@ def _queues(seen: _Seen) -> Table:
             Text(dead or unknown or "none"),
             unknown or "none" if most is None else str(most),
         )
-    return table
+    return shown
 
 
 def _handlers(queues: list[CheckedQueue]) -> Table:
-    table = _table("handler", "for", "payload", "form", "timeout", "limits", "queues")
+    shown = table("handler", "for", "payload", "form", "timeout", "limits", "queues")
     served: dict[Route, list[str]] = {}
     for checked in queues:
         for route in checked.routes:
             served.setdefault(route, []).append(short(checked.queue))
     for route, names in served.items():
-        table.add_row(
+        shown.add_row(
             Text(route.handler_name),
             Text(route.name),
             Text(route.payload_type_name),
@@ -124,7 +119,7 @@ def _handlers(queues: list[CheckedQueue]) -> Table:
             Text(_guards(route)),
             Text(", ".join(names)),
         )
-    return table
+    return shown
 
 
 def _form(route: Route) -> str:
@@ -163,10 +158,3 @@ def _line(problem: Problem) -> Text:
         (f"{problem.severity.value.capitalize()}: ", _COLOURS[problem.severity]),
         f"{problem.subject}: {problem.text}",
     )
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table

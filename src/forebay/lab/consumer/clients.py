@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forebay.client.base import SqsClient
+from forebay.client.late import LateClient
 from forebay.client.retry import RetryPolicy
 from forebay.protocol.actions import (
     AnyRequest,
@@ -15,28 +16,11 @@ from forebay.protocol.actions import (
 )
 
 
-class _Around(SqsClient):
-    """Asks another client."""
+class WithoutDelete(LateClient):
+    """Deletes nothing, and says that it did."""
 
     def __init__(self, client: SqsClient) -> None:
-        self._client = client
-
-    @property
-    def place(self) -> str:
-        return self._client.place
-
-    async def call(
-        self,
-        request: AnyRequest,
-        *,
-        timeout_s: float | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> AnyResult:
-        return await self._client.call(request, timeout_s=timeout_s, retry=retry)
-
-
-class WithoutDelete(_Around):
-    """Deletes nothing, and says that it did."""
+        super().__init__(lambda: client)
 
     async def call(
         self,
@@ -50,7 +34,7 @@ class WithoutDelete(_Around):
         return await super().call(request, timeout_s=timeout_s, retry=retry)
 
 
-class WithoutHeartbeat(_Around):
+class WithoutHeartbeat(LateClient):
     """Extends no message, and says that it did.
 
     Whoever works on for longer than the visibility timeout goes on in good faith, as a consumer
@@ -58,7 +42,7 @@ class WithoutHeartbeat(_Around):
     """
 
     def __init__(self, client: SqsClient) -> None:
-        super().__init__(client)
+        super().__init__(lambda: client)
         self._visibility_timeout_s = 0
 
     async def call(

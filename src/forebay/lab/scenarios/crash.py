@@ -10,6 +10,7 @@ from msgspec import Meta
 from forebay.apps.verdicts import Verdict
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
+from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
@@ -49,7 +50,7 @@ class Crash(Scenario):
 
     async def setup(self, stage: Stage) -> None:
         self.id = stage.new_id()
-        await stage.send([{"id": self.id, "work": stage.random.randint(1, 1000)}])
+        await stage.send([work(self.id, stage.random)])
 
     async def fault(self, stage: Stage) -> None:
         first = await stage.consume("consumer-1", CRASH_AFTER_RECEIVE=1)

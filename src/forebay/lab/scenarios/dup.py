@@ -11,6 +11,7 @@ from forebay.apps.verdicts import Verdict
 from forebay.errors import SettingsError
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
+from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
@@ -71,7 +72,7 @@ class Dup(Scenario):
 
     async def setup(self, stage: Stage) -> None:
         self.id = stage.new_id()
-        await stage.send([{"id": self.id, "work": stage.random.randint(1, 1000)}])
+        await stage.send([work(self.id, stage.random)])
 
     async def fault(self, stage: Stage) -> None:
         stage.strike("nobody extends the visibility timeout")

@@ -10,6 +10,7 @@ from msgspec import Meta
 from forebay.apps.verdicts import Verdict
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
+from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
@@ -48,7 +49,7 @@ class DupSideEffects(Scenario):
 
     async def setup(self, stage: Stage) -> None:
         self.ids = [stage.new_id() for _ in range(stage.options.count)]
-        await stage.send({"id": each, "work": stage.random.randint(1, 1000)} for each in self.ids)
+        await stage.send(work(each, stage.random) for each in self.ids)
 
     async def fault(self, stage: Stage) -> None:
         for number in range(1, stage.options.count + 1):

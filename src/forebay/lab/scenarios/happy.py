@@ -10,6 +10,7 @@ from msgspec import Meta
 from forebay.apps.verdicts import Verdict
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
+from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     DRAINED,
@@ -45,7 +46,7 @@ class Happy(Scenario):
     async def setup(self, stage: Stage) -> None:
         self.ids = [stage.new_id() for _ in range(stage.options.count)]
         await stage.send(
-            ({"id": each, "work": stage.random.randint(1, 1000)} for each in self.ids),
+            (work(each, stage.random) for each in self.ids),
             batch=stage.options.batch_size,
         )
 

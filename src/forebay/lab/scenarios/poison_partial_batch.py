@@ -11,6 +11,7 @@ from forebay.apps.verdicts import Verdict
 from forebay.errors import SettingsError
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
+from forebay.lab.sender.payloads import POISON, poison, work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     POISON_SET_ASIDE,
@@ -20,9 +21,6 @@ from forebay.lab.verdicts import (
     poison_set_aside,
     received_as_often_as_allowed,
 )
-
-#: What is in the body of a message that can never be handled. Source: document 001.
-MARKER = "POISON"
 
 
 class PoisonPartialBatchOptions(ScenarioOptions, frozen=True, kw_only=True):
@@ -62,14 +60,11 @@ class PoisonPartialBatch(Scenario):
         self.poison = set(ids[every - 1 :: every])
         self.good = [each for each in ids if each not in self.poison]
         await stage.send(
-            {"id": each, "poison": True, "work": MARKER}
-            if each in self.poison
-            else {"id": each, "work": stage.random.randint(1, 1000)}
-            for each in ids
+            poison(each) if each in self.poison else work(each, stage.random) for each in ids
         )
 
     async def fault(self, stage: Stage) -> None:
-        consumer = await stage.consume("consumer-1", MAX_MESSAGES=10, REJECT_PAYLOAD_MARKER=MARKER)
+        consumer = await stage.consume("consumer-1", MAX_MESSAGES=10, REJECT_PAYLOAD_MARKER=POISON)
         await stage.drained()
         await stage.terminate(consumer)
 

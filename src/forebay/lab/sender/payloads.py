@@ -62,10 +62,17 @@ def payloads(plan: Payloads, dice: random.Random) -> Iterator[dict[str, Any]]:
         every = plan.poison_every
         poisoned = (place + 1) % every == 0 if every else place in drawn
         identifier = str(UUID(int=dice.getrandbits(128), version=4))
-        if poisoned:
-            yield {"id": identifier, "poison": True, "work": POISON}
-        else:
-            yield {"id": identifier, "work": dice.randint(1, _WORK_MAX)}
+        yield poison(identifier) if poisoned else work(identifier, dice)
+
+
+def work(identifier: str, dice: random.Random) -> dict[str, Any]:
+    """A payload that can be handled."""
+    return {"id": identifier, "work": dice.randint(1, _WORK_MAX)}
+
+
+def poison(identifier: str) -> dict[str, Any]:
+    """A payload that no consumer with REJECT_PAYLOAD_MARKER=POISON can handle."""
+    return {"id": identifier, "poison": True, "work": POISON}
 
 
 def body_of(payload: dict[str, Any]) -> str:
