@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+import msgspec
 import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
 from forebay.client.endpoint import ENDPOINT_VARIABLES
 from forebay.errors import SettingsError
 from forebay.lab.infrastructure import wanted
+from forebay.lab.infrastructure.background_broker import RunningBroker
+from forebay.lab.infrastructure.directory import DEFAULT_DIRECTORY, LabDirectory
 from forebay.lab.infrastructure.dotenv import read_dotenv
 from forebay.lab.runner import RunSettings
 from tests.cli.conftest import Run, Sqs, broker, run, sqs  # noqa: F401 - fixtures
@@ -112,6 +115,18 @@ def test_down_leaves_the_dotenv_of_another_lab(
     code, said = lab(run, "down", "--data", "other", "--keep-data")
     assert (code, "The data stays in other." in said) == (0, True)
     assert (Path(".env").exists(), Path("other/tables").exists()) == (False, True)
+
+
+def test_down_knows_the_queues_of_its_own_broker_though_that_was_killed(
+    run: Run,  # noqa: F811
+    broker: EmbeddedBroker,  # noqa: F811
+) -> None:
+    for killed, told in ((False, True), (True, False)):
+        assert lab(run, "up", "--endpoint", broker.endpoint_url)[0] == 0
+        if killed:
+            state = RunningBroker(1, broker.endpoint_url, "us-east-1")
+            LabDirectory(DEFAULT_DIRECTORY).broker_state.write_bytes(msgspec.json.encode(state))
+        assert ("are left as they are" in lab(run, "down")[1]) is told
 
 
 def test_aws_is_the_work_of_terraform(run: Run) -> None:  # noqa: F811

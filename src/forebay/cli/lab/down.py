@@ -9,7 +9,11 @@ import typer
 
 from forebay.cli.lab.places import Data
 from forebay.client.endpoint import ENDPOINT_VARIABLES
-from forebay.lab.infrastructure.background_broker import running_broker, stop_broker
+from forebay.lab.infrastructure.background_broker import (
+    last_endpoint_url,
+    running_broker,
+    stop_broker,
+)
 from forebay.lab.infrastructure.directory import DEFAULT_DIRECTORY, LabDirectory
 from forebay.lab.infrastructure.dotenv import DOTENV
 from forebay.lab.infrastructure.own_part import own_part, remove_own_part
@@ -33,6 +37,7 @@ def down(
     """
     directory, dotenv = LabDirectory(data), Path(DOTENV)
     said: list[str] = []
+    served = last_endpoint_url(directory)
     broker = running_broker(directory)
     if broker is not None:
         stop_broker(directory, broker)
@@ -42,7 +47,7 @@ def down(
         remove_own_part(dotenv)
         said.append(f"{dotenv} no longer has what `forebay lab up` wrote.")
         endpoint_url = variables.get(ENDPOINT_VARIABLES[0])
-        if broker is None or broker.endpoint_url != endpoint_url:
+        if served != endpoint_url:
             said.append(f"Queues at {endpoint_url} are left as they are.")
     if keep_data:
         said.append(f"The data stays in {data}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -16,7 +17,7 @@ from forebay.cli.serve import DEFAULT_PORT
 from forebay.errors import ForebayError, SettingsError
 from forebay.lab.infrastructure.background_broker import (
     RunningBroker,
-    last_port,
+    last_endpoint_url,
     running_broker,
     start_broker,
 )
@@ -122,7 +123,7 @@ def _broker(
     running = running_broker(directory)
     if running is None:
         if port is None:
-            port = last_port(directory) or DEFAULT_PORT
+            port = urlsplit(last_endpoint_url(directory) or "").port or DEFAULT_PORT
         started = start_broker(directory, port, region or DEFAULT_REGION)
         return started, (
             f"The lab's broker serves SQS at {started.endpoint_url}.\n"

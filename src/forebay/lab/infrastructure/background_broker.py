@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -67,13 +66,12 @@ def running_broker(directory: LabDirectory) -> RunningBroker | None:
         return None
 
 
-def last_port(directory: LabDirectory) -> int | None:
-    """The port that the lab's broker has, or had before it ended; None when there was none."""
+def last_endpoint_url(directory: LabDirectory) -> str | None:
+    """Where the lab's broker serves, or served before it ended; None when there was none."""
     try:
-        broker = _read(directory)
+        return _read(directory).endpoint_url
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-    return urlsplit(broker.endpoint_url).port
 
 
 def start_broker(directory: LabDirectory, port: int, region: str) -> RunningBroker:
