@@ -42,6 +42,17 @@ def test_what_is_added_below_stays_and_wins(dotenv: Path) -> None:
     assert dotenv.read_text() == "CRASH_RATE=0.2\nB=mine\n"
 
 
+def test_lines_that_end_otherwise_stay_and_the_part_among_them_is_found(dotenv: Path) -> None:
+    dotenv.write_bytes(b"\xef\xbb\xbfKEY=k\r\n")
+    write_own_part(dotenv, {"A": "1"})
+    assert dotenv.read_bytes().startswith(b"\xef\xbb\xbfKEY=k\r\n#")
+    dotenv.write_bytes(dotenv.read_bytes().replace(b"\r", b"").replace(b"\n", b"\r\n").rstrip())
+    assert own_part(dotenv) == {"A": "1"}
+    require_own(dotenv, force=False)
+    assert remove_own_part(dotenv)
+    assert dotenv.read_bytes() == b"\xef\xbb\xbfKEY=k\r\n"
+
+
 def test_a_foreign_file_is_not_touched_unless_that_is_forced(dotenv: Path) -> None:
     dotenv.write_text("A=theirs\nKEY=k")
     with pytest.raises(ForeignDotenv, match="--force"):

@@ -31,7 +31,8 @@ _NOTHING = re.compile(r"\s*(?:#.*)?")
 def parse_dotenv(text: str, source: str = DOTENV) -> dict[str, str]:
     """The variables of a file's text. Raises SettingsError, which names the source and the line."""
     variables: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    # A shell ends a line nowhere else; an editor may leave \r before the end.
+    for number, line in enumerate(re.split(r"\r?\n", text), start=1):
         if _NOTHING.fullmatch(line):
             continue
         read = _LINE.fullmatch(line)

@@ -12,7 +12,8 @@ from forebay.lab.infrastructure.dotenv import parse_dotenv, render_dotenv
 _BEGIN = "# Written by `forebay lab up`; `forebay lab down` takes it away again."
 _END = "# What is below is yours, and comes before what is above."
 
-_PART = re.compile(rf"{re.escape(_BEGIN)}\n(.*?){re.escape(_END)}\n", re.DOTALL)
+#: An editor may have given the lines other ends.
+_PART = re.compile(rf"{re.escape(_BEGIN)}\r?\n(.*?){re.escape(_END)}(?:\r?\n|$)", re.DOTALL)
 
 
 class ForeignDotenv(ForebayError):
@@ -42,7 +43,7 @@ def write_own_part(path: Path, variables: Mapping[str, str]) -> None:
         text = _PART.sub(lambda _: part, text, count=1)
     else:
         text += ("\n" if text and not text.endswith("\n") else "") + part
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text.encode())
 
 
 def remove_own_part(path: Path) -> bool:
@@ -55,11 +56,12 @@ def remove_own_part(path: Path) -> bool:
         return False
     rest = _PART.sub("", text, count=1)
     if rest.strip():
-        path.write_text(rest, encoding="utf-8")
+        path.write_bytes(rest.encode())
     else:
         path.unlink()
     return True
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    # As bytes: the ends of lines of others stay as they are.
+    return path.read_bytes().decode() if path.exists() else ""
