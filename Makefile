@@ -15,6 +15,8 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+# Hundreds of interpreters are started here, and each would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help chaos-peers demo usage-demo serve preflight venv infra-up infra-down validate scenarios-fast \
@@ -62,9 +64,8 @@ scenarios: $(VENV)/.demo ## all of them, the fast ones first
 
 test: $(VENV)/.dev ## every test but those that need foreign clients (ARGS="-k fifo")
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal --ignore tests/clients $(ARGS)
-	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --timeout 600 $(PAGES_WITH_FREE_PORTS)
-	$(BIN)/pytest -n 0 --timeout 600 README.md CONTRIBUTING.md docs \
-		$(addprefix --ignore=,$(PAGES_WITH_FREE_PORTS))
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --timeout 600 \
+		README.md CONTRIBUTING.md docs examples
 
 test-clients: $(VENV)/.dev ## foreign clients against the broker, each in an environment of its own
 	$(BIN)/pytest -n 0 --timeout 900 tests/clients $(ARGS)

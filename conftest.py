@@ -24,9 +24,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sybil import Document, Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.typing import Parser
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).parent
 
@@ -60,6 +63,20 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class PageScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """Runs pages beside each other, but not those that serve on the ports that they name."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        page: str = super()._split_scope(nodeid)
+        text = (ROOT / page).read_text() if page.endswith(".md") else ""
+        return "ports" if "\nforebay serve" in text and LEADS not in text else page
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Schedule pages, which are run with `--dist loadfile`."""
+    return PageScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @cache
@@ -98,6 +115,8 @@ def set_up(namespace: dict[str, Any]) -> None:
     namespace["environment"] = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        # A page imports little of what it has installed.
+        "PIP_NO_COMPILE": "1",
     }
     namespace["servers"] = []
     namespace["log"] = namespace["place"] / ".workers"

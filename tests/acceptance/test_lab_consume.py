@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,13 @@ async def shop(directory: Path) -> AsyncIterator[Shop]:
         yield Shop(client, created.queue_url, directory / "tables.sqlite3")
 
 
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[OutsideProcess]:
+    process = OutsideProcess(tmp_path / "outside.db")
+    yield process
+    process.end(signal.SIGKILL)
+
+
 async def test_a_crash_after_the_effect_and_a_second_consumer_that_completes_it(
     tmp_path: Path,
 ) -> None:
@@ -128,9 +135,8 @@ async def test_sigterm_lets_the_message_in_hand_be_done(tmp_path: Path) -> None:
     ("without", "performed"), [((), 1), (("idempotency-key",), 2), (("idempotency",), 2)]
 )
 async def test_only_an_idempotency_key_saves_an_effect_outside_from_a_crash_after_it(
-    tmp_path: Path, without: tuple[str, ...], performed: int
+    tmp_path: Path, outside: OutsideProcess, without: tuple[str, ...], performed: int
 ) -> None:
-    outside = OutsideProcess(tmp_path / "outside.db")
     store = await SqliteIdempotencyStore.open(tmp_path / "tables.sqlite3")
     clock = ScaledClock(100)
     client = EngineClient(clock=clock)
@@ -140,6 +146,8 @@ async def test_only_an_idempotency_key_saves_an_effect_outside_from_a_crash_afte
         "MESSAGE_SIDE_EFFECTS_TABLE": outside.url,
         "WAIT_TIME_SECONDS": 0,
         "MESSAGE_LIMIT": 1,
+        # As long as a busy machine may need; it is the limit that ends it.
+        "IDLE_TIMEOUT_SECONDS": 3_000,
         "tables": Tables(status=store, keys=store),
         "without": without,
         "BUSINESS_IDEMPOTENCY_FIELD": "order_id",
@@ -158,9 +166,8 @@ async def test_only_an_idempotency_key_saves_an_effect_outside_from_a_crash_afte
 
 
 async def test_two_at_once_without_tables_are_one_effect_outside_and_neither_fails(
-    tmp_path: Path,
+    outside: OutsideProcess,
 ) -> None:
-    outside = OutsideProcess(tmp_path / "outside.db")
     async with OutsideClient(outside.url) as service:
         await service.configure(delay_s=0.3)
     clock = ScaledClock(100)
@@ -173,6 +180,7 @@ async def test_two_at_once_without_tables_are_one_effect_outside_and_neither_fai
             MESSAGE_SIDE_EFFECTS_TABLE=outside.url,
             WAIT_TIME_SECONDS=0,
             MESSAGE_LIMIT=1,
+            IDLE_TIMEOUT_SECONDS=3_000,
             tables=Tables(),
         )
         for _ in range(2)
