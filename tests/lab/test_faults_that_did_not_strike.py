@@ -47,7 +47,14 @@ KILLED = event(5.0, Kind.FAULT, "lab", text="worker-1 is killed")
         # The consumer could not even start.
         ("crash", {"id": "a"}, life("a", "consumer-2"), "consumer-1 crashes with a message"),
         # It crashed, and had deleted the message before.
-        ("crash", {"id": "a"}, [*life("a"), CRASH], "each message is received at least 2 times"),
+        ("crash", {"id": "a"}, [*life("a"), CRASH], "each message is received 2 times at least"),
+        # SQS did not wait for the visibility timeout to end.
+        (
+            "crash",
+            {"id": "a"},
+            [*life("a")[:3], CRASH, *life("a", "consumer-2", 10.5)[2:]],
+            "it comes again when its visibility timeout is over",
+        ),
         (
             "dup-side-effects",
             {"ids": ["a"]},

@@ -54,10 +54,12 @@ class LabServer:
             async with asyncio.timeout(_PATIENCE_S):
                 while not await _listens(self._port):
                     if not process.runs:
-                        raise NotListening(f"The {self._name} has ended. {process.tail()}")
+                        raise NotListening(f"The process {self._name} has ended. {process.tail()}")
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
-            raise NotListening(f"The {self._name} does not listen. {process.tail()}") from None
+            raise NotListening(
+                f"The process {self._name} does not listen. {process.tail()}"
+            ) from None
 
     async def kill(self) -> None:
         """SIGKILL."""

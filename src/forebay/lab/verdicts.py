@@ -190,11 +190,11 @@ def received_at_least(ledger: Ledger, ids: Collection[str], times: int) -> Verdi
     receives = ledger.receives()
     seldom = {each for each in ids if receives[each] < times}
     return Verdict(
-        f"each message is received at least {times} times",
+        f"each message is received {'once' if times == 1 else f'{times} times'} at least",
         not seldom,
         named(seldom, "received less often")
         if seldom
-        else f"{sum(receives[each] for each in ids):,} receives of {len(ids):,} messages",
+        else f"{sum(receives[each] for each in ids):,} receives for {len(ids):,}",
     )
 
 

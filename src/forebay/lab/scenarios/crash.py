@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
+from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
 from forebay.lab.sender.payloads import work
@@ -22,6 +23,11 @@ from forebay.lab.verdicts import (
     no_dead_letters,
     received_at_least,
 )
+
+COMES_AGAIN = "it comes again when its visibility timeout is over, and not before"
+
+#: How exactly times are told, in seconds.
+_ROUNDING_S = 0.1
 
 
 class CrashOptions(ScenarioOptions, frozen=True, kw_only=True):
@@ -67,4 +73,23 @@ class Crash(Scenario):
         yield effects_once(ledger, [self.id])
         yield crashed_at_work(ledger, "consumer-1")
         yield received_at_least(ledger, [self.id], 2)
+        yield self._hidden_meanwhile(ledger)
         yield ended_well(ledger, "consumer-2")
+
+    def _hidden_meanwhile(self, ledger: Ledger) -> Verdict:
+        """It was sent before it was received first, and nobody knows better when SQS hid it."""
+        (sent, *_) = (each.at_ms for each in ledger.of(Kind.SENT))
+        again_s = [
+            (each.at_ms - sent) / 1000
+            for each in ledger.of(Kind.RECEIVED)
+            if each.process != "consumer-1"
+        ]
+        least_s = self.queues[0].visibility_s
+        return Verdict(
+            COMES_AGAIN,
+            bool(again_s) and again_s[0] >= least_s - _ROUNDING_S,
+            f"received again {again_s[0]:.1f} s after it was sent; its visibility timeout is"
+            f" {least_s} s"
+            if again_s
+            else "it was not received again",
+        )
