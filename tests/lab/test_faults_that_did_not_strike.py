@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from forebay.lab.catalogue import catalogue
@@ -24,6 +25,9 @@ EMPTY = Reading(
     found=(),
     found_dead=(),
 )
+
+#: The second queue of a scenario that has two.
+OTHER = msgspec.structs.replace(EMPTY, name="killed", queue="other-queue", dead_queue="other-dlq")
 
 
 def life(message: str, process: str = "consumer-1", at_s: float = 1.0) -> list[Event]:
@@ -83,6 +87,20 @@ KILLED = event(5.0, Kind.FAULT, "lab", text="worker-1 is killed")
             life("a"),
             "poison is received 2 times",
         ),
+        # Each came alone.
+        (
+            "poison-partial-batch",
+            {"poison": {"a"}, "good": ["b"]},
+            [*life("a"), *life("b")],
+            "good messages and poison come in one batch",
+        ),
+        # There was nothing to extend.
+        (
+            "heartbeat",
+            {"kept_id": "a", "killed_id": "b"},
+            [*life("a"), KILLED],
+            "a message is received once, however long its work takes",
+        ),
         # It was idle.
         (
             "dup-graceful-shutdown",
@@ -116,7 +134,7 @@ def test_what_did_not_happen_is_not_taken_to_have_gone_well(
     vars(scenario).update(made)
     ledger = Ledger(
         told,
-        [EMPTY],
+        [EMPTY, OTHER],
         [effect(1.35, "a", "consumer-1")],
         now_ms=BEGAN_MS + 60_000,
         exits={"consumer-1": 70, "consumer-2": 0, "last-consumer": 0},

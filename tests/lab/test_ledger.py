@@ -263,6 +263,15 @@ def test_in_hand_is_what_was_received_and_neither_deleted_nor_given_back(
     assert ledger.in_hand("another") == set()
 
 
+def test_what_came_in_one_answer_is_a_batch() -> None:
+    sizes = (("p", "a", 2), ("q", "c", 1), ("p", "b", 2), ("p", "d", 1), ("p", "a", 1))
+    told = [
+        Event(at_ms=number, kind=Kind.RECEIVED, process=process, id=each, value=size)
+        for number, (process, each, size) in enumerate(sizes)
+    ]
+    assert Ledger(told, [], now_ms=0).batches() == [{"a", "b"}, {"c"}, {"d"}, {"a"}]
+
+
 def test_a_wait_is_from_the_first_attempt_to_send_to_the_first_receive() -> None:
     # The times are the places in the list. The receive may come before the answer to the send.
     said = ("sending a", "sending b", "sending a", "received a", "sent a", "received a", "sent b")

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     SENT = "sent"
     #: SQS refused a message, or could not be reached.
     NOT_SENT = "not sent"
+    #: A message was handed out; `value` is how many there were in the answer.
     RECEIVED = "received"
     #: A message is about to be deleted, and SQS has done it.
     DELETING = "deleting"

@@ -164,6 +164,20 @@ class Ledger:
         """How often each message was handed out, by its id."""
         return Counter(event.identity for event in self.of(Kind.RECEIVED, queue=queue))
 
+    def batches(self) -> list[set[str]]:
+        """What came in one answer to a receive each."""
+        batches: list[set[str]] = []
+        #: By process: the answer of which more is to come, and how many.
+        begun: dict[str, tuple[set[str], int]] = {}
+        for event in self.of(Kind.RECEIVED):
+            batch, left = begun.get(event.process, (set[str](), 0))
+            if not left:
+                batch, left = set(), int(event.value) or 1
+                batches.append(batch)
+            batch.add(event.identity)
+            begun[event.process] = batch, left - 1
+        return batches
+
     def in_hand(self, process: str, at_ms: int | None = None) -> set[str]:
         """What a process has received and neither deleted nor given back, now or at a moment."""
         held: set[str] = set()

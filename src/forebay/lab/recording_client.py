@@ -154,11 +154,12 @@ class RecordingClient(SqsClient):
 
     def _received(self, url: str, result: AnyResult) -> None:
         assert isinstance(result, ReceiveMessageResult)
-        for message in result.messages or ():
+        messages = result.messages or ()
+        for message in messages:
             handled = _Handled(message.message_id, id_in(message.body))
             self._handled[message.receipt_handle] = handled
             receives = int((message.attributes or {}).get(RECEIVE_COUNT, 0))
-            self._write(Kind.RECEIVED, url, handled, receives=receives)
+            self._write(Kind.RECEIVED, url, handled, receives=receives, value=len(messages))
 
     def _deleting(self, url: str, handles: dict[str, str]) -> Callable[[AnyResult], None]:
         for handle in handles.values():

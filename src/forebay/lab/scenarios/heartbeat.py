@@ -129,7 +129,7 @@ class Heartbeat(Scenario):
         extensions = sum(each.identity == self.kept_id for each in ledger.of(Kind.EXTENDED))
         return Verdict(
             RECEIVED_ONCE,
-            times == 1,
+            times == 1 and extensions > 0,
             f"received {'once' if times == 1 else f'{times} times'}; its visibility timeout of"
             f" {_VISIBILITY_S} s was extended {extensions:,} times during"
             f" {self.options.work_seconds:g} s of work",

@@ -22,6 +22,8 @@ from forebay.lab.verdicts import (
     received_as_often_as_allowed,
 )
 
+MIXED = "good messages and poison come in one batch"
+
 
 class PoisonPartialBatchOptions(ScenarioOptions, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=1, le=10_000, description="How many messages are sent.")] = 50
@@ -72,5 +74,11 @@ class PoisonPartialBatch(Scenario):
         yield from balanced(ledger)
         yield poison_set_aside(ledger, self.poison)
         yield received_as_often_as_allowed(ledger, self.poison, self.queues[0].max_receive_count)
+        yield self._mixed(ledger)
         yield drained(ledger)
         yield effects_once(ledger, self.good)
+
+    def _mixed(self, ledger: Ledger) -> Verdict:
+        batches = ledger.batches()
+        mixed = sum(bool(each & self.poison) and not each <= self.poison for each in batches)
+        return Verdict(MIXED, mixed > 0, f"{mixed:,} of {len(batches):,} batches have both")
