@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
+from forebay.apps.progress import BarAudience, LineAudience
 from forebay.lab.report.outcome import Outcome, outcome
 from forebay.lab.report.record import (
     VERSION,
@@ -17,7 +20,7 @@ from forebay.lab.report.record import (
     as_json,
     lab_record,
 )
-from forebay.lab.report.text import conclusion, verdict_line
+from forebay.lab.report.text import conclusion, verdict_line, watching
 from forebay.lab.runner import Result
 from tests.lab.made_up import BROKEN, DEAD, HOLDS, KEY, LUCK, QUEUE, made_up, without
 
@@ -161,3 +164,15 @@ def test_the_page_documents_every_field(heading: str, record: type[msgspec.Struc
     section = PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     documented = re.findall(r"^\| `(\w+)` \| .+ \|$", section, re.MULTILINE)
     assert documented == list(record.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("terminal", "kind", "audience"),
+    [(True, "xterm", BarAudience), (True, "dumb", LineAudience), (False, "xterm", LineAudience)],
+)
+def test_bars_are_drawn_where_they_can_be(
+    terminal: bool, kind: str, audience: type[object]
+) -> None:
+    page = io.StringIO()
+    with watching(Console(file=page, force_terminal=terminal, _environ={"TERM": kind})) as seen:
+        assert isinstance(seen, audience)

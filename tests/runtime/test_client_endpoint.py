@@ -139,3 +139,10 @@ def test_aws_without_a_region_is_refused_with_what_to_set() -> None:
         resolve_endpoint(None, None, {}, queue_url="jobs")
     with pytest.raises(SettingsError, match="set AWS_ENDPOINT_URL_SQS or AWS_REGION"):
         resolve_endpoint(None, None, {}, queue_url="http://[::1/jobs")
+
+
+@pytest.mark.parametrize("user", ["user:pass-word", "user", ":pass-word", ""])
+def test_a_user_in_an_endpoint_url_is_refused_and_not_repeated(user: str) -> None:
+    with pytest.raises(SettingsError, match="has a user or a password in it") as refusal:
+        resolve_endpoint(f"http://{user}@localhost:9324", None, {})
+    assert "pass-word" not in str(refusal.value)

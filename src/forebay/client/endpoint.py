@@ -57,7 +57,8 @@ def resolve_endpoint(
     or AWS's for the region. The region is the argument, else the environment's, else the one that
     the endpoint's or the queue's host names.
 
-    Raises SettingsError when the endpoint URL is none, or when AWS is meant and no region is known.
+    Raises SettingsError when the endpoint URL is none or names a user, or when AWS is meant and no
+    region is known.
     """
     url = endpoint_url or _first(environment, ENDPOINT_VARIABLES) or _endpoint_of_queue(queue_url)
     region = region or _first(environment, REGION_VARIABLES)
@@ -77,6 +78,12 @@ def resolve_endpoint(
     if parts.scheme not in _DEFAULT_PORTS or not name:
         raise SettingsError(
             f"{url!r} is not an endpoint URL. It must look like http://127.0.0.1:9324."
+        )
+    if "@" in parts.netloc:
+        # It would be shown in every message that says where SQS is, and SQS takes no such thing.
+        raise SettingsError(
+            f"The endpoint URL of {name} has a user or a password in it. Leave them out: calls are"
+            " signed with AWS credentials."
         )
     host = f"[{name}]" if ":" in name else name
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:

@@ -19,8 +19,8 @@ _COLOURS = {"PASS": "bold green", "FAIL": "bold red"}
 
 @contextmanager
 def watching(console: Console) -> Iterator[Audience]:
-    """Who watches one run: bars on a terminal, which go when it ends, or lines."""
-    if console.is_terminal:
+    """Who watches one run: bars where they can be drawn, which go when it ends, or lines."""
+    if console.is_terminal and not console.is_dumb_terminal:
         with BarAudience(console, transient=True, own_time=True) as bars:
             yield bars
     else:
