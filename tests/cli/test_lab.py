@@ -58,6 +58,9 @@ def test_a_scenario_is_told_all_about(run: Run, command: tuple[str, ...]) -> Non
         (("letters", "--repeat", "0"), "Invalid value for '--repeat'"),
         (("letters", "--aws", "--endpoint", "http://x"), "exclude each other"),
         (("letters", "--aws", "--time-scale", "2"), "time at Amazon SQS passes as it does"),
+        (("letters", "--project", "a b"), "letters, digits, hyphens and underscores, 1 to 44"),
+        (("letters", "--project", "x" * 45), "letters, digits, hyphens and underscores, 1 to 44"),
+        (("letters", "--project", ""), "--project ''"),
         (("letters", "--json", "/nowhere/x"), "that directory does not exist"),
     ],
 )

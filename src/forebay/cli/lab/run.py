@@ -17,6 +17,7 @@ from forebay.cli.connection import Aws, Region, choose_place, give_place
 from forebay.cli.demo import JsonFile, require_directory
 from forebay.cli.lab.description import describe
 from forebay.cli.lab.extra import require_extra
+from forebay.cli.lab.places import Project
 from forebay.cli.lab.words import refuse_strange, scenario_names, sorted_words
 from forebay.cli.tables import console
 from forebay.errors import SettingsError
@@ -58,9 +59,7 @@ def run(
     ] = None,
     aws: Aws = False,
     region: Region = None,
-    project: Annotated[
-        str, typer.Option(metavar="NAME", help="What the names of the queues begin with.")
-    ] = PROJECT,
+    project: Project = PROJECT,
     seed: Annotated[
         int, typer.Option(min=0, help="Another seed makes other payloads, orders and moments.")
     ] = 1,
