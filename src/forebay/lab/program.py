@@ -6,6 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from forebay.apps import process
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
 from forebay.client.retry import RetryPolicy
+from forebay.idempotency import SqliteIdempotencyStore
 from forebay.lab.events import EventLog, Kind
 from forebay.lab.outside.client import OutsideClient
 from forebay.lab.recording_client import RecordingClient
@@ -62,6 +64,8 @@ class Program:
         self.outside = OutsideClient(plan.outside_url, self.clock, caller=name)
         #: Set by SIGTERM, unless a worker is at work, which drains for it.
         self.told_to_stop = asyncio.Event()
+        #: What is closed when the program ends.
+        self.closing = AsyncExitStack()
 
     @property
     def queue_url(self) -> str:
@@ -74,6 +78,16 @@ class Program:
             HttpSqsClient(self.plan.endpoint_url, region=self.plan.region, retry=retry),
             self.events,
         )
+
+    async def store(self) -> SqliteIdempotencyStore:
+        """The store of keys and versions that all programs of the run share, until this one ends.
+
+        It outlives the kill of a process, as a database on another machine does, and not a loss of
+        power: nothing waits for the disk.
+        """
+        store = await SqliteIdempotencyStore.open(self.directory / "keys.sqlite3", durable=False)
+        self.closing.push_async_callback(store.close)
+        return store
 
     def on(self, protection: str) -> bool:
         """Whether a protection is on."""
@@ -107,5 +121,5 @@ async def _main(
     program = Program(plan, name)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, program.told_to_stop.set)
     program.events.write(Kind.STARTED)
-    async with program.client, program.outside:
+    async with program.closing, program.client, program.outside:
         await function(program, **arguments)

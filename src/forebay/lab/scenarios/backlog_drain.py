@@ -11,7 +11,7 @@ from msgspec import Meta
 from forebay.apps.verdicts import Verdict
 from forebay.errors import SettingsError
 from forebay.fault_injection import FaultRates
-from forebay.idempotency import CheckBeforeDoing, Guard, SqliteIdempotencyStore
+from forebay.idempotency import CheckBeforeDoing, Guard
 from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.program import Program
@@ -163,7 +163,7 @@ def _pace(ledger: Ledger) -> str:
 
 async def notify(lab: Program, *, age_limit_s: float) -> None:
     """A consumer that notifies somebody by each message that is not too old."""
-    store = await SqliteIdempotencyStore.open(lab.directory / "tables.sqlite3", durable=False)
+    store = await lab.store()
     checked = CheckBeforeDoing(Guard(store, clock=lab.clock), store)
     router = Router()
 
@@ -186,9 +186,4 @@ async def notify(lab: Program, *, age_limit_s: float) -> None:
         )
 
     settings = WorkerSettings(concurrency=2, pollers=1, wait_s=1)
-    try:
-        await lab.work(
-            Worker(lab.client, lab.queue_url, router, settings=settings, clock=lab.clock)
-        )
-    finally:
-        await store.close()
+    await lab.work(Worker(lab.client, lab.queue_url, router, settings=settings, clock=lab.clock))

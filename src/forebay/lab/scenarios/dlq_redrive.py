@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from forebay.apps.verdicts import Verdict
 from forebay.errors import ForebayError
-from forebay.idempotency import AlreadyDone, CheckBeforeDoing, Guard, SqliteIdempotencyStore
+from forebay.idempotency import AlreadyDone, CheckBeforeDoing, Guard
 from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.program import Program
@@ -202,7 +202,7 @@ class Unpayable(ForebayError):
 
 async def pay(lab: Program, *, mended: bool) -> None:
     """A consumer that charges and then writes a receipt, with a bug in both until it is mended."""
-    store = await SqliteIdempotencyStore.open(lab.directory / "tables.sqlite3", durable=False)
+    store = await lab.store()
     guard = Guard(store, clock=lab.clock)
     checked = CheckBeforeDoing(guard, store)
     router = Router()
@@ -235,10 +235,7 @@ async def pay(lab: Program, *, mended: bool) -> None:
     # A rejected message goes to the queue that is named here, instead of to the dead-letter queue.
     queue = Queue(lab.queue_url, dead_letter_queue=lab.plan.queue_urls[QUARANTINE])
     settings = WorkerSettings(concurrency=2, pollers=1, wait_s=1, backoff_base_s=0)
-    try:
-        await lab.work(Worker(lab.client, queue, router, settings=settings, clock=lab.clock))
-    finally:
-        await store.close()
+    await lab.work(Worker(lab.client, queue, router, settings=settings, clock=lab.clock))
 
 
 async def failed_before_redrive(guard: Guard, received: Received[Payment]) -> bool:

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
 from forebay.fault_injection import FaultRates
-from forebay.idempotency import Attempt, Guard, SqliteIdempotencyStore
+from forebay.idempotency import Attempt, Guard
 from forebay.lab.ledger import Ledger
 from forebay.lab.program import Program
 from forebay.lab.scenario import BrokerSettings, LabQueue, Protection, Scenario, ScenarioOptions
@@ -109,7 +109,7 @@ class DuplicateStorm(Scenario):
 
 async def charge(lab: Program) -> None:
     """A worker that charges orders."""
-    store = await SqliteIdempotencyStore.open(lab.directory / "keys.sqlite3", durable=False)
+    store = await lab.store()
     # Long enough for the one that is at it, so that few copies have to come again.
     guard = Guard(store, clock=lab.clock, wait_ms=round(2 * _EFFECT_MAX_S * 1000))
     fields = ("order",) if lab.on("business-key") else ()
@@ -130,4 +130,3 @@ async def charge(lab: Program) -> None:
 
     settings = WorkerSettings(concurrency=20, pollers=2)
     await lab.work(Worker(lab.client, lab.queue_url, router, clock=lab.clock, settings=settings))
-    await store.close()

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
 from forebay.fault_injection import FaultRates
-from forebay.idempotency import Elsewhere, SqliteIdempotencyStore, Stale, Versions
+from forebay.idempotency import Elsewhere, Stale, Versions
 from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.program import Program
@@ -183,7 +183,7 @@ def _last(applied: Mapping[str, Sequence[int]], entity: str) -> int:
 
 async def apply_changes(lab: Program, *, by: str) -> None:
     """A consumer that sets entities at the service outside, to the newest state that it knows."""
-    store = await SqliteIdempotencyStore.open(lab.directory / "versions.sqlite3", durable=False)
+    store = await lab.store()
     versions = Versions(store, clock=lab.clock, lease_ms=_LEASE_MS)
     router = Router()
 
@@ -209,9 +209,4 @@ async def apply_changes(lab: Program, *, by: str) -> None:
             )
 
     settings = WorkerSettings(concurrency=2, pollers=1, wait_s=1)
-    try:
-        await lab.work(
-            Worker(lab.client, lab.queue_url, router, settings=settings, clock=lab.clock)
-        )
-    finally:
-        await store.close()
+    await lab.work(Worker(lab.client, lab.queue_url, router, settings=settings, clock=lab.clock))

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
 from forebay.errors import ForebayError
-from forebay.idempotency import Attempt, Guard, SqliteIdempotencyStore
+from forebay.idempotency import Attempt, Guard
 from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.processes import Process
@@ -258,7 +258,7 @@ async def _announce(lab: Program, order: str) -> None:
 
 async def ship(lab: Program) -> None:
     """A worker that ships what was ordered."""
-    store = await SqliteIdempotencyStore.open(lab.directory / "keys.sqlite3", durable=False)
+    store = await lab.store()
     guard = Guard(store, clock=lab.clock)
     router = Router()
 
@@ -275,7 +275,6 @@ async def ship(lab: Program) -> None:
             await lab.outside.perform("ship", order)
 
     await lab.work(Worker(lab.client, lab.queue_url, router, clock=lab.clock))
-    await store.close()
 
 
 def _column(database: Path, query: str) -> list[str]:

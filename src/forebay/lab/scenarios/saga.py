@@ -13,7 +13,7 @@ import apsw
 from msgspec import Meta
 
 from forebay.apps.verdicts import Verdict
-from forebay.idempotency import Attempt, Guard, SqliteIdempotencyStore
+from forebay.idempotency import Attempt, Guard
 from forebay.lab.ledger import Ledger
 from forebay.lab.outside.client import OutsideDeclined
 from forebay.lab.program import Program
@@ -218,7 +218,7 @@ def _reached(points: Mapping[str, str], ledger: Ledger) -> bool:
 
 async def sell(lab: Program, *, dies_at: Mapping[str, str]) -> None:
     """A worker that takes each order through its saga."""
-    store = await SqliteIdempotencyStore.open(lab.directory / "keys.sqlite3", durable=False)
+    store = await lab.store()
     guard = Guard(store, clock=lab.clock)
     file = lab.directory / "sagas.sqlite3" if lab.on("saga-log") else ":memory:"
     log = SagaLog(await SharedWriter.open(file, _SCHEMA, durable=False))
@@ -263,7 +263,6 @@ async def sell(lab: Program, *, dies_at: Mapping[str, str]) -> None:
         await guard.once(received, effect, by=("order",), action="sell")
 
     await lab.work(Worker(lab.client, lab.queue_url, router, clock=lab.clock))
-    await store.close()
     await log.close()
 
 
