@@ -77,7 +77,7 @@ def test_without_the_extra_it_says_what_to_install(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "forebay.cli.lab.extra.find_spec",
+        "forebay.lab.extra.find_spec",
         lambda name: None if name == "uvicorn" else find_spec(name),
     )
     ended = run("lab", "run", "letters")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forebay.lab.infrastructure import preflight
+from forebay.lab import extra
 from forebay.lab.infrastructure.preflight import (
     Tool,
     check_aws,
@@ -30,7 +30,7 @@ def test_an_old_python_is_not_enough(version: tuple[int, int, int], here: bool) 
 
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_extra().here
-    monkeypatch.setattr(preflight, "EXTRA", ("starlette", "no_such_library"))
+    monkeypatch.setattr(extra, "EXTRA", ("starlette", "no_such_library"))
     tool = check_extra()
     assert (tool.stops, tool.found) == (True, "without no_such_library")
     assert "make venv" in tool.advice

@@ -16,12 +16,12 @@ import forebay
 from forebay.cli.connection import Aws, Region, choose_place, give_place
 from forebay.cli.demo import JsonFile, require_directory
 from forebay.cli.lab.description import describe
-from forebay.cli.lab.extra import require_extra
 from forebay.cli.lab.places import Project
 from forebay.cli.lab.words import refuse_strange, scenario_names, sorted_words
 from forebay.cli.tables import console
 from forebay.errors import SettingsError
 from forebay.lab.catalogue import chosen, known_with
+from forebay.lab.extra import require_extra
 from forebay.lab.report.page import lab_page
 from forebay.lab.report.record import as_json, lab_record
 from forebay.lab.report.text import conclusion, verdict_line, verdict_table, watching

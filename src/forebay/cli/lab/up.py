@@ -11,10 +11,10 @@ import typer
 
 from forebay.broker.bootstrap import Deed, Outcome
 from forebay.cli.connection import Connection, Region, choose_place
-from forebay.cli.lab.extra import require_extra
 from forebay.cli.lab.places import Data, Project
 from forebay.cli.serve import DEFAULT_PORT
 from forebay.errors import ForebayError, SettingsError
+from forebay.lab.extra import require_extra
 from forebay.lab.infrastructure.background_broker import (
     RunningBroker,
     last_endpoint_url,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from forebay.cli.connection import Aws, Connection, Region, choose_place
-from forebay.cli.lab.extra import require_extra
 from forebay.cli.lab.places import Data, LabEndpoint, Project
 from forebay.cli.tables import console, table
 from forebay.errors import ServiceUnreachable
+from forebay.lab.extra import require_extra
 from forebay.lab.infrastructure.directory import DEFAULT_DIRECTORY, LabDirectory
 from forebay.lab.scenario import PROJECT
 

@@ -8,7 +8,6 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError
@@ -16,9 +15,7 @@ from botocore.session import Session
 from msgspec import Struct
 
 from forebay.client.endpoint import REGION_VARIABLES
-
-#: What the lab needs beside the broker's own requirements: the extra `demo`.
-EXTRA = ("aiohttp", "starlette", "uvicorn")
+from forebay.lab.extra import EXTRA, missing_extra
 
 #: The oldest Python. Source: pyproject.toml.
 _PYTHON_MIN = (3, 11)
@@ -55,12 +52,12 @@ def check_python(version: tuple[int, int, int] = sys.version_info[:3]) -> Tool:
 
 def check_extra() -> Tool:
     """The libraries that the lab's servers need."""
-    missing = [name for name in EXTRA if find_spec(name) is None]
+    missing = missing_extra()
     return Tool(
         name="libraries",
         found=f"without {', '.join(missing)}" if missing else ", ".join(EXTRA),
         here=not missing,
-        advice="Run `make venv`, or: pip install aiohttp starlette uvicorn",
+        advice="Run `make venv`, or: pip install starlette uvicorn",
     )
 
 

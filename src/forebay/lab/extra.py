@@ -6,14 +6,20 @@ from importlib.util import find_spec
 
 from forebay.errors import ForebayError
 
-_EXTRA = ("starlette", "uvicorn")
+#: The libraries that its service outside is made with.
+EXTRA = ("starlette", "uvicorn")
 
 
 class LabExtraMissing(ForebayError):
     """The lab needs more than the broker. Run: pip install starlette uvicorn"""
 
 
+def missing_extra() -> list[str]:
+    """The libraries that are not installed of those that the processes of a run need."""
+    return [name for name in EXTRA if find_spec(name) is None]
+
+
 def require_extra() -> None:
     """Raise LabExtraMissing unless all is installed that the processes of a run need."""
-    if not all(find_spec(name) for name in _EXTRA):
+    if missing_extra():
         raise LabExtraMissing
