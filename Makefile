@@ -5,12 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Most tests wait for processes more than they compute.
-PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-# Their brokers are on free ports, so several of them can be run at a time.
-PAGES_WITH_FREE_PORTS := examples docs/tutorial docs/explanation docs/how-to/write-handlers.md \
-	docs/how-to/consume-and-produce.md \
-	docs/how-to/send-messages.md docs/how-to/log-usage.md \
-	docs/how-to/move-from-celery.md docs/how-to/test-your-code.md docs/how-to/write-a-scenario.md
+PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1) + 1)')
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
