@@ -188,7 +188,7 @@ def test_a_broker_that_was_stopped_on_a_full_disk_starts_again_and_is_emptied(di
         wait_for_room(url)
 
 
-@pytest.mark.parametrize("body_bytes", [1_000, 100_000])
+@pytest.mark.parametrize("body_bytes", [3_000, 100_000])
 def test_a_purge_of_a_full_disk_makes_room_without_another_request(
     disk: Path, body_bytes: int
 ) -> None:
