@@ -90,6 +90,11 @@ def test_it_ends_when_nothing_comes(run: Run, sqs: Sqs) -> None:
             2,
             "SIDE_EFFECT_LOG_PATH is '/no/where', a file that cannot be appended to: No such",
         ),
+        (
+            ("--queue-url", "http://127.0.0.1:9/0/orders", "--idle-timeout-seconds", "5"),
+            1,
+            "The queue could not be found within 5 s.",
+        ),
         (("--queue-url", "{url}", "--message-status-table", "sqlite:////no/where"), 1, "/no/where"),
     ],
 )

@@ -12,10 +12,15 @@ import pytest
 from forebay.errors import SettingsError
 from forebay.idempotency import Status
 from forebay.lab.consumer import StepKind
+from forebay.lab.consumer.consumer import Unanswered
 from forebay.lab.consumer.handling import RecentIds
 from forebay.lab.consumer.tables import Tables
 from forebay.messages.envelope import encode_envelope
-from forebay.protocol.actions import ChangeMessageVisibilityBatchRequest, ReceiveMessageRequest
+from forebay.protocol.actions import (
+    ChangeMessageVisibilityBatchRequest,
+    DeleteQueueRequest,
+    ReceiveMessageRequest,
+)
 from tests.lab.consuming import Bench, elapsed_s, on_bench
 
 
@@ -196,6 +201,17 @@ def test_it_does_not_wait_long_for_a_message_when_it_is_soon_to_end() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.consume(IDLE_TIMEOUT_SECONDS=2.5, WAIT_TIME_SECONDS=20)
         assert 2.5 <= elapsed_s() <= 6.1
+
+    on_bench(scenario)
+
+
+def test_nothing_came_is_no_good_end_when_no_receive_was_answered() -> None:
+    async def scenario(bench: Bench) -> None:
+        consuming = asyncio.ensure_future(bench.consume(IDLE_TIMEOUT_SECONDS=30))
+        await asyncio.sleep(5)
+        await bench.client.call(DeleteQueueRequest(queue_url=bench.url))
+        with pytest.raises(Unanswered, match=r"are not answered any more\. .*NonExistentQueue"):
+            await consuming
 
     on_bench(scenario)
 

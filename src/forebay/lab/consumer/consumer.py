@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
-from math import ceil
 
 from msgspec import Struct
 
 from forebay.client.base import SqsClient
 from forebay.client.http import HttpSqsClient
 from forebay.clock import Clock, SystemClock
+from forebay.errors import ForebayError
 from forebay.lab.consumer.clients import WithoutDelete, WithoutHeartbeat
 from forebay.lab.consumer.crashes import Crashes, Leave
 from forebay.lab.consumer.effects import Effects
@@ -39,6 +40,10 @@ from forebay.worker import (
 _TERMINATED = 128 + signal.SIGTERM
 
 _log = logging.getLogger(__name__)
+
+
+class Unanswered(ForebayError):
+    """Nothing came, because SQS has answered nothing."""
 
 
 class Consumed(Struct, frozen=True, kw_only=True):
@@ -69,7 +74,8 @@ async def consume(
     for CRASH_RATE. `caller` is its name for the outside service. `leave` is how it crashes.
 
     Raises SettingsError for what cannot be, a file of lines that cannot be appended to included;
-    StoreError when a table cannot be opened, and what `Worker.run` raises.
+    StoreError when a table cannot be opened, Unanswered when nothing came because SQS did not
+    answer, and what `Worker.run` raises.
     """
     off = check_protections(without)
     note = logged(note)
@@ -118,6 +124,8 @@ class Consumer:
         self._clock = clock
         self._without = without
         self._processed = 0
+        #: Whether it ends because nothing came, and without having found its queue.
+        self._idle = self._lost = False
         self._active_ms = clock.monotonic_ms()
         effects = Effects(
             settings, tables, crashes, clock=clock, note=note, outside=outside, without=without
@@ -164,7 +172,18 @@ class Consumer:
             ledger = await self._work(leave)
         finally:
             watching.cancel()
+        if self._idle:
+            self._require_answered()
         return Consumed(processed=self._processed, ledger=ledger)
+
+    def _require_answered(self) -> None:
+        idle_s = self._settings.idle_timeout_seconds
+        if self._lost:
+            raise Unanswered(f"The queue could not be found within {idle_s:g} s.")
+        for queue in self._worker.snapshot().queues:
+            # One that fails at the very end, after others that brought nothing, is no outage.
+            if queue.trouble and (queue.answered_ago_s or math.inf) > idle_s / 2:
+                raise Unanswered(f"Receives are not answered any more. {queue.trouble}")
 
     async def _work(self, leave: Leave) -> WorkerLedger:
         if "drain" not in self._without:
@@ -221,6 +240,8 @@ class Consumer:
                     "No message has come for %g s, as IDLE_TIMEOUT_SECONDS says.",
                     self._settings.idle_timeout_seconds,
                 )
+                self._idle = True
+                self._lost = self._worker.snapshot().state == "starting"
                 self._worker.stop()
                 return
             await self._clock.sleep(left_ms / 1000)
@@ -229,7 +250,9 @@ class Consumer:
 def _wait_s(settings: ConsumerSettings) -> int:
     """How long a receive waits: no longer than nothing may come, since its end is awaited."""
     idle_s = settings.idle_timeout_seconds
-    return min(settings.wait_time_seconds, ceil(idle_s)) if idle_s else settings.wait_time_seconds
+    return (
+        min(settings.wait_time_seconds, math.ceil(idle_s)) if idle_s else settings.wait_time_seconds
+    )
 
 
 def messages_were(count: int) -> str:
