@@ -92,6 +92,12 @@ def test_it_is_concluded_how_many_passed(results: list[Result], text: str) -> No
     assert conclusion(results).plain == text
 
 
+def test_runs_that_were_stopped_are_not_passed_over() -> None:
+    said = conclusion([made_up(verdicts=(HOLDS,))], not_ended=2)
+    assert said.plain == "1 run: 1 passed, 0 failed, and 2 stopped before the end."
+    assert said.style == conclusion([made_up(verdicts=(BROKEN,))]).style
+
+
 def test_the_record_has_all_that_is_known() -> None:
     record = msgspec.json.decode(as_json(lab_record([without([KEY], HOLDS, BROKEN)], "1.2.3")))
     assert record["version"] == VERSION

@@ -144,7 +144,7 @@ def run(
         asyncio.run(_run(runs, results, out))
     except (KeyboardInterrupt, asyncio.CancelledError) as stopped:
         out.print("Stopped, and every process of the lab with it.")
-        _show(results, out)
+        _show(results, out, not_ended=len(runs) - len(results))
         raise typer.Exit(INTERRUPTED) from stopped
     _show(results, out)
     if json_file is not None:
@@ -208,7 +208,7 @@ async def _run(
         results.append(result)
 
 
-def _show(results: Sequence[Result], out: Console) -> None:
+def _show(results: Sequence[Result], out: Console, *, not_ended: int = 0) -> None:
     if results:
         out.print(verdict_table(results))
-        out.print(conclusion(results))
+        out.print(conclusion(results, not_ended=not_ended))

@@ -61,12 +61,13 @@ def verdict_table(results: Sequence[Result]) -> Table:
     return table
 
 
-def conclusion(results: Sequence[Result]) -> Text:
-    """How many runs passed."""
+def conclusion(results: Sequence[Result], *, not_ended: int = 0) -> Text:
+    """How many runs passed; `not_ended` were to be done as well and were stopped."""
     failed = sum(not result.passed for result in results)
     runs = f"{len(results):,} run" + ("" if len(results) == 1 else "s")
-    text = f"{runs}: {len(results) - failed:,} passed, {failed:,} failed."
-    return Text(text, _COLOURS["FAIL" if failed else "PASS"])
+    text = f"{runs}: {len(results) - failed:,} passed, {failed:,} failed"
+    text += f", and {not_ended:,} stopped before the end." if not_ended else "."
+    return Text(text, _COLOURS["FAIL" if failed or not_ended else "PASS"])
 
 
 def _reasons(result: Result) -> Iterator[Text]:
