@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from forebay.lab.processes import Processes
+from forebay.lab.program import Plan, Program, run_program
 
 
 def stay() -> None:
@@ -33,5 +35,35 @@ async def test_ctrl_c_in_a_terminal_ends_no_process_of_the_lab_by_itself(
         assert first.runs
         second.terminate()
         assert await second.wait(10) == -signal.SIGTERM
+    finally:
+        await processes.end_all()
+
+
+async def listen_late(lab: Program) -> None:
+    """A worker that listens for SIGTERM when it has come already."""
+    signal.raise_signal(signal.SIGTERM)
+    await lab.told_to_stop.wait()
+    heard = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, heard.set)
+    await heard.wait()
+
+
+async def test_who_is_told_to_stop_before_its_worker_listens_stops_all_the_same(
+    tmp_path: Path,
+) -> None:
+    plan = Plan(
+        scenario="letters",
+        directory=tmp_path,
+        endpoint_url="http://127.0.0.1:9",
+        region="us-east-1",
+        seed=1,
+        time_scale=10.0,
+        origin_ms=0,
+        outside_url="http://127.0.0.1:9",
+    )
+    processes = Processes(tmp_path)
+    process = processes.start("late", run_program, plan, "late", listen_late, {})
+    try:
+        assert await process.wait(10) == 0, process.tail()
     finally:
         await processes.end_all()

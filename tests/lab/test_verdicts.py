@@ -37,6 +37,15 @@ def test_of_many_numbers_the_first_are_told() -> None:
     [
         ([event(1, Kind.ENDED, "lab", subject="worker-1", value=0)], True),
         ([event(1, Kind.ENDED, "lab", subject="worker-1", value=1)], False),
+        # It was told to stop, and did not heed it; it was told before it could.
+        (
+            [
+                event(1, Kind.STARTED, "worker-1"),
+                event(2, Kind.ENDED, "lab", subject="worker-1", value=-15),
+            ],
+            False,
+        ),
+        ([event(1, Kind.ENDED, "lab", subject="worker-1", value=-15)], True),
         # By somebody else than the run.
         ([event(1, Kind.ENDED, "lab", subject="worker-1", value=-9)], False),
         ([*EVENTS], True),

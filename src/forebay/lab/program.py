@@ -23,6 +23,9 @@ from forebay.lab.recording_client import RecordingClient
 from forebay.scaled_clock import ScaledClock
 from forebay.worker import Worker, WorkerLedger, run_until_signalled
 
+#: How soon a process that was told to stop hears it again, in real seconds.
+_SAY_AGAIN_S = 0.05
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """What all processes of a run have in common."""
@@ -119,7 +122,14 @@ async def _main(
     plan: Plan, name: str, function: ProgramFunction, arguments: dict[str, Any]
 ) -> None:
     program = Program(plan, name)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, program.told_to_stop.set)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        program.told_to_stop.set()
+        # A worker that begins to listen only now is to hear it as well.
+        loop.call_later(_SAY_AGAIN_S, signal.raise_signal, signal.SIGTERM)
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
     program.events.write(Kind.STARTED)
     async with program.closing, program.client, program.outside:
         await function(program, **arguments)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
@@ -173,10 +175,16 @@ def none_failed(ledger: Ledger) -> Verdict:
     """No process ended with an error, but for those that were killed or told to crash."""
     excused = {event.process for event in ledger.of(Kind.FAULT)}
     excused |= {event.text.removesuffix(KILLED) for event in ledger.of(Kind.FAULT)}
+    ends = ledger.of(Kind.ENDED)
+    begun = Counter(event.process for event in ledger.of(Kind.STARTED))
+    begun.subtract(event.subject for event in ends)
     failed = {
         f"{event.subject} with {event.value:g}"
-        for event in ledger.of(Kind.ENDED)
-        if event.value and event.subject not in excused
+        for event in ends
+        if event.value
+        and event.subject not in excused
+        # It was told to stop before it could listen.
+        and not (event.value == -signal.SIGTERM and begun[event.subject] < 0)
     }
     return Verdict(NONE_FAILED, not failed, named(failed, "ended with an error"))
 
