@@ -96,8 +96,8 @@ def drawn_lanes(
 ) -> Drawing:
     """The lanes one below another, and the marks across them, each with its number from 1.
 
-    Ticks that would lie on each other are drawn as one, and so are further ones until there are
-    `ticks_max` at most.
+    Ticks that would lie on each other are drawn as one block, and so are further ones until there
+    are `ticks_max` at most.
     """
     near = _NEAR
     thin = _thin(lanes, axis, near)
