@@ -20,7 +20,7 @@ from forebay.lab.report.record import (
     as_json,
     lab_record,
 )
-from forebay.lab.report.text import conclusion, verdict_line, watching
+from forebay.lab.report.text import conclusion, verdict_line, verdict_table, watching
 from forebay.lab.runner import Result
 from tests.lab.made_up import BROKEN, DEAD, HOLDS, KEY, LUCK, QUEUE, made_up, without
 
@@ -182,3 +182,11 @@ def test_bars_are_drawn_where_they_can_be(
     page = io.StringIO()
     with watching(Console(file=page, force_terminal=terminal, _environ={"TERM": kind})) as seen:
         assert isinstance(seen, audience)
+
+
+def test_a_narrow_table_leaves_its_columns_to_the_reasons() -> None:
+    def headings(width: int) -> list[str]:
+        return [str(column.header) for column in verdict_table([made_up()], width).columns]
+
+    assert headings(80) == ["scenario", "verdict", "seconds", "seed", "ledger, and the reason"]
+    assert headings(60) == ["scenario", "verdict", "ledger, and the reason"]

@@ -210,5 +210,5 @@ async def _run(
 
 def _show(results: Sequence[Result], out: Console, *, not_ended: int = 0) -> None:
     if results:
-        out.print(verdict_table(results))
+        out.print(verdict_table(results, out.width))
         out.print(conclusion(results, not_ended=not_ended))

@@ -14,6 +14,9 @@ from forebay.apps.progress import Audience, BarAudience, LineAudience
 from forebay.lab.report.outcome import books, outcome
 from forebay.lab.runner import Result
 
+#: On fewer columns of text the table has only what the lines above it do not say.
+_NARROW = 80
+
 _COLOURS = {"PASS": "bold green", "FAIL": "bold red"}
 
 
@@ -41,21 +44,21 @@ def verdict_line(result: Result) -> Text:
     )
 
 
-def verdict_table(results: Sequence[Result]) -> Table:
-    """The verdicts of runs, each with its books and the reason."""
+def verdict_table(results: Sequence[Result], width: int) -> Table:
+    """The verdicts of runs, each with its books and the reason, for so many columns of text."""
+    narrow = width < _NARROW
     table = Table(title="Verdicts", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("scenario", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    table.add_column("seed", justify="right", no_wrap=True)
+    for heading in () if narrow else ("seconds", "seed"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("ledger, and the reason", overflow="fold")
     for result in results:
         ended = outcome(result)
         table.add_row(
             Text(result.scenario),
             Text(ended.word, _COLOURS[ended.word]),
-            f"{result.seconds:.1f}",
-            f"{result.seed}",
+            *(() if narrow else (f"{result.seconds:.1f}", f"{result.seed}")),
             Text("\n").join(_reasons(result)),
         )
     return table
