@@ -116,7 +116,7 @@ def set_up(namespace: dict[str, Any]) -> None:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         # A page imports little of what it has installed.
-        "PIP_NO_COMPILE": "1",
+        "PIP_COMPILE": "0",
     }
     namespace["servers"] = []
     namespace["log"] = namespace["place"] / ".workers"
