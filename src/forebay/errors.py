@@ -84,7 +84,7 @@ class JournalTooNew(JournalError):
 
 
 class AddressInUse(ForebayError):
-    """The address is taken by another process. Stop it or choose another --port."""
+    """The address is taken by another process. Stop it or choose another port."""
 
 
 class InvalidTransition(ForebayError):

@@ -130,7 +130,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert code == 1
     assert errors == (
         f"Error: Port {port} of 127.0.0.1 is taken by another process."
-        " Stop it or choose another --port.\n"
+        " Stop it or choose another port.\n"
     )
 
 

@@ -157,3 +157,4 @@ def test_a_port_that_is_taken_is_said(broker: EmbeddedBroker) -> None:
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert f"Port {port} of 127.0.0.1 is taken" in errors
+    assert "--port" not in errors, "it has --listen"

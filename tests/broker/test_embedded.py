@@ -48,7 +48,7 @@ def test_a_taken_port_is_raised_where_it_was_started(tmp_path: Path) -> None:
     with EmbeddedBroker() as broker:
         port = int(broker.endpoint_url.rpartition(":")[2])
         second = EmbeddedBroker(tmp_path, port=port)
-        with pytest.raises(AddressInUse, match=f"Port {port} .*another --port"):
+        with pytest.raises(AddressInUse, match=f"Port {port} .*another port"):
             second.start()
     with EmbeddedBroker(tmp_path):
         pass

@@ -111,10 +111,10 @@ class Listener(ABC):
             if error.errno == errno.EADDRINUSE:
                 raise AddressInUse(
                     f"Port {port} of {host} is taken by another process."
-                    " Stop it or choose another --port."
+                    " Stop it or choose another port."
                 ) from error
             raise ForebayError(
-                f"Cannot listen on port {port} of {host}: {error}. Choose another --host or --port."
+                f"Cannot listen on port {port} of {host}: {error}. Choose another host or port."
             ) from error
         self._origins.listen(host, [socket.getsockname()[0] for socket in self._server.sockets])
         port = self._server.sockets[0].getsockname()[1]
