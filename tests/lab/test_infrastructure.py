@@ -15,6 +15,11 @@ from forebay.broker.embedded import EmbeddedBroker
 from forebay.client.http import HttpSqsClient
 from forebay.errors import SettingsError
 from forebay.lab.catalogue import catalogue
+from forebay.lab.infrastructure.background_broker import (
+    BrokerNotStarted,
+    running_broker,
+    start_broker,
+)
 from forebay.lab.infrastructure.checking import Check, check_queues, check_tables
 from forebay.lab.infrastructure.directory import LabDirectory
 from forebay.lab.infrastructure.standing import DOTENV_VARIABLES, Made, make_all
@@ -246,3 +251,16 @@ def test_every_name_of_a_queue_is_one_that_sqs_takes() -> None:
         for queue in each.queues:
             assert re.fullmatch(r"[A-Za-z0-9_-]{1,75}(\.fifo)?", queue.name), queue.name
     assert len(wanted_queues()) == len(catalogue())
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [("true", "nothing is in .*broker.log. See whether its disk has room"), ("echo", "-m forebay")],
+)
+def test_a_broker_that_does_not_start_has_its_reason_told(
+    directory: LabDirectory, monkeypatch: pytest.MonkeyPatch, program: str, says: str
+) -> None:
+    monkeypatch.setattr("sys.executable", program)
+    with pytest.raises(BrokerNotStarted, match=f"(?s)The broker has ended.*{says}"):
+        start_broker(directory, 0, "us-east-1")
+    assert running_broker(directory) is None

@@ -40,7 +40,10 @@ def create_tables(connection: apsw.Connection) -> None:
     connection.execute(_META)
     found = connection.execute("SELECT value FROM idempotency_meta WHERE name = 'format'").get
     if found > files[-1][0]:
-        raise IdempotencyStoreTooNew
+        raise IdempotencyStoreTooNew(
+            f"The idempotency store {connection.filename} is from a newer Forebay. Upgrade, or use"
+            " another store."
+        )
     for number, text in files:
         if number > found:
             connection.execute(text)

@@ -194,5 +194,9 @@ def _until_it_serves(broker: subprocess.Popen[bytes], log: Path) -> str:
         if ended or time.monotonic() > deadline_s:
             lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
             what = "has ended" if ended else f"does not listen after {_PATIENCE_S:g} s"
+            if not lines:
+                raise BrokerNotStarted(
+                    f"The broker {what}, and nothing is in {log}. See whether its disk has room."
+                )
             raise BrokerNotStarted("\n".join([f"The broker {what}. Its log ends:", *lines]))
         time.sleep(_LOOK_S)
