@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from forebay.broker.embedded import EmbeddedBroker
+from forebay.cli.lab.up import command_here
 from forebay.client.endpoint import ENDPOINT_VARIABLES
 from forebay.errors import SettingsError
 from forebay.lab.infrastructure import wanted
@@ -79,6 +80,20 @@ def test_what_is_made_at_another_sqs_is_valid_until_it_is_changed(
 
     code, said = lab(run, "down")
     assert (code, said) == (0, "There is nothing to stop or to remove here.\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "on_path", "named"),
+    [
+        (".venv/bin/forebay", None, ".venv/bin/forebay"),
+        (".venv/bin/forebay", "/usr/bin/forebay", "forebay"),
+        ("/lib/forebay/__main__.py", None, "forebay"),
+    ],
+)
+def test_the_command_to_go_on_with_is_one_that_the_shell_finds(
+    given: str, on_path: str | None, named: str
+) -> None:
+    assert command_here(given, on_path) == named
 
 
 def test_nothing_is_valid_where_no_sqs_answers(run: Run) -> None:  # noqa: F811

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import which
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -107,13 +109,19 @@ def up(
             )
         )
     write_own_part(dotenv, made.variables)
+    forebay = command_here(sys.argv[0], which("forebay"))
     said += [
         _said_of_queues(made.queues, len(wanted), directory),
         f"Tables: {len(wanted)} files in {directory.tables}, {made.new_tables} of them new.",
         f"{DOTENV} has {', '.join(made.variables)}.",
-        "Now: forebay produce --n 5; forebay consume; forebay lab validate",
+        f"Now: {forebay} produce --n 5; {forebay} consume; {forebay} lab validate",
     ]
     typer.echo("\n".join(said))
+
+
+def command_here(given: str, on_path: str | None) -> str:
+    """The command as the user's shell finds it: in a clone it is not on the PATH."""
+    return given if on_path is None and Path(given).name == "forebay" else "forebay"
 
 
 def _broker(
