@@ -93,7 +93,7 @@ def test_it_ends_when_nothing_comes(run: Run, sqs: Sqs) -> None:
         (
             ("--queue-url", "http://127.0.0.1:9/0/orders", "--idle-timeout-seconds", "5"),
             1,
-            "The queue could not be found within 5 s.",
+            "The queue could not be found: no SQS has answered.",
         ),
         (("--queue-url", "{url}", "--message-status-table", "sqlite:////no/where"), 1, "/no/where"),
     ],

@@ -39,6 +39,10 @@ from forebay.worker import (
 #: How a process ends that SIGTERM kills, as a shell has it.
 _TERMINATED = 128 + signal.SIGTERM
 
+#: How long the queue is looked for at least, however short the time without messages is, in
+#: milliseconds: a machine that is slow to start is no outage.
+_FIND_MS = 20_000
+
 _log = logging.getLogger(__name__)
 
 
@@ -179,7 +183,7 @@ class Consumer:
     def _require_answered(self) -> None:
         idle_s = self._settings.idle_timeout_seconds
         if self._lost:
-            raise Unanswered(f"The queue could not be found within {idle_s:g} s.")
+            raise Unanswered("The queue could not be found: no SQS has answered.")
         for queue in self._worker.snapshot().queues:
             # One that fails at the very end, after others that brought nothing, is no outage.
             if queue.trouble and (queue.answered_ago_s or math.inf) > idle_s / 2:
@@ -227,24 +231,29 @@ class Consumer:
         return min(most, max(0, limit - self._processed)) if limit else most
 
     async def _stop_when_idle(self) -> None:
-        timeout_ms = round(self._settings.idle_timeout_seconds * 1000)
+        timeout_ms = math.ceil(self._settings.idle_timeout_seconds * 1000)
         if not timeout_ms:
             return
+        # Whether the queue is not found yet, though it was looked for as long as nothing may come.
+        late = False
         while True:
             now_ms = self._clock.monotonic_ms()
-            if self._worker.ledger.in_hand:
+            looks = self._worker.snapshot().state == "starting"
+            if self._worker.ledger.in_hand or (late and not looks):
                 self._active_ms = now_ms
-            left_ms = self._active_ms + timeout_ms - now_ms
+            patience_ms = max(timeout_ms, _FIND_MS) if looks else timeout_ms
+            late = looks and now_ms >= self._active_ms + timeout_ms
+            left_ms = self._active_ms + patience_ms - now_ms
             if left_ms <= 0:
                 _log.info(
                     "No message has come for %g s, as IDLE_TIMEOUT_SECONDS says.",
                     self._settings.idle_timeout_seconds,
                 )
                 self._idle = True
-                self._lost = self._worker.snapshot().state == "starting"
+                self._lost = looks
                 self._worker.stop()
                 return
-            await self._clock.sleep(left_ms / 1000)
+            await self._clock.sleep(min(left_ms, timeout_ms) / 1000)
 
 
 def _wait_s(settings: ConsumerSettings) -> int:
