@@ -10,6 +10,8 @@ import pytest
 
 from forebay.errors import BufferFull, ServiceUnreachable, SettingsError
 from forebay.producer import Lost, ProducerSettings, SpillFull, WhenFull
+from forebay.producer.account_file import AccountFile
+from forebay.protocol.actions import SendMessageBatchRequest, SendMessageBatchResult
 from forebay.protocol.errors import QUEUE_DOES_NOT_EXIST, SqsError
 from tests.runtime.producer_queue import (
     FIFO,
@@ -17,6 +19,7 @@ from tests.runtime.producer_queue import (
     Answer,
     Sqs,
     account,
+    acknowledge,
     after,
     producer,
     raises,
@@ -290,3 +293,42 @@ def test_a_directory_is_where_it_was_when_it_was_named(
     run(main())
     assert (tmp_path / "spool" / "0").is_dir()
     assert "what is sent to it waits. Create it with `forebay create" in caplog.text
+
+
+def test_what_leaves_was_offered_in_the_account_that_a_kill_would_leave(tmp_path: Path) -> None:
+    """Also what leaves between two ticks, because a call ended: nobody wrote that down."""
+
+    async def main() -> None:
+        sqs = Sqs()
+        handed = 0
+        known: list[tuple[int, int]] = []
+
+        async def answer(request: SendMessageBatchRequest) -> SendMessageBatchResult:
+            nonlocal handed
+            handed += len(request.entries)
+            file = AccountFile(tmp_path / "0")
+            kept = max(map(_read_account, file.read()), key=lambda each: each["sequence"])
+            file.close()
+            known.append((handed, kept["delivered"] + kept["buffered"]))
+            if len(known) == 1:
+                # These come right behind what is written down of this call, and leave at its end.
+                asyncio.get_running_loop().call_soon(send_ten)
+            return acknowledge(request)
+
+        def send_ten() -> None:
+            assert all(it.send("order", number) for number in range(10))
+
+        sqs.script(answer)
+        settings = ProducerSettings(concurrency=1, flush_ms=1_000)
+        async with producer(sqs, settings=settings, spill=tmp_path) as it:
+            send_ten()
+            await asyncio.sleep(1.5)
+            assert len(known) == 2
+        assert all(offered >= handed for handed, offered in known), known
+
+    run(main())
+
+
+def _read_account(data: bytes) -> dict[str, int]:
+    account: dict[str, int] = msgspec.json.decode(data)
+    return account

@@ -286,6 +286,9 @@ class Flusher:
         return len(self._calls) < max(1, settings.concurrency - self._replay.calls)
 
     def _begin_call(self, batch: list[Entry]) -> None:
+        if self._spiller is not None:
+            # Before it leaves: what arrives must have been offered in the account of a killed run.
+            self._spiller.note()
         call = asyncio.get_running_loop().create_task(self._deliver(batch))
         self._calls[call] = batch
         call.add_done_callback(self._end_call)
