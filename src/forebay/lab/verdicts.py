@@ -61,6 +61,13 @@ def all_sent(ledger: Ledger, wanted: Collection[str]) -> Verdict:
     return Verdict(ALL_SENT, not missing, detail)
 
 
+def all_done(ledger: Ledger) -> Iterator[Verdict]:
+    """Every message is in one place, and that is: done."""
+    yield from balanced(ledger)
+    yield drained(ledger)
+    yield no_dead_letters(ledger)
+
+
 def drained(ledger: Ledger, queue: str = "") -> Verdict:
     """Nothing is left in a queue."""
     books = ledger.queue(queue)

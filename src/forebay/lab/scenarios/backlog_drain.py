@@ -19,11 +19,9 @@ from forebay.lab.scenario import BrokerSettings, LabQueue, Protection, Scenario,
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
-    drained,
+    all_done,
     effects_once,
     named,
-    no_dead_letters,
 )
 from forebay.worker import Received, Router, Worker, WorkerSettings
 
@@ -123,9 +121,7 @@ class BacklogDrain(Scenario):
         await stage.drained()
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         done = ledger.effects_by_subject(NOTIFY)
         late = self.stale & done.keys()
         expected = self.fresh | late

@@ -14,7 +14,7 @@ from forebay.lab.ledger import Ledger
 from forebay.lab.processes import Process
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions, Speed
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, effects_once, no_dead_letters
+from forebay.lab.verdicts import all_done, effects_once
 
 GREW = "the flood is more than one consumer can do"
 CAUGHT_UP = "the depth comes back while the flood goes on"
@@ -127,9 +127,7 @@ class Backpressure(Scenario):
                 await self._look(stage, most, flooded=False)
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         sent = {event.identity for event in ledger.of(Kind.SENT)}
         yield effects_once(ledger, sent)
         books = ledger.queue()

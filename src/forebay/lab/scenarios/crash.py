@@ -15,12 +15,10 @@ from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
+    all_done,
     crashed_at_work,
-    drained,
     effects_once,
     ended_well,
-    no_dead_letters,
     received_at_least,
 )
 
@@ -67,9 +65,7 @@ class Crash(Scenario):
         await stage.ended(second)
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield effects_once(ledger, [self.id])
         yield crashed_at_work(ledger, "consumer-1")
         yield received_at_least(ledger, [self.id], 2)

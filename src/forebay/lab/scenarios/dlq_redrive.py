@@ -17,11 +17,9 @@ from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import NotReached, Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
-    drained,
+    all_done,
     effects_once,
     named,
-    no_dead_letters,
 )
 from forebay.protocol.actions import ListMessageMoveTasksRequest, StartMessageMoveTaskRequest
 from forebay.worker import Queue, Received, Reject, Router, Worker, WorkerSettings
@@ -156,9 +154,7 @@ class DlqRedrive(Scenario):
         raise NotReached("The move task still runs.")
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield Verdict(
             DEAD_LETTERED,
             self.dead_lettered >= len(self.hit),

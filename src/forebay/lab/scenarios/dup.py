@@ -15,11 +15,9 @@ from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
-    drained,
+    all_done,
     effects_once,
     ended_well,
-    no_dead_letters,
     received_at_least,
 )
 
@@ -88,9 +86,7 @@ class Dup(Scenario):
         await stage.ended(second)
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield effects_once(ledger, [self.id])
         yield received_at_least(ledger, [self.id], 2)
         yield ended_well(ledger, "consumer-1")

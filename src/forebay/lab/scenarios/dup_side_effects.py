@@ -14,12 +14,10 @@ from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
+    all_done,
     crashed_at_work,
-    drained,
     effects_once,
     ended_well,
-    no_dead_letters,
 )
 
 
@@ -62,9 +60,7 @@ class DupSideEffects(Scenario):
         await stage.terminate(last)
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield effects_once(ledger, self.ids)
         for number in range(1, len(self.ids) + 1):
             yield crashed_at_work(ledger, f"consumer-{number}", after_effect=True)

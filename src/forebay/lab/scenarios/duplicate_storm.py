@@ -19,10 +19,8 @@ from forebay.lab.scenario import BrokerSettings, LabQueue, Protection, Scenario,
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
-    drained,
+    all_done,
     effects_once,
-    no_dead_letters,
 )
 from forebay.worker import Received, Router, Worker, WorkerSettings
 
@@ -88,9 +86,7 @@ class DuplicateStorm(Scenario):
         await stage.drained()
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield effects_once(ledger, self.orders, "charge")
         yield self._stormed(ledger)
 

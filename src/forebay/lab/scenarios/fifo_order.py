@@ -14,7 +14,7 @@ from forebay.lab.processes import Process
 from forebay.lab.programs.send import Outgoing
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, effects_once, no_dead_letters, rising
+from forebay.lab.verdicts import all_done, effects_once, rising
 
 IN_ORDER = "the effects are in the order in which the messages were sent"
 LOG_IN_ORDER = "the log has every message, in the order in which they were sent"
@@ -95,9 +95,7 @@ class FifoOrder(Scenario):
         self.log = [int(line) for line in self.log_path.read_text().split()]
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         sequences = {message.body["id"]: message.body["sequence"] for message in self.messages}
         yield effects_once(ledger, sequences.keys())
         applied = [sequences[effect.subject] for effect in ledger.effects]

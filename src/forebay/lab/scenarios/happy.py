@@ -14,11 +14,9 @@ from forebay.lab.sender.payloads import work
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     DRAINED,
-    balanced,
-    drained,
+    all_done,
     effects_once,
     ended_well,
-    no_dead_letters,
 )
 
 
@@ -57,9 +55,7 @@ class Happy(Scenario):
         self.took_s = (stage.clock.monotonic_ms() - began_ms) / 1000
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield effects_once(ledger, self.ids)
         yield ended_well(ledger, "consumer-1")
         most_s = self.options.consumer_timeout

@@ -14,7 +14,7 @@ from forebay.lab.events import Kind
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import BrokerSettings, Protection, Scenario, ScenarioOptions, Speed
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, effects_once, named, no_dead_letters
+from forebay.lab.verdicts import all_done, effects_once, named
 from forebay.protocol.errors import PURGE_QUEUE_IN_PROGRESS
 
 SAFE_KEPT = "no message that waited for the purge to end is lost"
@@ -121,9 +121,7 @@ class HappyPurgeTiming(Scenario):
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
         books = ledger.queue()
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield effects_once(ledger, books.done_ids)
         kept = self.old & books.done_ids
         yield Verdict(

@@ -14,7 +14,7 @@ from forebay.lab.program import Program
 from forebay.lab.programs.send import Outgoing
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, no_dead_letters
+from forebay.lab.verdicts import all_done
 from forebay.worker import Received, Router, Worker, WorkerSettings
 
 #: The tenants.
@@ -92,9 +92,7 @@ class NoisyNeighbour(Scenario):
         )
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield self._quiet_first(ledger)
 
     def _quiet_first(self, ledger: Ledger) -> Verdict:

@@ -19,7 +19,7 @@ from forebay.lab.ledger import Ledger
 from forebay.lab.program import Program
 from forebay.lab.scenario import BrokerSettings, LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, named, no_dead_letters
+from forebay.lab.verdicts import all_done, named
 from forebay.worker import Received, Retry, Router, Worker, WorkerSettings
 
 FINAL_STATE = "every entity ends in its newest state"
@@ -94,9 +94,7 @@ class OutOfOrder(Scenario):
         await stage.drained()
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         received = ledger.receives().keys()
         missing = {change["id"] for change in self.changes} - received
         yield Verdict(EVERY_VERSION, not missing, named(missing, "changes never received"))

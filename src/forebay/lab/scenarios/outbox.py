@@ -25,11 +25,9 @@ from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
-    drained,
+    all_done,
     effects_once,
     named,
-    no_dead_letters,
 )
 from forebay.protocol.actions import SendMessageRequest
 from forebay.sqlite import SharedWriter, open_database
@@ -118,9 +116,7 @@ class Outbox(Scenario):
         self.committed = set(_column(database, "SELECT id FROM orders"))
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         due = set(self.orders) - set(self.declined)
         yield Verdict(
             "every order is committed but for those that are declined",

@@ -17,7 +17,7 @@ from forebay.lab.ledger import Ledger
 from forebay.lab.program import Program
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, named, no_dead_letters
+from forebay.lab.verdicts import all_done, named
 from forebay.sqlite import SharedWriter, open_database
 from forebay.worker import Received, Router, Worker, WorkerSettings
 
@@ -113,9 +113,7 @@ class Oversell(Scenario):
             self.sold = [str(row[0]) for row in sale.execute("SELECT buyer FROM sale")]
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         seats, sold = self.options.seats, Counter(self.sold)
         yield Verdict(
             NOT_OVERSOLD,

@@ -18,11 +18,9 @@ from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
 from forebay.lab.verdicts import (
     EFFECTS_ONCE,
-    balanced,
-    drained,
+    all_done,
     effects_once,
     named,
-    no_dead_letters,
 )
 
 #: How long a worker is at a message, and one that is killed because its time to stop is too short,
@@ -136,9 +134,7 @@ class RollingDeploy(Scenario):
         await stage.kill(old)
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         yield effects_once(ledger, self.ids)
         yield self._hands_empty(ledger)
         yield self._received_once(ledger)

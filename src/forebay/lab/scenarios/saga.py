@@ -19,7 +19,7 @@ from forebay.lab.outside.client import OutsideDeclined
 from forebay.lab.program import Program
 from forebay.lab.scenario import LabQueue, Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, named, no_dead_letters
+from forebay.lab.verdicts import all_done, named
 from forebay.sqlite import SharedWriter
 from forebay.worker import Received, Router, Worker
 
@@ -142,9 +142,7 @@ class Saga(Scenario):
         await stage.drained()
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         done = Counter((effect.action, _order(effect.subject)) for effect in ledger.effects)
         yield whole_or_undone(self.orders, done.keys(), self.declined)
         repeated = {f"{action} of {order}" for (action, order), times in done.items() if times > 1}

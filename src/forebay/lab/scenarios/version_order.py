@@ -13,7 +13,7 @@ from forebay.apps.verdicts import Verdict
 from forebay.lab.ledger import Ledger
 from forebay.lab.scenario import Protection, Scenario, ScenarioOptions
 from forebay.lab.stage import Stage
-from forebay.lab.verdicts import balanced, drained, no_dead_letters, rising
+from forebay.lab.verdicts import all_done, rising
 
 RISING = "the applied versions only rise"
 NEWEST = "the newest version is applied last"
@@ -70,9 +70,7 @@ class VersionOrder(Scenario):
         self.seen = set(_lines(stage.directory / SEEN))
 
     def verdict(self, ledger: Ledger) -> Iterator[Verdict]:
-        yield from balanced(ledger)
-        yield drained(ledger)
-        yield no_dead_letters(ledger)
+        yield from all_done(ledger)
         wanted = set(range(1, self.options.count + 1))
         missing = sorted(wanted - self.seen)
         yield Verdict(
