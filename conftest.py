@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,8 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 from sybil.typing import Parser
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+
+from forebay.apps.crew import free_ports
 
 ROOT = Path(__file__).parent
 
@@ -82,9 +83,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 @cache
 def free_port(named: str) -> str:  # noqa: ARG001 - what the cache goes by
     """A port that nobody listens on, the same for each that is named."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+    return str(free_ports(1)[0])
 
 
 class Page(Document):

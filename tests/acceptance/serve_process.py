@@ -6,12 +6,13 @@ import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
+
+from forebay.apps.crew import free_ports
 
 #: How long a broker may take to start or to stop, in seconds.
 PATIENCE_S = 20.0
@@ -19,10 +20,7 @@ PATIENCE_S = 20.0
 
 def free_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return free_ports(1)[0]
 
 
 class ServeProcess:

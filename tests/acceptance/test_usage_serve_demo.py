@@ -43,7 +43,7 @@ def is_up(url: str) -> bool:
 @contextmanager
 def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """The price API in two processes, with the URLs of these; it is stopped with Ctrl-C."""
-    port = next(port for port in free_ports(20) if port < 65_000)
+    port = free_ports(1)[0]
     urls = [f"http://127.0.0.1:{port + number}" for number in range(2)]
     command = subprocess.Popen(
         [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -22,6 +23,10 @@ _TAIL_LINES = 20
 
 #: How often a port is tried that does not accept connections yet, in seconds.
 _LISTENING_LOOK_S = 0.05
+
+#: Where free ports are looked for: below those that systems give to outgoing connections, one of
+#: which could otherwise take a port before its server does. ip(7), ip_local_port_range.
+_PORTS = range(20_000, 32_000)
 
 _LEASH = str(Path(leash.__file__))
 
@@ -203,9 +208,14 @@ def python(*arguments: str) -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports of this machine that nobody listens on, and that no outgoing connection takes."""
+    sockets: list[socket.socket] = []
     try:
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+            if len(sockets) == count:
+                break
+            with suppress(OSError):
+                sockets.append(socket.create_server(("127.0.0.1", port)))
         return [each.getsockname()[1] for each in sockets]
     finally:
         for each in sockets:
