@@ -49,7 +49,7 @@ class Place(Struct):
     #: Where effects are asked for, and the file that guards them. Without the file nothing does.
     effects_url: str = ""
     guard: str = ""
-    #: The effect after which the process kills itself, at its first receive.
+    #: The effect after which a process kills itself, the first one that has asked for it.
     die_after: str = ""
 
 
@@ -118,8 +118,16 @@ class Handlers:
         name = received.payload.name
         request = Request(f"{self._place.effects_url}/{name}", headers=headers, method="POST")
         await asyncio.to_thread(lambda: urlopen(request).close())
-        if name == self._place.die_after and received.receive_count == 1:
+        if name == self._place.die_after and self._is_first_to_die():
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _is_first_to_die(self) -> bool:
+        """Whether no worker has died for this. The first receive may have ended before it asked."""
+        try:
+            Path(f"{self._place.journal}.died").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     async def _opened_guard(self) -> Guard:
         async with self._opening:
